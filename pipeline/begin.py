@@ -1,0 +1,104 @@
+"""What an output path may hold before a run begins, and how an atlas is begun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from transforms.errors import ConfigurationError
+from transforms.mapstore import MAPS_FOLDER, list_all_blocks, sweep_temporary
+from transforms.results import CLASSES, FAILURES, MANIFEST, read_manifest, write_manifest
+from transforms.storage import Storage, join
+
+Mode = Literal["new", "resume", "extend", "overwrite"]
+
+
+def check_atlas(
+    atlas: str, mode: Mode, manifest: Mapping[str, Any] | None, storage: Storage
+) -> dict[str, Any]:
+    """Checks that the output path holds what the mode expects.
+
+    Args:
+      atlas: The output path.
+      mode: `new` wants nothing there, `resume` and `extend` complete what is there or begin anew.
+      manifest: What is there, or None.
+      storage: Where it is.
+
+    Returns:
+      The manifest to go on from; empty for a fresh beginning.
+
+    Raises:
+      ConfigurationError: Something is there that the mode would spoil.
+    """
+    if mode == "overwrite":
+        return {}
+    if manifest is not None:
+        if mode == "new":
+            raise ConfigurationError(
+                f"output.path: {atlas} holds an atlas already ({manifest.get('status')}): complete "
+                "it with --resume, add new input files with --extend, make it anew with "
+                "--overwrite, or give another path"
+            )
+        return dict(manifest)
+    if list_all_blocks(atlas, storage):
+        raise ConfigurationError(
+            f"output.path: {atlas} holds maps but no {MANIFEST}: give another path, or remove "
+            "them with --overwrite"
+        )
+    return {}
+
+
+def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: Storage) -> None:
+    """Claims the output path: clears it or compares it, and writes the incomplete manifest.
+
+    Raises:
+      ConfigurationError: The atlas there was begun with something else, or the path cannot be
+        written.
+    """
+    if mode in ("resume", "extend"):
+        recorded = read_manifest(atlas, storage)
+        if recorded is not None:
+            _compare(recorded, manifest, mode)
+    try:
+        if mode == "overwrite":
+            for name in (MANIFEST, CLASSES, FAILURES, MAPS_FOLDER):
+                storage.delete(join(atlas, name))
+        sweep_temporary(atlas, storage)
+        write_manifest(atlas, manifest, storage)
+    except OSError as error:
+        raise ConfigurationError(
+            f"output.path: {atlas} cannot be written ({error}): give a folder that can"
+        ) from error
+
+
+def _compare(recorded: Mapping[str, Any], manifest: Mapping[str, Any], mode: Mode) -> None:
+    differences = list(_setting_differences(recorded["settings"], manifest["settings"]))
+    differences += _shard_differences(recorded["shards"], manifest["shards"], mode)
+    if differences:
+        raise ConfigurationError(
+            "the atlas was begun with something else, so it cannot be completed "
+            "(give another output.path, or --overwrite):\n" + "\n".join(differences)
+        )
+
+
+def _setting_differences(recorded: Any, current: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(recorded, Mapping) and isinstance(current, Mapping):
+        for key in sorted({*recorded, *current}):
+            yield from _setting_differences(recorded.get(key), current.get(key), (*path, key))
+    elif recorded != current:
+        yield f"  {'.'.join(path)}: the atlas has {recorded!r}, this run {current!r}"
+
+
+def _shard_differences(
+    recorded: list[dict[str, Any]], current: list[dict[str, Any]], mode: Mode
+) -> Iterator[str]:
+    before = {shard["path"]: shard["size"] for shard in recorded}
+    now = {shard["path"]: shard["size"] for shard in current}
+    for path in sorted({*before, *now}):
+        if path not in now:
+            yield f"  input file {path}: the atlas has it, this run does not"
+        elif path not in before:
+            if mode != "extend":
+                yield f"  input file {path}: new to the atlas; take it in with --extend"
+        elif before[path] != now[path]:
+            yield f"  input file {path}: it had {before[path]} bytes, now {now[path]}"

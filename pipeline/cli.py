@@ -1,0 +1,244 @@
+"""The command line: arguments in, exit codes out.
+
+Imports at the top are Python's own, so that `--help` answers at once; what a command needs is
+imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import ConfigurationError, RunError
+
+if TYPE_CHECKING:
+    from pipeline.begin import Mode
+
+DONE = 0
+CONFIGURATION_ERROR = 2
+RUN_FAILED = 3
+INTERRUPTED = 130
+
+_EPILOG = """\
+exit codes: 0 done, 2 usage or configuration, 3 the run failed or too many records did
+Progress goes to stderr, results to stdout."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+      argv: Arguments without the program's name; those of the process unless given.
+
+    Returns:
+      The exit code.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    ours, beam_options = _split_beam_options(given)
+    try:
+        arguments = _parser().parse_args(ours)
+    except SystemExit as error:  # argparse has printed what there is to say
+        return CONFIGURATION_ERROR if error.code else DONE
+    arguments.beam_options = beam_options
+    _set_up_logging(arguments)
+    command: Callable[[argparse.Namespace], None] = arguments.command
+    try:
+        if beam_options and command is not _run:
+            raise ConfigurationError(
+                f"{arguments.name} takes no Beam options, so nothing after --: "
+                f"{shlex.join(beam_options)}"
+            )
+        command(arguments)
+    except ConfigurationError as error:
+        return _fail(error, CONFIGURATION_ERROR)
+    except RunError as error:
+        return _fail(error, RUN_FAILED)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{_interruption(arguments)}\n")
+        return INTERRUPTED
+    return DONE
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from pipeline.config import load_config  # noqa: PLC0415
+    from pipeline.console import print_plan  # noqa: PLC0415
+
+    config = load_config(arguments.config, arguments.set)
+    _start_tensorflow(arguments)
+    from pipeline.plan import plan  # noqa: PLC0415
+    from transforms.filesystems import BeamStorage  # noqa: PLC0415
+
+    _print(arguments, plan(config, BeamStorage()).as_dict(), print_plan)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from pipeline.config import load_config  # noqa: PLC0415
+    from pipeline.console import print_run  # noqa: PLC0415
+    from pipeline.progress import Progress  # noqa: PLC0415
+
+    config = load_config(arguments.config, arguments.set)
+    _start_tensorflow(arguments)
+    from pipeline.job import run  # noqa: PLC0415
+
+    progress = Progress(None if arguments.quiet else sys.stderr)
+    manifest = run(config, arguments.mode, arguments.beam_options, progress)
+    _print(arguments, manifest, lambda result: print_run(result, config.output.path))
+
+
+def _summarize(arguments: argparse.Namespace) -> None:
+    from pipeline.console import print_summary  # noqa: PLC0415
+    from pipeline.summarize import summarize  # noqa: PLC0415
+    from transforms.filesystems import BeamStorage  # noqa: PLC0415
+
+    _print(arguments, summarize(arguments.atlas, BeamStorage()), print_summary)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from pipeline.console import print_shown  # noqa: PLC0415
+    from pipeline.show import show  # noqa: PLC0415
+
+    _start_tensorflow(arguments)
+    output = arguments.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', arguments.example_id)}.png"
+    _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="saliency-atlas",
+        description="Makes saliency maps of whole datasets, and statistics of them by class.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
+
+    plan = _add_command(commands, "plan", _plan, "check everything without writing anything")
+    _add_config(plan)
+
+    run = _add_command(
+        commands,
+        "run",
+        _run,
+        "make or complete an atlas",
+        epilog="Everything after -- goes to Beam: saliency-atlas run CONFIG -- --runner=...",
+    )
+    _add_config(run)
+    modes = run.add_mutually_exclusive_group()
+    for mode, meaning in (
+        ("resume", "complete the atlas that is there"),
+        ("extend", "complete it, with the input files added since"),
+        ("overwrite", "delete the atlas that is there and make it anew"),
+    ):
+        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
+    new: Mode = "new"
+    run.set_defaults(mode=new)
+
+    summarize = _add_command(
+        commands, "summarize", _summarize, "rebuild the statistics from the maps"
+    )
+    summarize.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
+
+    show = _add_command(commands, "show", _show, "draw a map beside and over its input")
+    show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
+    show.add_argument("example_id", metavar="EXAMPLE_ID", help="an id in the maps table")
+    show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
+    return parser
+
+
+def _add_command(
+    commands: Any,
+    name: str,
+    command: Callable[[argparse.Namespace], None],
+    meaning: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=meaning,
+        description=f"{meaning.capitalize()}.",
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("--quiet", action="store_true", help="no progress, no warnings")
+    loudness.add_argument(
+        "--verbose", action="store_true", help="what Beam and TensorFlow have to say, too"
+    )
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="a YAML file; paths in it are relative to the current directory",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one key, such as explain.batch_size=8; may be repeated",
+    )
+
+
+def _split_beam_options(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Splits at the first `--`, which argparse would give to whatever comes last."""
+    if "--" not in argv:
+        return argv, []
+    place = argv.index("--")
+    return argv[:place], argv[place + 1 :]
+
+
+def _set_up_logging(arguments: argparse.Namespace) -> None:
+    level = logging.WARNING
+    if arguments.quiet:
+        level = logging.ERROR
+    if arguments.verbose:
+        level = logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+
+
+def _start_tensorflow(arguments: argparse.Namespace) -> None:
+    if not arguments.verbose:
+        from pipeline.quiet import start_tensorflow  # noqa: PLC0415
+
+        start_tensorflow()
+
+
+def _print(
+    arguments: argparse.Namespace,
+    result: dict[str, Any],
+    print_for_people: Callable[[dict[str, Any]], None],
+) -> None:
+    if arguments.json:
+        sys.stdout.write(f"{json.dumps(result, indent=2, sort_keys=True, allow_nan=False)}\n")
+    else:
+        print_for_people(result)
+
+
+def _fail(error: Exception, code: int) -> int:
+    message = str(error).replace("\n", "\n       ")  # under the first line's words
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def _interruption(arguments: argparse.Namespace) -> str:
+    if arguments.command is not _run:
+        return "interrupted"
+    mode = "extend" if arguments.mode == "extend" else "resume"
+    again = ["saliency-atlas", "run", arguments.config]
+    for override in arguments.set:
+        again += ["--set", override]
+    again.append(f"--{mode}")
+    if arguments.beam_options:
+        again += ["--", *arguments.beam_options]
+    return f"interrupted; committed blocks are kept, go on with: {shlex.join(again)}"

@@ -1,0 +1,43 @@
+"""The whole Beam graph: read it top to bottom."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+from apache_beam.utils.shared import Shared
+
+from pipeline.job import Job
+from transforms.aggregate import AggregateByClass
+from transforms.explain import ExplainBlocks
+from transforms.publish import PublishAtlas
+from transforms.read import Committed, ReadBlocks
+from transforms.write import WriteBlocks
+
+
+def build(root: beam.Pipeline, job: Job, shared: Shared | None = None) -> None:
+    """Attaches everything between the shards and the finished atlas.
+
+    Only shards cross the Reshuffle; images and maps stay inside the fused stages up to the
+    commit, and only class states, failures and totals leave them.
+
+    Args:
+      root: The pipeline.
+      job: What to run.
+      shared: The handle of a model that the launcher has loaded already.
+    """
+    committed = Committed(job.atlas, job.fingerprint) if job.resume else None
+    blocks = (
+        root
+        | "Shards" >> beam.Create(job.shards)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "ReadBlocks"
+        >> ReadBlocks(job.source, job.inputs, job.block_size, committed, job.explain.threads)
+        | "ExplainBlocks" >> ExplainBlocks(job.explain, shared)
+        | "WriteBlocks" >> WriteBlocks(job.atlas, job.fingerprint, job.attempt)
+    )
+    stored = job.explain.map_format
+    statistics = blocks | "AggregateByClass" >> AggregateByClass(
+        stored.sketch_shape, stored.with_boxes
+    )
+    _ = blocks | "PublishAtlas" >> PublishAtlas(
+        job.conclusion, stored, job.source.class_names, statistics
+    )

@@ -1,0 +1,64 @@
+"""The same path without Beam, one shard after another: the tests' oracle, the debugger's friend.
+
+It calls what the stages call, in the order in which `graph.build` connects them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from transforms.formats.reader import read_blocks
+
+from pipeline.begin import Mode, begin_atlas
+from pipeline.config import Config
+from pipeline.job import Job, Prepared, conclude, prepare
+from pipeline.summarize import AtlasSummary
+from transforms import mapstore
+from transforms.elements import CommittedBlock
+from transforms.storage import LocalStorage, Storage
+
+
+def run_in_memory(
+    config: Config, mode: Mode = "new", storage: Storage | None = None
+) -> dict[str, Any]:
+    """Makes or completes an atlas in this process and thread.
+
+    Args:
+      config: The configuration; its `runner` section has no meaning here.
+      mode: What may be found at the output path.
+      storage: Where inputs, model and atlas are; the local file system unless given.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      ConfigurationError: Before any work.
+      RunError: Too many records failed.
+    """
+    storage = storage or LocalStorage()
+    prepared = prepare(config, storage, mode, {"runner": "in_memory"})
+    begin_atlas(prepared.job.atlas, mode, prepared.job.conclusion.manifest, storage)
+    summary = AtlasSummary(prepared.job.explain.map_format)
+    for block in _committed_blocks(prepared, storage):
+        summary.add(block)
+    summary.publish(prepared.job.conclusion, prepared.job.source.class_names, storage)
+    return conclude(prepared.job, storage)
+
+
+def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:
+    job: Job = prepared.job
+    for shard in job.shards:
+        done = set()
+        files = mapstore.list_blocks(job.atlas, shard, storage) if job.resume else []
+        for file in files:
+            done.add(file.number)
+            yield mapstore.read_committed(file.path, file.size, job.fingerprint, storage)
+        for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage, done):
+            explained = prepared.explainer.explain(block)
+            committed = mapstore.commit_block(
+                job.atlas, explained, job.fingerprint, storage, job.attempt
+            )
+            yield dataclasses.replace(committed, busy=(explained.started, time.time()))

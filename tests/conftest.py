@@ -1,0 +1,27 @@
+"""What holds for every test: a quiet TensorFlow with two threads, and the same random numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+# TensorFlow reads these when it is first imported, whichever test that is.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+os.environ["TF_NUM_INTRAOP_THREADS"] = "2"
+os.environ["TF_NUM_INTEROP_THREADS"] = "2"
+
+import numpy as np
+import pytest
+
+_SEED = 7
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(_SEED)
+    np.random.seed(_SEED)
+    # Importing TensorFlow takes seconds; a test that needs it has imported it with its module, or
+    # seeds what it makes.
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(_SEED)

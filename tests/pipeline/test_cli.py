@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from pipeline import cli, config, quiet
+from pipeline.progress import Progress
+from transforms.errors import ConfigurationError, RunError
+
+MANIFEST = {
+    "status": "complete",
+    "records_read": 2000,
+    "explained_examples": 1990,
+    "failed_records": 10,
+    "wall_seconds": 75.2,
+    "examples_per_second": 123.45,
+    "map_bytes": 3 << 20,
+}
+PLAN = {
+    "atlas": "/atlases/train",
+    "shards": 8,
+    "input_bytes": 4096,
+    "examples_estimated": 2000,
+    "model": {
+        "uri": "model.keras",
+        "format": "Keras",
+        "input": {"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"},
+        "output": {"layer": "logits", "shape": [None, 10]},
+        "layers": [f"layer_{number}" for number in range(14)],
+    },
+    "batch_size": 16,
+    "threads": 2,
+    "examples_per_second": 20.0,
+    "seconds_estimated": 100.0,
+    "map_bytes_estimated": 2048,
+    "sample": {"entropy": 0.98765},
+    "warnings": ["source.classes has 9 names, the model 10 outputs"],
+}
+SUMMARY = {
+    "atlas": "/atlases/train",
+    "records_read": 2000,
+    "explained_examples": 1990,
+    "failed_records": 10,
+    "blocks": 8,
+    "statistics": "/atlases/train/statistics/classes.parquet",
+    "unchanged": True,
+}
+SHOWN = {
+    "example_id": "a/b:1",
+    "shard": "a.tfrecord",
+    "record": 1,
+    "label": None,
+    "target": 3,
+    "predicted": 4,
+    "score": 0.25,
+    "entropy": 0.98765,
+    "spread": None,
+    "output": "a_b_1.png",
+    "note": "the input has gone: the map is shown alone",
+}
+
+
+class FakeConfig:
+    """Stands for a checked configuration."""
+
+    class output:  # noqa: N801 - as the real one's attribute
+        path = "atlases/train"
+
+
+class Calls(list[tuple[Any, ...]]):
+    """What the commands called, in order; `error` is raised instead where it is set."""
+
+    error: BaseException | None = None
+
+    def fake(self, name: str, result: Any) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.append((name, *arguments))
+            if self.error is not None:
+                raise self.error
+            return result
+
+        return call
+
+
+class FakePlan:
+    def as_dict(self) -> dict[str, Any]:
+        return PLAN
+
+
+class BeamStorage:
+    """Stands for Beam's file systems."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BeamStorage)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Replaces what commands call, so that nothing heavy is imported."""
+    calls = Calls()
+
+    def replace(module: str, **attributes: Any) -> None:
+        fake = ModuleType(module)
+        vars(fake).update(attributes)
+        monkeypatch.setitem(sys.modules, module, fake)
+
+    def load_config(path: str, overrides: list[str]) -> FakeConfig:
+        calls.append(("load_config", path, overrides))
+        return FakeConfig()
+
+    monkeypatch.setattr(config, "load_config", load_config)
+    monkeypatch.setattr(quiet, "start_tensorflow", lambda: None)
+    replace("pipeline.plan", plan=calls.fake("plan", FakePlan()))
+    replace("pipeline.job", run=calls.fake("run", MANIFEST))
+    replace("pipeline.summarize", summarize=calls.fake("summarize", SUMMARY))
+    replace("pipeline.show", show=calls.fake("show", SHOWN))
+    replace("transforms.filesystems", BeamStorage=BeamStorage)
+    return calls
+
+
+@pytest.mark.usefixtures("calls")
+def test_plan_prints_what_to_expect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "c.yaml"]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "8 files, 4.0 KiB",
+        "about 2,000",
+        "model.keras (Keras)",
+        "image: [any, 8, 8, 3] float32",
+        "logits: [any, 10]",
+        "... 2 more, layer_2, layer_3",
+        "about 1:40 in one process",
+        "about 2.0 KiB",
+        "0.9877",
+        "warning: source.classes has 9 names, the model 10 outputs",
+    ):
+        assert words in printed
+
+
+def test_plan_says_so_when_no_example_could_be_explained(
+    calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown: dict[str, Any] = {"seconds_estimated": None, "map_bytes_estimated": None, "sample": {}}
+    monkeypatch.setattr(FakePlan, "as_dict", lambda _: {**PLAN, **unknown})
+    assert cli.main(["plan", "c.yaml", "--set", "a=1", "--set", "b=2"]) == 0
+    assert calls[0] == ("load_config", "c.yaml", ["a=1", "b=2"])
+    assert calls[1][0] == "plan"
+    assert capsys.readouterr().out.count("unknown: no example could be explained") == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [
+        ([], "new"),
+        (["--resume"], "resume"),
+        (["--extend"], "extend"),
+        (["--overwrite"], "overwrite"),
+    ],
+)
+def test_run_hands_on_its_mode_and_what_follows_the_dashes(
+    calls: Calls, flags: list[str], mode: str
+) -> None:
+    arguments = ["run", "c.yaml", "--set", "a=1", *flags, "--", "--runner=X", "--", "--help"]
+    assert cli.main(arguments) == 0
+    loaded, (name, _, given_mode, options, progress) = calls
+    assert loaded == ("load_config", "c.yaml", ["a=1"])
+    assert (name, given_mode) == ("run", mode)
+    assert options == ["--runner=X", "--", "--help"]
+    assert isinstance(progress, Progress)
+    assert progress.stream is sys.stderr
+
+
+def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "c.yaml", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "1,990 of 2,000 records",
+        "10, read atlases/train/failures.parquet",
+        "1:15",
+        "123.5 examples/s",
+        "3.0 MiB",
+        "atlases/train/statistics/classes.parquet",
+    ):
+        assert words in printed
+    assert calls[-1][-1].stream is None  # quiet: no progress
+
+
+def test_a_path_is_not_folded_where_there_is_no_terminal(
+    calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del calls
+    monkeypatch.setattr(FakeConfig.output, "path", f"/{'very-' * 60}long")
+    assert cli.main(["run", "c.yaml"]) == 0
+    assert f"{FakeConfig.output.path}/failures.parquet" in capsys.readouterr().out
+
+
+def test_summarize_says_whether_anything_changed(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["summarize", "atlases/train"]) == 0
+    assert calls == [("summarize", "atlases/train", BeamStorage())]
+    assert "classes.parquet: the same bytes as before" in capsys.readouterr().out
+
+
+def test_show_prints_the_numbers(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "atlases/train", "a/b:1"]) == 0
+    assert calls == [("show", "atlases/train", "a/b:1", "a_b_1.png")]
+    assert capsys.readouterr().out == (
+        "a/b:1 (a.tfrecord, record 1): target 3, predicted 4, score 0.25, entropy 0.9877\n"
+        "note: the input has gone: the map is shown alone\n"
+        "wrote a_b_1.png\n"
+    )
+    assert cli.main(["show", "atlases/train", "a/b:1", "--output", "x.png"]) == 0
+    assert calls[-1] == ("show", "atlases/train", "a/b:1", "x.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "document"),
+    [
+        (["plan", "c.yaml"], PLAN),
+        (["run", "c.yaml"], MANIFEST),
+        (["summarize", "atlas"], SUMMARY),
+        (["show", "atlas", "a"], SHOWN),
+    ],
+)
+@pytest.mark.usefixtures("calls")
+def test_json_is_one_document(
+    arguments: list[str], document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigurationError("a is 1"), 2, "error: a is 1\n"),
+        (ConfigurationError("a is 1\nb is 2"), 2, "error: a is 1\n       b is 2\n"),
+        (RunError("too many failed"), 3, "error: too many failed\n"),
+    ],
+)
+def test_errors_have_exit_codes_and_a_message(
+    calls: Calls, capsys: pytest.CaptureFixture[str], error: Exception, code: int, message: str
+) -> None:
+    calls.error = error
+    for command in (["plan", "c"], ["run", "c"], ["summarize", "a"], ["show", "a", "b"]):
+        assert cli.main(command) == code
+        assert capsys.readouterr() == ("", message)
+
+
+def test_what_nobody_expected_keeps_its_traceback(calls: Calls) -> None:
+    calls.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run", "c.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["run", "my c.yaml"],
+            "interrupted; committed blocks are kept, go on with: "
+            "saliency-atlas run 'my c.yaml' --resume\n",
+        ),
+        (
+            ["run", "c.yaml", "--overwrite", "--set", "a=1", "--", "--runner=X"],
+            "interrupted; committed blocks are kept, go on with: "
+            "saliency-atlas run c.yaml --set a=1 --resume -- --runner=X\n",
+        ),
+        (
+            ["run", "c.yaml", "--extend"],
+            "interrupted; committed blocks are kept, go on with: "
+            "saliency-atlas run c.yaml --extend\n",
+        ),
+        (["plan", "c.yaml"], "interrupted\n"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    calls: Calls, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    calls.error = KeyboardInterrupt()
+    assert cli.main(arguments) == 130
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["run"],
+        ["run", "c.yaml", "--resume", "--overwrite"],
+        ["run", "c.yaml", "--res"],
+        ["run", "c.yaml", "--quiet", "--verbose"],
+        ["plan", "c.yaml", "--resume"],
+        ["show", "atlas"],
+    ],
+)
+def test_wrong_usage_ends_with_2_before_anything_is_called(
+    calls: Calls, arguments: list[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    assert not calls
+
+
+def test_only_run_takes_beam_options(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "c.yaml", "--", "--runner=X"]) == 2
+    assert capsys.readouterr().err == (
+        "error: plan takes no Beam options, so nothing after --: --runner=X\n"
+    )
+    assert not calls
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_is_no_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 0
+    assert "saliency-atlas" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [([], logging.WARNING), (["--quiet"], logging.ERROR), (["--verbose"], logging.INFO)],
+)
+@pytest.mark.usefixtures("calls")
+def test_loudness_sets_the_level_of_logging(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], level: int
+) -> None:
+    levels = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **given: levels.append(given["level"]))
+    started = []
+    monkeypatch.setattr(quiet, "start_tensorflow", lambda: started.append(True))
+    assert cli.main(["run", "c.yaml", *flags]) == 0
+    assert levels == [level]
+    assert started == ([] if level == logging.INFO else [True])  # verbose: it starts by itself
+
+
+def test_native_stderr_is_dropped_unless_there_is_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        with quiet.native_stderr_held_back():
+            os.write(2, b"no AVX\n")
+            raise ImportError
+
+    with quiet.native_stderr_held_back():
+        os.write(2, b"searching for a GPU\n")
+    with pytest.raises(ImportError):
+        fail()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "no AVX\nafter\n"

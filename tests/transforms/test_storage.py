@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from transforms.filesystems import BeamStorage
+from transforms.storage import LocalStorage, Storage, join, replace_file
+
+STORAGES = [LocalStorage(), BeamStorage()]
+
+
+@pytest.fixture(params=STORAGES, ids=lambda storage: type(storage).__name__)
+def storage(request: pytest.FixtureRequest) -> Storage:
+    chosen: Storage = request.param
+    return chosen
+
+
+def test_writes_reads_and_replaces(storage: Storage, tmp_path: Path) -> None:
+    path = str(tmp_path / "new" / "folder" / "file.gz")
+    for data in (b"first", b"second"):
+        replace_file(storage, str(tmp_path / "temporary" / "x"), path, data)
+        with storage.open(path) as stream:
+            # A name that looks compressed changes nothing: these are bytes.
+            assert stream.read() == data
+            stream.seek(1)
+            assert stream.read(3) == data[1:4]
+    assert not (tmp_path / "temporary" / "x").exists()
+
+
+def test_match_is_sorted_and_tells_sizes(storage: Storage, tmp_path: Path) -> None:
+    for number, name in enumerate(("b.txt", "a.txt", "sub/c.txt")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * number)
+    found = storage.match(str(tmp_path / "*.txt"))
+    assert [(Path(entry.path).name, entry.size) for entry in found] == [("a.txt", 1), ("b.txt", 0)]
+    assert [entry.size for entry in storage.match(join(str(tmp_path), "*", "*.txt"))] == [2]
+    assert storage.match(str(tmp_path / "*.none")) == []
+    assert storage.match(str(tmp_path / "absent" / "*")) == []
+
+
+def test_a_missing_file_is_not_found(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.open(str(tmp_path / "absent"))
+
+
+def test_deletes_files_folders_and_nothing(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "file").write_bytes(b"")
+    storage.delete(str(tmp_path / "folder"))
+    storage.delete(str(tmp_path / "folder"))
+    assert not (tmp_path / "folder").exists()
+
+
+def test_renaming_what_is_not_there_is_an_os_error(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent"):
+        storage.rename(str(tmp_path / "absent"), str(tmp_path / "file"))
+
+
+def test_absolute_leaves_uris_alone(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert storage.absolute("a/b") == "/a/b"
+    assert BeamStorage().absolute("gs://bucket/a") == "gs://bucket/a"

@@ -1,0 +1,207 @@
+"""The nouns that flow through the pipeline: immutable, checked at birth, picklable.
+
+    Shard -> Block -> ExplainedBlock -> CommittedBlock
+
+A `Block` is the unit of everything: memory, work, commit, retry and resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import posixpath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+NO_LABEL = -1
+"""In `Examples.labels`: the source has no label feature."""
+
+BOX_COORDINATES = 4
+"""A box is `[ymin, xmin, ymax, xmax]`, each in 0..1."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Shard:
+    """One input file.
+
+    Attributes:
+      path: Absolute path or URI.
+      size: Bytes.
+    """
+
+    path: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's name, as the `shard` column of every table shows it."""
+        return posixpath.basename(self.path)
+
+    @property
+    def folder(self) -> str:
+        """Its folder under `maps/`: the stem, then 8 hex digits of the path's SHA-256.
+
+        >>> Shard("/data/train-0.tfrecord", 1).folder
+        'train-0-b7ad0922'
+        """
+        digest = hashlib.sha256(self.path.encode()).hexdigest()[:8]
+        return f"{posixpath.splitext(self.name)[0]}-{digest}"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Failure:
+    """One record or example that could not be explained, and why.
+
+    Attributes:
+      shard: Input file's name.
+      record: Record number in it, from 0; None where it is unknown.
+      example_id: None where the record could not be read far enough to know.
+      stage: `read`, `parse`, `decode` or `explain`.
+      error: Short, stable name of the fault.
+      message: One sentence.
+    """
+
+    shard: str
+    record: int | None
+    example_id: str | None
+    stage: str
+    error: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Examples of one block, column by column, in record order.
+
+    Attributes:
+      records: (N,) int64 record numbers in the shard, ascending.
+      ids: N example ids.
+      inputs: N encoded images or raw tensors (bytes), or a dense (N, ...) array for numeric
+        features.
+      labels: (N,) int32 class indices; `NO_LABEL` throughout where the source has none. Whether
+        they are in the model's range is checked where the model is known.
+      boxes: N arrays of (K, 4) float32 `[ymin, xmin, ymax, xmax]` in 0..1; None where the source
+        has none.
+    """
+
+    records: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+    inputs: tuple[bytes, ...] | npt.NDArray[Any]
+    labels: npt.NDArray[np.int32]
+    boxes: tuple[npt.NDArray[np.float32], ...] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.ids)
+        if self.records.shape != (count,) or self.records.dtype != np.int64:
+            raise ValueError(f"records must be ({count},) int64, not {_describe(self.records)}")
+        if self.labels.shape != (count,) or self.labels.dtype != np.int32:
+            raise ValueError(f"labels must be ({count},) int32, not {_describe(self.labels)}")
+        if len(self.inputs) != count:
+            raise ValueError(f"{len(self.inputs)} inputs for {count} ids")
+        if self.boxes is not None:
+            if len(self.boxes) != count:
+                raise ValueError(f"{len(self.boxes)} sets of boxes for {count} ids")
+            for boxes in self.boxes:
+                if boxes.ndim != 2 or boxes.shape[1] != BOX_COORDINATES:  # noqa: PLR2004 - a matrix
+                    raise ValueError(f"boxes must be (K, 4), not {_describe(boxes)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockKey:
+    """Which records a block holds, independent of who reads it and when.
+
+    Attributes:
+      shard: The input file.
+      number: First record's number divided by the block size.
+      first_record: Number of its first record in the shard.
+      records: How many records it spans, failed ones included.
+      last: Whether the shard ends with it.
+    """
+
+    shard: Shard
+    number: int
+    first_record: int
+    records: int
+    last: bool
+
+    def __post_init__(self) -> None:
+        if self.number < 0 or self.first_record < 0 or self.records < 0:
+            raise ValueError(f"a block's numbers cannot be negative: {self}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Up to `block_size` consecutive records of one shard, parsed but still encoded.
+
+    Every record is either among the examples or among the failures. (A failure that ends the
+    shard, such as a lost record boundary, counts as one record.)
+    """
+
+    key: BlockKey
+    examples: Examples
+    failures: tuple[Failure, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.examples) + len(self.failures) != self.key.records:
+            raise ValueError(
+                f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
+                f"records, not {len(self.examples)} examples and {len(self.failures)} failures"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedBlock:
+    """A block's maps, as the table that will be stored.
+
+    Attributes:
+      key: The block.
+      table: One row an example and target, by `mapstore.maps_schema`.
+      examples: How many examples have at least one row.
+      failures: Those of reading and those of explaining.
+      started: Seconds since the epoch when its explanation began; never stored.
+    """
+
+    key: BlockKey
+    table: pa.Table
+    examples: int
+    failures: tuple[Failure, ...]
+    started: float
+
+    def __post_init__(self) -> None:
+        if self.examples + len(self.failures) != self.key.records:
+            raise ValueError(
+                f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
+                f"records, not {self.examples} explained and {len(self.failures)} failed"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CommittedBlock:
+    """What is stored of a block, less the maps.
+
+    Attributes:
+      key: The block.
+      summary: The stored table without its `map` column.
+      examples: How many examples have at least one row.
+      failures: Read back from the file's metadata.
+      stored_bytes: Size of the file.
+      busy: (start, end) seconds since the epoch in which this run explained and committed it;
+        None for a block that an earlier run committed.
+    """
+
+    key: BlockKey
+    summary: pa.Table
+    examples: int
+    failures: tuple[Failure, ...]
+    stored_bytes: int
+    busy: tuple[float, float] | None
+
+
+def _describe(array: npt.NDArray[Any]) -> str:
+    return f"{array.shape} {array.dtype}"

@@ -1,0 +1,33 @@
+"""The three ways things go wrong: the user's settings, the data, the run."""
+
+from __future__ import annotations
+
+
+class ConfigurationError(ValueError):
+    """Settings, a model or files that cannot be worked with (exit code 2).
+
+    The message is one sentence that names the key or file, its value and the remedy.
+    """
+
+
+class DataFault(Exception):  # noqa: N818 - it is the fault of data, not an error of ours
+    """One record or example that the data, not the program, made unusable.
+
+    It becomes a row of `failures.parquet`; it never stops a run.
+
+    Attributes:
+      stage: Where it was noticed: `read`, `parse`, `decode` or `explain`.
+      error: A short, stable name of the fault, such as `UndecodableImage`.
+    """
+
+    def __init__(self, stage: str, error: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error = error
+
+    def __reduce__(self) -> tuple[type[DataFault], tuple[str, str, str]]:
+        return (DataFault, (self.stage, self.error, str(self)))
+
+
+class RunError(RuntimeError):
+    """A run that began and could not be finished (exit code 3)."""

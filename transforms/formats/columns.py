@@ -1,0 +1,307 @@
+"""From columns of features, as any format has them, to examples: each record checked on its own.
+
+Both formats meet here: a feature of N records is a `Column` of N lists, empty where a record has
+no value. What the lists must hold depends on the feature's role only, not on the format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.elements import BOX_COORDINATES, NO_LABEL, Examples, Failure, Shard
+from transforms.errors import DataFault
+from transforms.formats.source import InputSpec, SourceSpec
+
+MAX_LABEL = int(np.iinfo(np.int32).max)
+
+BOX_TOLERANCE = 0.01
+"""How far beyond 0..1 a coordinate may be, from rounding; it is clipped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One feature of N records.
+
+    Attributes:
+      values: All records' values, one after the other: bytes (dtype object) or numbers.
+      splits: (N + 1,) int64; record i has `values[splits[i]:splits[i + 1]]`.
+    """
+
+    values: npt.NDArray[Any]
+    splits: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, records: int) -> Column:
+        """A feature that none of the records has."""
+        return cls(np.zeros(0), np.zeros(records + 1, np.int64))
+
+    @classmethod
+    def concatenate(cls, columns: Sequence[Column]) -> Column:
+        """The feature of all the columns' records."""
+        values = [column.values for column in columns if len(column.values)]
+        lengths = [column.lengths for column in columns]
+        splits = np.concatenate([[0], *lengths]).cumsum(dtype=np.int64)
+        return cls(np.concatenate(values) if values else np.zeros(0), splits)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(N,) how many values each record has."""
+        return np.diff(self.splits)
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether the values are bytes, not numbers."""
+        return self.values.dtype == object
+
+    def __getitem__(self, rows: slice) -> Column:
+        start, stop, _ = rows.indices(len(self.splits) - 1)
+        splits = self.splits[start : stop + 1]
+        return Column(self.values[splits[0] : splits[-1]], splits - splits[0])
+
+    def of(self, row: int) -> npt.NDArray[Any]:
+        """The values of one record."""
+        return self.values[self.splits[row] : self.splits[row + 1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Consecutive records of a shard, column by column.
+
+    Attributes:
+      first: Number of the first record.
+      count: How many there are.
+      columns: Role (`input`, `id`, `label`, `boxes`) -> feature, of all that are configured.
+      faults: Row -> what is wrong with that record already.
+      available: Of a row: the names of the features its record has, for messages.
+    """
+
+    first: int
+    count: int
+    columns: dict[str, Column]
+    faults: dict[int, DataFault]
+    available: Callable[[int], Sequence[str]]
+
+
+def to_examples(
+    shard: Shard, records: Records, source: SourceSpec, input_spec: InputSpec
+) -> tuple[Examples, tuple[Failure, ...]]:
+    """Converts records to examples and failures; every record becomes one of the two.
+
+    Args:
+      shard: The file they are from.
+      records: What was read.
+      source: The features' names, and the names of the classes.
+      input_spec: How many numbers an input has, where inputs are numbers.
+    """
+    return _Conversion(shard, records, source, input_spec).run()
+
+
+class _Conversion:
+    """The state of one conversion; the first fault of a record is the one that counts."""
+
+    def __init__(
+        self, shard: Shard, records: Records, source: SourceSpec, input_spec: InputSpec
+    ) -> None:
+        self._shard = shard
+        self._records = records
+        self._names = source.features.named()
+        self._class_indices = {name.encode(): i for i, name in enumerate(source.class_names)}
+        self._elements = input_spec.elements
+        self._faults = dict(records.faults)
+
+    def run(self) -> tuple[Examples, tuple[Failure, ...]]:
+        unread = set(self._records.faults)
+        self._check_inputs()
+        labels = self._labels()
+        ids = self._ids(unread)
+        boxes = self._boxes()
+        rows = [row for row in range(self._records.count) if row not in self._faults]
+        examples = Examples(
+            records=np.array(rows, np.int64) + self._records.first,
+            ids=tuple(ids[row] or "" for row in rows),
+            inputs=self._inputs(rows),
+            labels=labels[rows],
+            boxes=None if boxes is None else tuple(boxes[row] for row in rows),
+        )
+        failures = tuple(
+            Failure(
+                shard=self._shard.name,
+                record=self._records.first + row,
+                example_id=ids[row],
+                stage=fault.stage,
+                error=fault.error,
+                message=str(fault),
+            )
+            for row, fault in sorted(self._faults.items())
+        )
+        return examples, failures
+
+    def _check_inputs(self) -> None:
+        column = self._records.columns["input"]
+        self._require_values("input")
+        if column.is_bytes:
+            self._require_one_value("input")
+            return
+        for row in np.flatnonzero(column.lengths != self._elements).tolist():
+            self._fail(
+                row,
+                "WrongLength",
+                f"{self._described('input')} has {column.lengths[row]} numbers; "
+                f"source.input.shape takes {self._elements}",
+            )
+
+    def _inputs(self, rows: list[int]) -> tuple[bytes, ...] | npt.NDArray[Any]:
+        column = self._records.columns["input"]
+        if column.is_bytes or not rows:
+            return tuple(column.values[column.splits[row]] for row in rows)
+        starts = column.splits[rows]
+        if starts[-1] - starts[0] == (len(rows) - 1) * self._elements:  # nothing to leave out
+            dense = column.values[starts[0] : starts[-1] + self._elements]
+        else:
+            dense = column.values[(starts[:, np.newaxis] + np.arange(self._elements)).ravel()]
+        return dense.reshape(len(rows), self._elements)
+
+    def _labels(self) -> npt.NDArray[np.int32]:
+        labels = np.full(self._records.count, NO_LABEL, np.int32)
+        if "label" not in self._names:
+            return labels
+        column = self._records.columns["label"]
+        self._require_values("label")
+        self._require_one_value("label")
+        if not column.is_bytes and column.values.dtype.kind not in "biu":
+            self._fail_kind("label", "an integer or a string")
+            return labels
+        for row in np.flatnonzero(column.lengths == 1).tolist():
+            value = column.values[column.splits[row]]
+            if column.is_bytes:
+                labels[row] = self._class_index(row, value)
+            elif 0 <= value <= MAX_LABEL:
+                labels[row] = value
+            else:
+                self._fail(
+                    row,
+                    "LabelOutOfRange",
+                    f"{self._described('label')} is {value}; labels are 0 to {MAX_LABEL}",
+                )
+        return labels
+
+    def _class_index(self, row: int, name: bytes) -> int:
+        index = self._class_indices.get(name, NO_LABEL)
+        if index == NO_LABEL:
+            known = (
+                f"is not among the {len(self._class_indices)} names in source.classes"
+                if self._class_indices
+                else "is neither an integer nor, as source.classes is not set, the name of a class"
+            )
+            self._fail(
+                row, "UnknownLabel", f"{self._described('label')} is {_text(name)!r}, which {known}"
+            )
+        return index
+
+    def _ids(self, unread: set[int]) -> list[str | None]:
+        """Ids as far as they are known; for failed records too, which tables name by them."""
+        ids: list[str | None] = [None] * self._records.count
+        if "id" not in self._names:
+            for row in range(self._records.count):
+                if row not in unread:
+                    ids[row] = f"{self._shard.name}:{self._records.first + row}"
+            return ids
+        column = self._records.columns["id"]
+        self._require_values("id")
+        self._require_one_value("id")
+        if not column.is_bytes and column.values.dtype.kind not in "iu":
+            self._fail_kind("id", "a string or an integer")
+            return ids
+        for row in np.flatnonzero(column.lengths == 1).tolist():
+            value = column.values[column.splits[row]]
+            ids[row] = _text(value) if column.is_bytes else str(value)
+        return ids
+
+    def _boxes(self) -> list[npt.NDArray[np.float32]] | None:
+        if "boxes" not in self._names:
+            return None
+        column = self._records.columns["boxes"]
+        none = np.zeros((0, BOX_COORDINATES), np.float32)
+        if column.is_bytes:
+            self._fail_kind("boxes", "a list of numbers")
+            return [none] * self._records.count
+        boxes = []
+        for row in range(self._records.count):
+            values = column.of(row)
+            wrong = _wrong_boxes(values)
+            if wrong:
+                self._fail(row, "BadBoxes", f"{self._described('boxes')} {wrong}")
+                boxes.append(none)
+            else:
+                clipped = np.clip(values.astype(np.float32), 0, 1)
+                boxes.append(clipped.reshape(-1, BOX_COORDINATES))
+        return boxes
+
+    def _require_values(self, role: str) -> None:
+        name = self._names[role]
+        for row in np.flatnonzero(self._records.columns[role].lengths == 0).tolist():
+            if row in self._faults:
+                continue
+            available = self._records.available(row)
+            why = (
+                f"{self._described(role)} has no value"
+                if name in available
+                else f"there is no {self._described(role)}; "
+                f"there are: {', '.join(available) or 'none'}"
+            )
+            self._fail(row, "MissingFeature", why)
+
+    def _require_one_value(self, role: str) -> None:
+        lengths = self._records.columns[role].lengths
+        for row in np.flatnonzero(lengths > 1).tolist():
+            self._fail(
+                row,
+                "SeveralValues",
+                f"{self._described(role)} has {lengths[row]} values where one is meant",
+            )
+
+    def _fail_kind(self, role: str, wanted: str) -> None:
+        for row in np.flatnonzero(self._records.columns[role].lengths).tolist():
+            kind = "bytes" if self._records.columns[role].is_bytes else "numbers"
+            self._fail(
+                row, "WrongFeatureKind", f"{self._described(role)} holds {kind}, not {wanted}"
+            )
+
+    def _fail(self, row: int, error: str, message: str) -> None:
+        self._faults.setdefault(row, DataFault("parse", error, message))
+
+    def _described(self, role: str) -> str:
+        return describe(role, self._names[role])
+
+
+def describe(role: str, name: str) -> str:
+    """A feature as messages name it: with the key that asks for it.
+
+    >>> describe("label", "y")
+    "feature 'y' (source.features.label)"
+    """
+    return f"feature {name!r} (source.features.{role})"
+
+
+def _text(value: bytes) -> str:
+    """Bytes as text; what is not UTF-8 is kept as escapes."""
+    return value.decode(errors="backslashreplace")
+
+
+def _wrong_boxes(values: npt.NDArray[Any]) -> str | None:
+    """What is wrong with a flat list of boxes; None where nothing is."""
+    if len(values) % BOX_COORDINATES:
+        return f"has {len(values)} numbers; boxes are [ymin, xmin, ymax, xmax] each"
+    boxes = values.reshape(-1, BOX_COORDINATES)
+    if not np.isfinite(boxes).all():
+        return "holds infinity or NaN"
+    if (boxes < -BOX_TOLERANCE).any() or (boxes > 1 + BOX_TOLERANCE).any():
+        return f"has coordinates from {boxes.min():g} to {boxes.max():g}; they are in 0..1"
+    if (boxes[:, :2] > boxes[:, 2:]).any():
+        return "has ymin above ymax or xmin above xmax; boxes are [ymin, xmin, ymax, xmax]"
+    return None

@@ -1,0 +1,162 @@
+"""What an encoded image declares, read from its header without decoding a pixel.
+
+Decoders allocate by the declared size, so it is looked at first. References: PNG (W3C), sections
+5 and 11; GIF89a; BITMAPINFOHEADER; JPEG (ITU-T T.81), annex B.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import Literal, TypeAlias
+
+ImageKind: TypeAlias = Literal["JPEG", "PNG", "GIF", "BMP"]
+
+_MAGIC: dict[bytes, ImageKind] = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+}
+
+_PNG_DEEP = 16
+
+_GIF_SCREEN = struct.Struct("<6sHHBBB")
+_GIF_FRAME = struct.Struct("<xHHHHB")
+_GIF_EXTENSION, _GIF_FRAME_MARK, _GIF_END = 0x21, 0x2C, b"\x3b"
+_GIF_HAS_COLORS, _GIF_COLORS_SIZE = 0x80, 0x07
+
+_BMP_INFO = struct.Struct("<IiiHHI")
+_BMP_INFO_OFFSET = 14
+_BMP_UNCOMPRESSED = (0, 3)  # 3: with masks, as 32-bit files have
+_BMP_PALETTE_DEPTH = 8
+
+_JPEG_STANDALONE = (0x01, *range(0xD0, 0xD9))  # TEM, restart marks, start of image
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
+_JPEG_SCAN, _JPEG_END, _JPEG_FILL = 0xDA, 0xD9, 0xFF
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageHeader:
+    """An image's declared kind and size.
+
+    Attributes:
+      kind: By its first bytes.
+      height: Pixels.
+      width: Pixels.
+      sixteen_bit: Whether channels have 16 bits (PNG only).
+    """
+
+    kind: ImageKind
+    height: int
+    width: int
+    sixteen_bit: bool = False
+
+
+def image_kind(data: bytes) -> ImageKind | None:
+    """The kind by the first bytes; None for anything else.
+
+    >>> image_kind(b"GIF89a...")
+    'GIF'
+    """
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def read_header(data: bytes) -> ImageHeader:
+    """Reads an image's header.
+
+    Raises:
+      ValueError: The data is none of the kinds, its header is cut or contradicts itself, or it
+        is a variant that would decode to wrong pixels.
+    """
+    kind = image_kind(data)
+    if kind is None:
+        raise ValueError(f"it is neither JPEG, PNG, GIF nor BMP (first bytes: {data[:8].hex(' ')})")
+    try:
+        if kind == "PNG":
+            width, height, depth = struct.unpack_from(">IIB", data, 16)
+            return ImageHeader(kind, height, width, sixteen_bit=depth == _PNG_DEEP)
+        if kind == "GIF":
+            height, width, _ = _gif_first_frame(data)
+        elif kind == "BMP":
+            height, width = _bmp_size(data)
+        else:
+            height, width = _jpeg_size(data)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"its {kind} header is cut short") from error
+    return ImageHeader(kind, height, width)
+
+
+def first_frame(gif: bytes) -> bytes:
+    """A GIF of the first frame alone, so that a long animation costs no more than its first frame.
+
+    Raises:
+      ValueError: The first frame is cut short.
+    """
+    try:
+        _, _, end = _gif_first_frame(gif)
+    except IndexError as error:
+        raise ValueError("its first frame is cut short") from error
+    return gif[:end] + _GIF_END
+
+
+def _gif_first_frame(data: bytes) -> tuple[int, int, int]:
+    """Height and width of the canvas, and where the first frame's data ends."""
+    _, width, height, flags, _, _ = _GIF_SCREEN.unpack_from(data)
+    position = _GIF_SCREEN.size + _color_bytes(flags)
+    while data[position] == _GIF_EXTENSION:
+        position = _after_blocks(data, position + 2)
+    if data[position] != _GIF_FRAME_MARK:
+        raise ValueError("it has no frame")
+    left, top, frame_width, frame_height, flags = _GIF_FRAME.unpack_from(data, position)
+    position += _GIF_FRAME.size + _color_bytes(flags)
+    position = _after_blocks(data, position + 1)  # one byte: the codes' first size
+    return max(height, top + frame_height), max(width, left + frame_width), position
+
+
+def _color_bytes(flags: int) -> int:
+    return 3 << (flags & _GIF_COLORS_SIZE) + 1 if flags & _GIF_HAS_COLORS else 0
+
+
+def _after_blocks(data: bytes, position: int) -> int:
+    """The position after a chain of sub-blocks, each a size and as many bytes."""
+    while data[position]:
+        position += 1 + data[position]
+    return position + 1
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    (pixels,) = struct.unpack_from("<I", data, 10)
+    size, width, height, _, depth, compression = _BMP_INFO.unpack_from(data, _BMP_INFO_OFFSET)
+    if size < _BMP_INFO.size:
+        raise ValueError("it is a BMP with an OS/2 header; save it as PNG")
+    if compression not in _BMP_UNCOMPRESSED:
+        raise ValueError("it is a compressed BMP; save it as PNG")
+    if depth <= _BMP_PALETTE_DEPTH:
+        palette = data[_BMP_INFO_OFFSET + size : pixels]
+        grey = b"".join(bytes((level, level, level)) for level in range(256))
+        colors = b"".join(palette[entry : entry + 3] for entry in range(0, len(palette), 4))
+        if depth < _BMP_PALETTE_DEPTH or not grey.startswith(colors):
+            raise ValueError("it is a BMP with a colour palette; save it as PNG")
+    return abs(height), width
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    position = 2
+    while True:
+        while data[position] != _JPEG_FILL:  # decoders pass over bytes between segments
+            position += 1
+        while data[position] == _JPEG_FILL:
+            position += 1
+        marker = data[position]
+        position += 1
+        if marker in _JPEG_STANDALONE or marker == 0:
+            continue
+        if marker in (_JPEG_SCAN, _JPEG_END):
+            raise ValueError("its JPEG header declares no size")
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return height, width
+        (length,) = struct.unpack_from(">H", data, position)
+        position += length

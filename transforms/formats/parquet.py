@@ -1,0 +1,289 @@
+"""Parquet rows -> columns: only the columns and row groups that are needed, a few rows at a time.
+
+Parquet knows how many rows each row group has. So what lies in a damaged one becomes that many
+faults, and the next one goes on with the right record numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Iterator, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.errors import DataFault
+from transforms.formats.arrow_columns import UnusableTypeError, to_column
+from transforms.formats.columns import Column, Records, describe
+from transforms.formats.source import Features
+
+_BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
+_BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
+
+_ARROW_ERRORS = (pa.ArrowException, OSError)  # OSError: how Arrow names a page it cannot decode
+
+
+def read_records(
+    file: BinaryIO, features: Features, block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    """Yields the blocks of a file that are not to be skipped: number, records, whether it is last.
+
+    Row groups that lie in skipped blocks are not read; a row group is lost from its first
+    unreadable batch on (`UnreadableRowGroup`). Errors of the file system propagate.
+
+    Raises:
+      DataFault: The file as a whole cannot be read (stage `read`, `UnreadableFile`).
+    """
+    watched = _WatchedFile(file)
+    try:
+        parquet = pq.ParquetFile(
+            watched, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+        schema = parquet.schema_arrow
+    except _ARROW_ERRORS as error:
+        watched.check()
+        raise _unreadable_file(_sentence(error)) from error
+    rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    if sum(rows) != parquet.metadata.num_rows or any(count < 0 for count in rows):
+        raise _unreadable_file("its row groups do not add up to its rows")
+    groups = _RowGroups(watched, parquet, schema, features)
+    yield from _blocks(groups, rows, block_size, skip)
+
+
+def _blocks(
+    groups: _RowGroups, rows: Sequence[int], block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    """Cuts row groups of so many rows into blocks."""
+    total = sum(rows)
+    if total == 0 and 0 not in skip:
+        yield 0, groups.without_values(0, 0), True
+    first = 0
+    pending: list[Records] = []
+    for group, count in enumerate(rows):
+        numbers = range(first // block_size, -(-(first + count) // block_size))
+        if any(number not in skip for number in numbers):
+            for records in groups.read(group, first, count, min(block_size, _BATCH_ROWS)):
+                for piece in _cut(records, block_size):
+                    number, end = piece.first // block_size, piece.first + piece.count
+                    if number in skip:
+                        continue
+                    pending.append(piece)
+                    if end % block_size == 0 or end == total:
+                        yield number, _join(pending), end == total
+                        pending.clear()
+        first += count
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selected:
+    """A configured feature that the file has.
+
+    Attributes:
+      role: What it is for.
+      name: As configured.
+      column: The top-level column.
+      fields: The fields that lead into it, of a struct.
+    """
+
+    role: str
+    name: str
+    column: str
+    fields: Sequence[str]
+
+
+class _RowGroups:
+    """The row groups of an open file."""
+
+    def __init__(
+        self, watched: _WatchedFile, parquet: pq.ParquetFile, schema: pa.Schema, features: Features
+    ) -> None:
+        self._watched = watched
+        self._parquet = parquet
+        self._roles = list(features.named())
+        self._selected = _select(schema, features)
+        self._names = [name for field in schema for name in _field_names(field)]
+
+    def read(self, group: int, first: int, count: int, batch_rows: int) -> Iterator[Records]:
+        """Records of one row group; those that cannot be read have a fault each.
+
+        Args:
+          group: Its index.
+          first: Number of its first record.
+          count: Its rows, as the file's metadata have it.
+          batch_rows: Rows to read at a time.
+        """
+        if not self._selected:
+            yield from self._in_batches(first, count, batch_rows, None)
+            return
+        done = 0
+        try:
+            batches = self._parquet.iter_batches(
+                batch_size=batch_rows,
+                row_groups=[group],
+                columns=sorted({selected.name for selected in self._selected}),
+                use_threads=False,
+            )
+            while done < count:
+                batch = next(batches, None)
+                if batch is None:
+                    raise pa.ArrowInvalid(f"it has {done} rows where {count} are declared")
+                records = self._to_records(batch[: count - done], first + done)
+                yield records
+                done += records.count
+        except _ARROW_ERRORS as error:
+            self._watched.check()
+            fault = DataFault(
+                "read",
+                "UnreadableRowGroup",
+                f"row group {group} cannot be read from its row {done} on: {_sentence(error)}",
+            )
+            yield from self._in_batches(first + done, count - done, batch_rows, fault)
+
+    def without_values(self, first: int, count: int, fault: DataFault | None = None) -> Records:
+        """Records of which nothing is known but, where given, the fault."""
+        columns = dict.fromkeys(self._roles, Column.empty(count))
+        faults = {row: fault for row in range(count) if fault is not None}
+        return Records(first, count, columns, faults, lambda _: self._names)
+
+    def _in_batches(
+        self, first: int, count: int, batch_rows: int, fault: DataFault | None
+    ) -> Iterator[Records]:
+        for start in range(0, count, batch_rows):
+            yield self.without_values(first + start, min(batch_rows, count - start), fault)
+
+    def _to_records(self, batch: pa.RecordBatch, first: int) -> Records:
+        records = self.without_values(first, batch.num_rows)
+        for selected in self._selected:
+            array = batch.column(batch.schema.get_field_index(selected.column))
+            for field in selected.fields:
+                array = pc.struct_field(array, field)
+            described = describe(selected.role, selected.name)
+            try:
+                column, with_nulls = to_column(array)
+            except UnusableTypeError as error:
+                fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
+                records.faults.update(dict.fromkeys(range(batch.num_rows), fault))
+                continue
+            records.columns[selected.role] = column
+            null = DataFault("parse", "NullValue", f"{described} holds a null among its values")
+            for row in with_nulls:
+                records.faults.setdefault(row, null)
+        return records
+
+
+def _select(schema: pa.Schema, features: Features) -> list[_Selected]:
+    """Finds features by their whole name first, then by their dotted path."""
+    selected = []
+    for role, name in features.named().items():
+        column, *fields = [name] if name in schema.names else name.split(".")
+        if _reaches(schema, column, fields):
+            selected.append(_Selected(role, name, column, fields))
+    return selected
+
+
+def _reaches(schema: pa.Schema, column: str, fields: Sequence[str]) -> bool:
+    index = schema.get_field_index(column)  # -1 also where two columns share the name
+    if index < 0:
+        return False
+    kind = schema.field(index).type
+    for field in fields:
+        if not pa.types.is_struct(kind) or kind.get_field_index(field) < 0:
+            return False
+        kind = kind.field(field).type
+    return True
+
+
+def _field_names(field: pa.Field) -> list[str]:
+    """A column's name, and below a struct the dotted names of its fields."""
+    if not pa.types.is_struct(field.type):
+        return [field.name]
+    return [f"{field.name}.{name}" for child in field.type for name in _field_names(child)]
+
+
+def _cut(records: Records, block_size: int) -> Iterator[Records]:
+    """Cuts records where a block ends."""
+    start = 0
+    while start < records.count:
+        stop = min(records.count, start + block_size - (records.first + start) % block_size)
+        yield Records(
+            first=records.first + start,
+            count=stop - start,
+            columns={role: column[start:stop] for role, column in records.columns.items()},
+            faults={
+                row - start: fault for row, fault in records.faults.items() if start <= row < stop
+            },
+            available=records.available,
+        )
+        start = stop
+
+
+def _join(pieces: Sequence[Records]) -> Records:
+    """One of consecutive ones."""
+    first = pieces[0].first
+    return Records(
+        first=first,
+        count=sum(piece.count for piece in pieces),
+        columns={
+            role: Column.concatenate([piece.columns[role] for piece in pieces])
+            for role in pieces[0].columns
+        },
+        faults={
+            piece.first - first + row: fault
+            for piece in pieces
+            for row, fault in piece.faults.items()
+        },
+        available=pieces[0].available,
+    )
+
+
+class _WatchedFile:
+    """A file that remembers its own error, as Arrow's own errors may have the same type."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Raises the file's error, if it had one."""
+        if self._error is not None:
+            raise self._error
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads up to `size` bytes."""
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves to a position."""
+        try:
+            return self._file.seek(offset, whence)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether whoever opened the file has closed it."""
+        return self._file.closed
+
+
+def _unreadable_file(why: str) -> DataFault:
+    return DataFault("read", "UnreadableFile", f"the Parquet file cannot be read: {why}")
+
+
+def _sentence(error: Exception) -> str:
+    """Arrow's message, on one line."""
+    return " ".join(str(error).split())

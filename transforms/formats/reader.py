@@ -1,0 +1,133 @@
+"""Shards -> blocks: the same contract for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from transforms.elements import Block, BlockKey, Examples, Failure, Shard
+from transforms.errors import ConfigurationError, DataFault
+from transforms.formats import parquet, tfrecord
+from transforms.formats.columns import Records, to_examples
+from transforms.formats.examples import parse_examples
+from transforms.formats.source import InputSpec, SourceSpec
+from transforms.storage import Storage
+
+
+def read_blocks(  # noqa: PLR0917 - as a stage hands them on
+    shard: Shard,
+    source: SourceSpec,
+    input_spec: InputSpec,
+    block_size: int,
+    storage: Storage,
+    skip: Container[int] = (),
+) -> Iterator[Block]:
+    """Yields the blocks of a shard, in order, one in memory at a time.
+
+    Block k holds the records from k * block_size on, whatever is skipped. Data never raise:
+    what cannot be read is among the failures, and a shard that cannot be read on ends with one. An
+    empty shard is one block without records.
+
+    Args:
+      shard: The file.
+      source: What is in it.
+      input_spec: What the model takes; numeric inputs of another length are failures.
+      block_size: Records a block, failed ones included.
+      storage: Where the file is; its errors (OSError) propagate.
+      skip: Numbers of blocks that are not wanted; they are passed over as cheaply as the format
+        allows.
+    """
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}; a block holds at least one record")
+    with storage.open(shard.path) as file:
+        try:
+            for number, records, last in _read_records(file, source, block_size, skip):
+                examples, failures = to_examples(shard, records, source, input_spec)
+                key = BlockKey(shard, number, number * block_size, records.count, last)
+                del records  # not held while the block is explained
+                yield Block(key, examples, failures)
+                del examples
+        except DataFault as fault:
+            if 0 not in skip:
+                yield _unreadable_shard(shard, fault, has_boxes=source.features.boxes is not None)
+
+
+def probe(
+    shard: Shard, source: SourceSpec, input_spec: InputSpec, storage: Storage, count: int = 8
+) -> Examples:
+    """Reads the first examples of a shard, to see that the configuration fits the data.
+
+    Args:
+      shard: The file.
+      source: What should be in it.
+      input_spec: What the model takes.
+      storage: Where the file is.
+      count: How many records to look at.
+
+    Raises:
+      ConfigurationError: None of them makes an example; says why the first one does not.
+    """
+    block = next(read_blocks(shard, source, input_spec, count, storage))
+    if len(block.examples):
+        return block.examples
+    if not block.failures:
+        raise ConfigurationError(f"{shard.path} holds no records; give a source.pattern without it")
+    failure = block.failures[0]
+    hint = f"; is source.format {source.format!r} right?" if failure.stage == "read" else ""
+    raise ConfigurationError(
+        f"{shard.path}: none of the first {len(block.failures)} records can be used, "
+        f"as {failure.message}{hint}"
+    )
+
+
+def _read_records(
+    file: BinaryIO, source: SourceSpec, block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    if source.format == "parquet":
+        return parquet.read_records(file, source.features, block_size, skip)
+    return _read_tfrecords(file, source, block_size, skip)
+
+
+def _read_tfrecords(
+    file: BinaryIO, source: SourceSpec, block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    """Blocks of a TFRecord file; whether one is the last is known by looking a record ahead."""
+    frames = tfrecord.read_frames(
+        file, source.compression, wanted=lambda record: record // block_size not in skip
+    )
+    number = 0
+    pending: list[tfrecord.Frame] = []
+    for frame in frames:
+        if len(pending) == block_size:
+            if number not in skip:
+                yield number, _parse_frames(pending, source, number * block_size), False
+            number += 1
+            pending = []
+        pending.append(frame)
+    if number not in skip:
+        yield number, _parse_frames(pending, source, number * block_size), True
+
+
+def _parse_frames(frames: list[tfrecord.Frame], source: SourceSpec, first: int) -> Records:
+    """Parses a block's frames, and lets go of their bytes."""
+    records = parse_examples([frame.payload or b"" for frame in frames], source.features, first)
+    records.faults.update(
+        {row: frame.fault for row, frame in enumerate(frames) if frame.fault is not None}
+    )
+    frames.clear()
+    return records
+
+
+def _unreadable_shard(shard: Shard, fault: DataFault, has_boxes: bool) -> Block:
+    """The only block of a shard of which nothing can be read, not even how much it holds."""
+    failure = Failure(shard.name, None, None, fault.stage, fault.error, str(fault))
+    nothing = Examples(
+        records=np.zeros(0, np.int64),
+        ids=(),
+        inputs=(),
+        labels=np.zeros(0, np.int32),
+        boxes=() if has_boxes else None,
+    )
+    return Block(BlockKey(shard, 0, 0, 1, last=True), nothing, (failure,))

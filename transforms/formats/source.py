@@ -1,0 +1,222 @@
+"""What the data is and what the model takes: the two specifications every reader works by."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from transforms.errors import ConfigurationError
+
+Format: TypeAlias = Literal["tfrecord", "parquet"]
+Compression: TypeAlias = Literal["auto", "none", "gzip", "zlib"]
+InputKind: TypeAlias = Literal["image", "tensor"]
+Resize: TypeAlias = Literal["bilinear", "bicubic", "area", "none"]
+NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
+
+IMAGE_CHANNELS = (1, 3, 4)
+"""Channels an image model may take: grey, colour, colour with alpha."""
+
+_IMAGE_DIMENSIONS = 3
+_NUMERIC_KINDS = "biuf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Names of the features (tf.train.Example) or columns (Parquet) that are read.
+
+    Attributes:
+      input: Encoded image, raw bytes or numeric list.
+      id: Example id; None makes it `<file name>:<record number>`.
+      label: Integer class index, or a string among the class names; None where there are no labels.
+      boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
+        none.
+    """
+
+    input: str
+    id: str | None = None
+    label: str | None = None
+    boxes: str | None = None
+
+    def __post_init__(self) -> None:
+        for role, name in self.named().items():
+            if not name:
+                raise ConfigurationError(
+                    f"source.features.{role} is empty; give the name of a feature"
+                )
+
+    def named(self) -> dict[str, str]:
+        """The features that are configured: role -> name, the input first.
+
+        >>> Features(input="image", label="y").named()
+        {'input': 'image', 'label': 'y'}
+        """
+        roles = {"input": self.input, "id": self.id, "label": self.label, "boxes": self.boxes}
+        return {role: name for role, name in roles.items() if name is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSpec:
+    """The input files' format and features.
+
+    Attributes:
+      format: Of every shard.
+      features: What is read of each record.
+      compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
+      class_names: Names of the classes in index order, to which string labels are looked up.
+    """
+
+    format: Format
+    features: Features
+    compression: Compression = "auto"
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_choice("source.format", self.format, Format)
+        _require_choice("source.compression", self.compression, Compression)
+        if self.format != "tfrecord" and self.compression not in ("auto", "none"):
+            raise ConfigurationError(
+                f"source.compression is {self.compression!r}, which is for TFRecord files; "
+                "Parquet files name their own compression, so leave it out"
+            )
+        seen: set[str] = set()
+        for name in self.class_names:
+            if name in seen:
+                raise ConfigurationError(
+                    f"source.classes names {name!r} twice; each class needs a name of its own"
+                )
+            seen.add(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelScale:
+    """Standardisation `(x - mean) / std` over the last axis.
+
+    Attributes:
+      mean: One number a channel, in the units of the decoded input (0..255 for images).
+      std: The same; none is 0.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ConfigurationError(
+                f"source.input.scale has {len(self.mean)} means and {len(self.std)} standard "
+                "deviations; give one of each a channel"
+            )
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)):
+            raise ConfigurationError(
+                f"source.input.scale is mean {list(self.mean)}, std {list(self.std)}; "
+                "every number must be finite"
+            )
+        if not all(value > 0 for value in self.std):
+            raise ConfigurationError(
+                f"source.input.scale.std is {list(self.std)}; every number must be above 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """What the model takes, and how an example's input becomes that.
+
+    Attributes:
+      kind: `image` is decoded, cropped and resized; `tensor` is taken as it is.
+      shape: Of one example: (H, W, C) for images; (W,), (T, W) or (H, W, C) for tensors.
+      dtype: NumPy name of the elements of raw bytes (kind `tensor`), in little-endian order
+        unless it says otherwise.
+      resize: Method for images; `none` takes only images that have the shape already.
+      crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
+      scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
+    """
+
+    kind: InputKind
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    resize: Resize = "bilinear"
+    crop: float | None = None
+    scale: NamedScale | ChannelScale = "none"
+
+    def __post_init__(self) -> None:
+        _require_choice("source.input.kind", self.kind, InputKind)
+        _require_choice("source.input.resize", self.resize, Resize)
+        self._check_shape()
+        _numeric_dtype(self.dtype)
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise ConfigurationError(
+                f"source.input.crop is {self.crop}; give the central fraction to keep, "
+                "above 0 and at most 1"
+            )
+        if self.kind == "tensor":
+            self._check_tensor()
+        if isinstance(self.scale, ChannelScale):
+            if len(self.scale.mean) != self.shape[-1]:
+                raise ConfigurationError(
+                    f"source.input.scale has {len(self.scale.mean)} channels, but "
+                    f"source.input.shape {list(self.shape)} has {self.shape[-1]}"
+                )
+        else:
+            _require_choice("source.input.scale", self.scale, NamedScale)
+
+    @property
+    def elements(self) -> int:
+        """How many numbers one example has."""
+        return math.prod(self.shape)
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """The element type of raw bytes; little-endian where `dtype` names no byte order."""
+        return _numeric_dtype(self.dtype)
+
+    def _check_shape(self) -> None:
+        shape = list(self.shape)
+        if not shape or not all(size > 0 for size in shape):
+            raise ConfigurationError(
+                f"source.input.shape is {shape}; give one size or more, each at least 1"
+            )
+        if self.kind == "image":
+            if len(shape) != _IMAGE_DIMENSIONS or shape[-1] not in IMAGE_CHANNELS:
+                raise ConfigurationError(
+                    f"source.input.shape is {shape}; for images give [height, width, channels] "
+                    "with 1, 3 or 4 channels"
+                )
+        elif len(shape) > _IMAGE_DIMENSIONS:
+            raise ConfigurationError(
+                f"source.input.shape is {shape}; give [W], [T, W] or [H, W, C]"
+            )
+
+    def _check_tensor(self) -> None:
+        if self.crop is not None:
+            raise ConfigurationError(
+                f"source.input.crop is {self.crop}, but source.input.kind is 'tensor'; "
+                "only images are cropped, so leave it out"
+            )
+        if self.resize not in ("bilinear", "none"):  # bilinear: the default, not a wish
+            raise ConfigurationError(
+                f"source.input.resize is {self.resize!r}, but source.input.kind is 'tensor'; "
+                "only images are resized, so leave it out"
+            )
+
+
+def _numeric_dtype(name: str) -> np.dtype[Any]:
+    try:
+        dtype: np.dtype[Any] = np.dtype(name)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"source.input.dtype is {name!r}, which NumPy does not know; "
+            "give a name such as 'float32' or 'uint8'"
+        ) from error
+    if dtype.kind not in _NUMERIC_KINDS:
+        raise ConfigurationError(
+            f"source.input.dtype is {name!r}; give a boolean, integer or floating-point type"
+        )
+    return dtype.newbyteorder("<") if dtype.byteorder == "=" else dtype
+
+
+def _require_choice(key: str, value: object, choices: Any) -> None:
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ConfigurationError(f"{key} is {value!r}; give one of {', '.join(allowed)}")

@@ -1,0 +1,312 @@
+"""TFRecord framing: records of a file, one by one, with both checksums verified.
+
+    uint64 length | uint32 its masked CRC-32C | payload | uint32 its masked CRC-32C
+
+all little-endian. The length has a checksum of its own, so after a damaged payload the next record
+is still found; after a damaged length nothing is, and the shard ends. The format has no end mark: a
+file cut exactly between two records cannot be told from a whole one.
+
+Reference: tensorflow/core/lib/io/record_writer.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Protocol
+
+import google_crc32c
+
+from transforms.errors import DataFault
+from transforms.formats.source import Compression
+
+MAX_RECORD_BYTES = 1 << 30
+"""A longer record is taken for damage: tf.train.Example cannot exceed 2 GiB."""
+
+CHUNK_BYTES = 1 << 20
+"""How much is read from the file at once."""
+
+_HEADER = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP_WINDOW = 31
+_ZLIB_WINDOW = 15
+_ZLIB_DEFLATE = 0x08  # the first byte's method, and its bit for windows above 32 KiB
+_ZLIB_DEFLATE_MASK = 0x8F
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One record as the file has it.
+
+    Attributes:
+      record: Its number in the file, from 0.
+      payload: Its bytes; None where they were damaged or not wanted.
+      fault: What is wrong with it. The file ends after every fault but `CorruptRecord`.
+    """
+
+    record: int
+    payload: bytes | None = None
+    fault: DataFault | None = None
+
+
+def masked_crc(data: bytes) -> int:
+    """The masked CRC-32C of TFRecord files: rotated right by 15 bits, plus a constant.
+
+    >>> hex(masked_crc(b""))
+    '0xa282ead8'
+    """
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def read_frames(
+    file: BinaryIO,
+    compression: Compression = "auto",
+    wanted: Callable[[int], bool] = lambda _: True,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Frame]:
+    """Yields every record of a file, in order, good or bad.
+
+    Damage never raises: a record with a damaged payload has the fault `CorruptRecord`, and reading
+    goes on; `LostFraming`, `TruncatedRecord` and `DamagedStream` are the last record. Errors
+    of the file system (OSError) propagate.
+
+    Args:
+      file: Opened for reading, at its beginning; seekable when it is not compressed.
+      compression: `auto` decides by the first bytes.
+      wanted: Of a record number: whether its payload is to be read. The others are passed
+        over (in uncompressed files by seeking) without looking at their payloads' checksums.
+      max_record_bytes: Longer records are `LostFraming`.
+    """
+    stream = _open_stream(file, compression)
+    record = 0
+    while True:
+        try:
+            frame = _read_frame(stream, record, wanted(record), max_record_bytes)
+        except DataFault as fault:
+            yield Frame(record, fault=fault)
+            return
+        if frame is None:
+            return
+        yield frame
+        record += 1
+
+
+def _read_frame(stream: _Stream, record: int, wanted: bool, max_record_bytes: int) -> Frame | None:
+    """The next record; None at the end of the file. Raises DataFault where the file breaks."""
+    header = stream.read(_HEADER.size)
+    if not header:
+        return None
+    if len(header) < _HEADER.size:
+        raise _truncated(record, "in its header")
+    length, checksum = _HEADER.unpack(header)
+    if masked_crc(header[:8]) != checksum:
+        raise DataFault(
+            "read",
+            "LostFraming",
+            f"the length of record {record} does not match its checksum; "
+            "where the next record begins is unknown, so the shard ends here",
+        )
+    if length > max_record_bytes:
+        raise DataFault(
+            "read",
+            "LostFraming",
+            f"record {record} claims {length} bytes, more than the {max_record_bytes} that are "
+            "plausible, so the shard ends here",
+        )
+    if not wanted:
+        stream.skip(length)
+        if len(stream.read(_CHECKSUM.size)) < _CHECKSUM.size:
+            raise _truncated(record, f"within its {length} bytes")
+        return Frame(record)
+    payload = stream.read(length)
+    trailer = stream.read(_CHECKSUM.size)
+    if len(trailer) < _CHECKSUM.size:
+        raise _truncated(record, f"within its {length} bytes")
+    if masked_crc(payload) != _CHECKSUM.unpack(trailer)[0]:
+        fault = DataFault(
+            "read",
+            "CorruptRecord",
+            f"the {length} bytes of record {record} do not match their checksum",
+        )
+        return Frame(record, fault=fault)
+    return Frame(record, payload)
+
+
+def _truncated(record: int, where: str) -> DataFault:
+    return DataFault("read", "TruncatedRecord", f"the file ends in record {record}, {where}")
+
+
+class _Stream(Protocol):
+    """Bytes in order."""
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes; fewer only at the end."""
+
+    def skip(self, size: int) -> None:
+        """Passes over `size` bytes; going beyond the end shows at the next read."""
+
+
+class _Buffered:
+    """A stream over chunks of bytes, each an exact `CHUNK_BYTES` but the last."""
+
+    def __init__(self, next_chunk: Callable[[], bytes]) -> None:
+        """`next_chunk` gives b"" at the end, and may raise DataFault."""
+        self._next_chunk = next_chunk
+        self._chunk = b""
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        end = self._position + size
+        if end <= len(self._chunk):
+            piece = self._chunk[self._position : end]
+            self._position = end
+            return piece
+        pieces = []
+        while size > 0:
+            if self._position == len(self._chunk) and not self._refill():
+                break
+            piece = self._chunk[self._position : self._position + size]
+            self._position += len(piece)
+            size -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def skip(self, size: int) -> None:
+        while size > 0:
+            if self._position == len(self._chunk) and not self._refill():
+                break
+            step = min(size, len(self._chunk) - self._position)
+            self._position += step
+            size -= step
+
+    def _refill(self) -> bool:
+        self._chunk = self._next_chunk()
+        self._position = 0
+        return bool(self._chunk)
+
+
+class _BufferedFile(_Buffered):
+    """A stream over a seekable file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(lambda: _read_chunk(file))
+        self._file = file
+
+    def skip(self, size: int) -> None:
+        held = len(self._chunk) - self._position
+        if size <= held:
+            self._position += size
+        else:
+            self._file.seek(size - held, 1)
+            self._chunk, self._position = b"", 0
+
+
+class _Inflater:
+    """Chunks of a gzip or zlib file, decompressed in bounded steps.
+
+    Everything before the first damaged byte is given before the fault is raised, so what is lost
+    does not depend on where chunks end.
+    """
+
+    def __init__(self, file: BinaryIO, window: int) -> None:
+        self._file = file
+        self._window = window
+        self._inflater = zlib.decompressobj(window)
+        self._input = b""
+        self._within_member = False
+        self._members = 0
+        self._fault: DataFault | None = None
+
+    def __call__(self) -> bytes:
+        """The next chunk, b"" at the end; raises DataFault where the stream is damaged."""
+        while self._fault is None:
+            if self._inflater.eof:
+                self._end_member()
+            if self._members and not self._within_member and self._window == _GZIP_WINDOW:
+                self._input = self._input.lstrip(b"\0")  # members may be padded
+            self._input = self._input or _read_chunk(self._file)
+            if not self._input and not self._within_member:
+                return b""
+            chunk = self._inflate()
+            if chunk:
+                return chunk
+        raise self._fault
+
+    def _end_member(self) -> None:
+        self._input = self._inflater.unused_data
+        self._inflater = zlib.decompressobj(self._window)
+        self._within_member = False
+        self._members += 1
+
+    def _inflate(self) -> bytes:
+        """What the input gives next; sets the fault where it gives no more."""
+        if self._members and self._window == _ZLIB_WINDOW:
+            self._fault = _damaged("bytes follow its end")
+            return b""
+        self._within_member = True
+        at_end = not self._input
+        before = self._inflater.copy()
+        try:
+            chunk = self._inflater.decompress(self._input, CHUNK_BYTES)
+        except zlib.error as error:
+            self._fault = _damaged(str(error))
+            return self._salvage(before)
+        self._input = self._inflater.unconsumed_tail
+        if at_end and not chunk:
+            self._fault = _damaged("it ends before its end mark")
+        return chunk
+
+    def _salvage(self, inflater: zlib._Decompress) -> bytes:
+        """What precedes the damage: zlib drops it when it finds both in one call."""
+        pieces = []
+        with contextlib.suppress(zlib.error):
+            for position in range(len(self._input)):
+                pieces.append(inflater.decompress(self._input[position : position + 1]))
+        return b"".join(pieces)
+
+
+def _damaged(how: str) -> DataFault:
+    return DataFault("read", "DamagedStream", f"the compressed stream is damaged: {how}")
+
+
+def _read_chunk(file: BinaryIO) -> bytes:
+    """Reads exactly `CHUNK_BYTES`, fewer only at the end."""
+    chunk = file.read(CHUNK_BYTES)
+    while 0 < len(chunk) < CHUNK_BYTES:
+        more = file.read(CHUNK_BYTES - len(chunk))
+        if not more:
+            break
+        chunk += more
+    return chunk
+
+
+def _open_stream(file: BinaryIO, compression: Compression) -> _Stream:
+    if compression == "auto":
+        compression = _detect_compression(file.read(_HEADER.size))
+        file.seek(0)
+    if compression == "gzip":
+        return _Buffered(_Inflater(file, _GZIP_WINDOW))
+    if compression == "zlib":
+        return _Buffered(_Inflater(file, _ZLIB_WINDOW))
+    return _BufferedFile(file)
+
+
+def _detect_compression(head: bytes) -> Compression:
+    """Compression by a file's first 12 bytes.
+
+    A record's checksummed length decides first: two bytes of magic may also begin a length.
+    """
+    if len(head) == _HEADER.size and masked_crc(head[:8]) == _HEADER.unpack(head)[1]:
+        return "none"
+    if head.startswith(_GZIP_MAGIC):
+        return "gzip"
+    # RFC 1950: deflate with a window of up to 32 KiB; the two bytes are a multiple of 31.
+    is_deflate = len(head) > 1 and head[0] & _ZLIB_DEFLATE_MASK == _ZLIB_DEFLATE
+    if is_deflate and int.from_bytes(head[:2], "big") % 31 == 0:
+        return "zlib"
+    return "none"

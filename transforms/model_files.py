@@ -1,0 +1,172 @@
+"""Model files: what identifies them, how they get here from any storage, how they are opened."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import ConfigurationError
+from transforms.storage import Storage, join
+
+if TYPE_CHECKING:
+    import keras
+
+KERAS_EXTENSIONS = (".keras", ".h5", ".hdf5")
+"""Files that Keras itself reads; everything else must be a SavedModel folder."""
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+_CHUNK_BYTES = 1 << 20
+_REASON_CHARACTERS = 240
+
+# Keras has error classes for neither; .keras files give the first message, .h5 files the second.
+_UNKNOWN_CODE = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'")
+_UNSAFE_CODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization")
+
+
+def is_keras_file(uri: str) -> bool:
+    """Whether the name is that of a Keras file, not that of a folder.
+
+    >>> is_keras_file("gs://bucket/model.keras"), is_keras_file("models/classifier")
+    (True, False)
+    """
+    return uri.lower().endswith(KERAS_EXTENSIONS)
+
+
+def list_model(uri: str, storage: Storage) -> dict[str, str]:
+    """Files of a model: relative name (empty for a single file) -> path, sorted by name.
+
+    Raises:
+      ConfigurationError: There is no such model, or it is of no known format.
+    """
+    root = storage.absolute(uri.rstrip("/"))
+    if is_keras_file(root):
+        if not storage.match(glob.escape(root)):
+            raise ConfigurationError(f"there is no model file {uri}; correct model.uri")
+        return {"": root}
+    entries = storage.match(join(glob.escape(root), "**"))
+    files = {entry.path[len(root) :].lstrip("/"): entry.path for entry in entries}
+    if SAVED_MODEL_FILE not in files:
+        found = (
+            "is no SavedModel folder"
+            if files or storage.match(glob.escape(root))
+            else "is not there"
+        )
+        raise ConfigurationError(
+            f"model {uri} {found}; model.uri must be a .keras, .h5 or .hdf5 file "
+            f"or a folder that holds {SAVED_MODEL_FILE}"
+        )
+    return dict(sorted(files.items()))
+
+
+def model_digest(uri: str, storage: Storage) -> str:
+    """SHA-256 of a model's content, in hex, wherever it lies and whatever it is called.
+
+    Every file counts with its name in the folder, its length and its bytes, in the names' order.
+
+    Raises:
+      ConfigurationError: There is no such model.
+    """
+    digest = hashlib.sha256()
+    for name, path in list_model(uri, storage).items():
+        content = hashlib.sha256()
+        with _reading(uri), storage.open(path) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                content.update(chunk)
+        digest.update(f"{len(name.encode())}:{name}:".encode() + content.digest())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def local_model(uri: str, storage: Storage) -> Iterator[str]:
+    """A local path of the model: its own, or that of a copy deleted on leaving.
+
+    Raises:
+      ConfigurationError: There is no such model, or it cannot be read.
+    """
+    files = list_model(uri, storage)
+    if "://" not in uri:
+        yield storage.absolute(uri.rstrip("/"))
+        return
+    with tempfile.TemporaryDirectory(prefix="saliency-atlas-model-") as folder:
+        # The name stays: Keras goes by its extension.
+        root = os.path.join(folder, os.path.basename(uri.rstrip("/")))
+        for name, path in files.items():
+            copy = os.path.join(root, name) if name else root
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            with _reading(uri), storage.open(path) as source, open(copy, "wb") as destination:
+                shutil.copyfileobj(source, destination, _CHUNK_BYTES)
+        yield root
+
+
+def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
+    """Reads a Keras file, without its optimiser and loss.
+
+    Raises:
+      ConfigurationError: Keras cannot, or will not without `allow_unsafe`.
+    """
+    import keras  # noqa: PLC0415 - imports TensorFlow
+
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=not allow_unsafe)
+    except Exception as error:  # whatever a file can make Keras and custom layers raise
+        if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
+            raise ConfigurationError(
+                f"model {uri} holds Python code (a Lambda layer), which runs once it is loaded; if "
+                "you trust it set model.allow_unsafe: true, else export it as a SavedModel"
+            ) from error
+        if unknown := _UNKNOWN_CODE.search(str(error)):
+            raise ConfigurationError(
+                f"model {uri} is made of {(unknown[1] or unknown[2])!r}, whose code is not here; export "
+                "it as a SavedModel (model.export), which needs none"
+            ) from error
+        raise ConfigurationError(
+            f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "
+            "export it as a SavedModel (model.export)"
+        ) from error
+
+
+def open_saved_model(uri: str, path: str) -> Any:
+    """Reads a SavedModel folder, as `tf.saved_model.load` does.
+
+    Raises:
+      ConfigurationError: TensorFlow cannot.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - slow to import
+
+    try:
+        return tf.saved_model.load(path)
+    except Exception as error:  # whatever a damaged folder can make TensorFlow raise
+        raise ConfigurationError(
+            f"model {uri} cannot be loaded ({reason(error)}); export it again (model.export)"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    r"""What went wrong, on one line short enough for a sentence.
+
+    >>> reason(ValueError("Bad weights.\nLong story."))
+    'ValueError: Bad weights'
+    """
+    lines = str(error).strip().splitlines()
+    first = lines[0].split(". ")[0].rstrip(".:") if lines else ""
+    if len(first) > _REASON_CHARACTERS:
+        first = first[:_REASON_CHARACTERS] + "..."
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+@contextlib.contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"model {uri} cannot be read ({reason(error)}); check model.uri and its permissions"
+        ) from error

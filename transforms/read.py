@@ -1,0 +1,113 @@
+"""ReadBlocks: shards -> blocks, or what is stored of those that are committed already."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from transforms import mapstore
+from transforms.elements import Block, CommittedBlock, Shard
+from transforms.filesystems import BeamStorage
+from transforms.formats.reader import read_blocks
+from transforms.formats.source import InputSpec, SourceSpec
+from transforms.models import configure_threads
+from transforms.prefetch import prefetched
+
+
+@dataclasses.dataclass(frozen=True)
+class Committed:
+    """Where blocks that need no explaining may be found.
+
+    Attributes:
+      root: The atlas.
+      fingerprint: What its blocks must have been made by.
+    """
+
+    root: str
+    fingerprint: str
+
+
+def resume_shard(
+    shard: Shard, committed: Committed | None, storage: BeamStorage
+) -> Iterator[CommittedBlock]:
+    """Reads back the committed blocks of a shard, in order; none where nothing is to be resumed."""
+    if committed is None:
+        return
+    for file in mapstore.list_blocks(committed.root, shard, storage):
+        yield mapstore.read_committed(file.path, file.size, committed.fingerprint, storage)
+
+
+class ReadBlocks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+    """Reads `Shard`s into `Block`s, the next one while the current one is being explained.
+
+    Blocks found committed pass down the same line as `CommittedBlock`s: the stages after this one
+    let them through, and no second collection has to be joined (and held in memory) later. A shard
+    whose last block is committed is not opened.
+
+    Args:
+      source: What is in the files.
+      inputs: What the model takes.
+      block_size: Records a block.
+      committed: Where to look for blocks that are done; None explains everything.
+      threads: Intra-op threads of TensorFlow, which parses; None leaves its default.
+    """
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        inputs: InputSpec,
+        block_size: int,
+        committed: Committed | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._fn = _ReadBlocksFn(source, inputs, block_size, committed, threads)
+
+    def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Block | CommittedBlock]:
+        """Attaches the stage."""
+        return shards | "ReadShard" >> beam.ParDo(self._fn).with_output_types(object)
+
+
+class _ReadBlocksFn(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(
+        self,
+        source: SourceSpec,
+        inputs: InputSpec,
+        block_size: int,
+        committed: Committed | None,
+        threads: int | None,
+    ) -> None:
+        self._source = source
+        self._inputs = inputs
+        self._block_size = block_size
+        self._committed = committed
+        self._threads = threads
+        self._storage = BeamStorage()
+        self._records_read = Metrics.counter("saliency_atlas", "records_read")
+        self._records_failed = Metrics.counter("saliency_atlas", "records_failed")
+        self._blocks_resumed = Metrics.counter("saliency_atlas", "blocks_resumed")
+
+    def setup(self) -> None:
+        configure_threads(self._threads)
+
+    def process(self, shard: Shard) -> Iterator[Block | CommittedBlock]:
+        done: set[int] = set()
+        last: int | None = None
+        for committed in resume_shard(shard, self._committed, self._storage):
+            done.add(committed.key.number)
+            if committed.key.last:
+                last = committed.key.number
+            self._blocks_resumed.inc()
+            yield committed
+        if last is not None and done.issuperset(range(last)):
+            return
+        blocks = read_blocks(
+            shard, self._source, self._inputs, self._block_size, self._storage, done
+        )
+        for block in prefetched(blocks):
+            self._records_read.inc(block.key.records)
+            self._records_failed.inc(len(block.failures))
+            yield block

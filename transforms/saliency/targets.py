@@ -1,0 +1,103 @@
+"""Targets: which outputs of each example are explained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, cast
+
+from transforms.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+TargetKind = Literal["label", "predicted", "class", "top"]
+
+_CHOICES = "label, predicted, {class: 3} or {top: 2}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetSpec:
+    """A rule that gives each example the classes to explain.
+
+    >>> TargetSpec.parse({"top": 2})
+    TargetSpec(kind='top', value=2)
+
+    Attributes:
+      kind: `label`, the example's own; `predicted`, the largest output; `class`, always the same;
+        `top`, the largest few, largest first.
+      value: The class of `class`, the number of `top`; None otherwise.
+    """
+
+    kind: TargetKind
+    value: int | None = None
+
+    def __post_init__(self) -> None:
+        smallest = {"class": 0, "top": 1}.get(self.kind)
+        valid = (
+            self.kind in ("label", "predicted") and self.value is None
+            if smallest is None
+            else type(self.value) is int and self.value >= smallest
+        )
+        if not valid:
+            shown = self.kind if self.value is None else {self.kind: self.value}
+            raise ConfigurationError(f"explain.target {shown!r} is not a target; give {_CHOICES}")
+
+    @classmethod
+    def parse(cls, target: str | Mapping[str, int]) -> TargetSpec:
+        """Reads `label`, `predicted`, `{"class": 3}` or `{"top": 2}`.
+
+        Raises:
+          ConfigurationError: It is none of these.
+        """
+        if isinstance(target, str):
+            return cls(cast(TargetKind, target))
+        if not isinstance(target, Mapping) or len(target) != 1:
+            raise ConfigurationError(f"explain.target {target!r} is not a target; give {_CHOICES}")
+        ((kind, value),) = target.items()
+        return cls(cast(TargetKind, kind), value)
+
+    @property
+    def count(self) -> int:
+        """Targets (rows) an example."""
+        return cast(int, self.value) if self.kind == "top" else 1
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the source must have a label feature."""
+        return self.kind == "label"
+
+    def check(self, outputs: int) -> None:
+        """Compares with a model's number of outputs.
+
+        Raises:
+          ConfigurationError: The class is out of range, or there are fewer classes than `top`.
+        """
+        if self.kind == "class" and cast(int, self.value) >= outputs:
+            raise ConfigurationError(
+                f"explain.target.class is {self.value}, but the model has {outputs} outputs; give "
+                f"0 to {outputs - 1}"
+            )
+        if self.kind == "top" and cast(int, self.value) > outputs:
+            raise ConfigurationError(
+                f"explain.target.top is {self.value}, but the model has {outputs} outputs; give at "
+                f"most {outputs}"
+            )
+
+    def classes(self, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Class indices to explain.
+
+        Args:
+          outputs: (N, C) of the model.
+          labels: (N,) integers; only `label` looks at them.
+
+        Returns:
+          (N, count) int32. Among equal outputs the lower class is first, as in `tf.math.top_k`.
+        """
+        import tensorflow as tf  # noqa: PLC0415 - slow to import
+
+        if self.kind == "label":
+            return tf.cast(labels, tf.int32)[:, tf.newaxis]
+        if self.kind == "class":
+            return tf.fill((tf.shape(outputs)[0], 1), tf.constant(self.value, tf.int32))
+        return tf.math.top_k(outputs, k=self.count, sorted=True).indices

@@ -1,0 +1,1 @@
+"""Statistics of single maps, and their exact sums by class."""

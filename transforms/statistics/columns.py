@@ -1,0 +1,28 @@
+"""The statistics of one map, by their names in every table (formulas: `maps`)."""
+
+from __future__ import annotations
+
+STATISTICS = (
+    "entropy",
+    "gini",
+    "spread",
+    "centroid_y",
+    "centroid_x",
+    "peak_y",
+    "peak_x",
+    "border_energy",
+    "corner_energy",
+    "center_energy",
+)
+"""Each in 0..1."""
+
+BOX_STATISTICS = ("box_energy", "pointing_hit")
+"""Where examples have boxes; a hit is 0 or 1."""
+
+SKETCH_UNIT_BITS = 24
+"""A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
+
+
+def statistic_names(with_boxes: bool) -> tuple[str, ...]:
+    """Names of all statistics, in the order of the tables' columns."""
+    return STATISTICS + BOX_STATISTICS if with_boxes else STATISTICS
