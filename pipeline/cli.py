@@ -7,17 +7,22 @@ imported when it runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError, RunError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from pipeline.begin import Mode
 
 DONE = 0
@@ -25,6 +30,7 @@ CONFIGURATION_ERROR = 2
 RUN_FAILED = 3
 INTERRUPTED = 130
 
+_BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 _EPILOG = """\
 exit codes: 0 done, 2 usage or configuration, 3 the run failed or too many records did
 Progress goes to stderr, results to stdout."""
@@ -46,22 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # argparse has printed what there is to say
         return CONFIGURATION_ERROR if error.code else DONE
     arguments.beam_options = beam_options
-    _set_up_logging(arguments)
     command: Callable[[argparse.Namespace], None] = arguments.command
-    try:
-        if beam_options and command is not _run:
-            raise ConfigurationError(
-                f"{arguments.name} takes no Beam options, so nothing after --: "
-                f"{shlex.join(beam_options)}"
-            )
-        command(arguments)
-    except ConfigurationError as error:
-        return _fail(error, CONFIGURATION_ERROR)
-    except RunError as error:
-        return _fail(error, RUN_FAILED)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{_interruption(arguments)}\n")
-        return INTERRUPTED
+    with _remembering_interrupts() as interrupts:
+        _set_up_logging(arguments, interrupts)
+        try:
+            if beam_options and command is not _run:
+                raise ConfigurationError(
+                    f"{arguments.name} takes no Beam options, so nothing after --: "
+                    f"{shlex.join(beam_options)}"
+                )
+            command(arguments)
+        except ConfigurationError as error:
+            return _fail(error, CONFIGURATION_ERROR)
+        except RunError as error:
+            return _interrupted(arguments) if interrupts else _fail(error, RUN_FAILED)
+        except KeyboardInterrupt:
+            return _interrupted(arguments)
     return DONE
 
 
@@ -198,13 +204,43 @@ def _split_beam_options(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:place], argv[place + 1 :]
 
 
-def _set_up_logging(arguments: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def _remembering_interrupts() -> Iterator[list[int]]:
+    """Gives a list that is not empty after Ctrl-C, which Beam turns into an error of its own."""
+    interrupts: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    # Elsewhere it is ignored (nohup), somebody else's, or not for this thread to say.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield interrupts
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) -> None:
     level = logging.WARNING
     if arguments.quiet:
         level = logging.ERROR
     if arguments.verbose:
         level = logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    if not arguments.verbose:
+        # Beam says so at each import, in the root logger's name; nothing here needs BigQuery.
+        handler.addFilter(lambda record: not record.getMessage().startswith(_BIGQUERY_NOTICE))
+        # Nobody who pressed Ctrl-C asks for the traceback of where that was.
+        handler.addFilter(lambda _: not interrupts)
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _start_tensorflow(arguments: argparse.Namespace) -> None:
@@ -231,9 +267,14 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
-def _interruption(arguments: argparse.Namespace) -> str:
+def _interrupted(arguments: argparse.Namespace) -> int:
+    sys.stderr.write(f"interrupted{_way_on(arguments)}\n")
+    return INTERRUPTED
+
+
+def _way_on(arguments: argparse.Namespace) -> str:
     if arguments.command is not _run:
-        return "interrupted"
+        return ""
     mode = "extend" if arguments.mode == "extend" else "resume"
     again = ["saliency-atlas", "run", arguments.config]
     for override in arguments.set:
@@ -241,4 +282,4 @@ def _interruption(arguments: argparse.Namespace) -> str:
     again.append(f"--{mode}")
     if arguments.beam_options:
         again += ["--", *arguments.beam_options]
-    return f"interrupted; committed blocks are kept, go on with: {shlex.join(again)}"
+    return f"; committed blocks are kept, go on with: {shlex.join(again)}"

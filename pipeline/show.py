@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 from PIL import Image
-from transforms.formats.reader import read_blocks
 
 from pipeline.atlas import Atlas
 from pipeline.config import Config
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.images import InputDecoder
+from transforms.formats.reader import read_blocks
 
 _INFERNO = np.array(
     [
@@ -83,7 +83,7 @@ def draw(values: npt.NDArray[np.float32], picture: npt.NDArray[np.float32] | Non
     """
     brightness = _brightness(_as_plane(values))
     colours = _colour(brightness)
-    panels = [colours]
+    panels: list[npt.NDArray[Any]] = [colours]
     if picture is not None:
         base = np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., :3]
         share = (_FAINTEST + (_STRONGEST - _FAINTEST) * brightness)[..., np.newaxis]
@@ -209,5 +209,6 @@ def _colour(brightness: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _stretch(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A tensor of any range in 0..255."""
-    low, high = values.min(), values.max()
-    return ((values - low) * (255.0 / (high - low if high > low else 1.0))).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    stretched: npt.NDArray[np.float32] = (values - low) * (255 / (high - low if high > low else 1))
+    return stretched

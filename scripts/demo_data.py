@@ -125,7 +125,7 @@ def cut_tiles(pixels: Pixels, count: int, generator: np.random.Generator) -> Pix
 
 
 def draw_mark(tiles: Pixels) -> Pixels:
-    """Copies of tiles with a white ring and dot blended into the top right corner.
+    """Copies of tiles with a white ring and dot on black blended into the top right corner.
 
     Args:
       tiles: (N, TILE, TILE, 3).

@@ -178,6 +178,12 @@ def test_no_module_is_too_long() -> None:
     assert not {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
 
 
+def test_python_scripts_end_in_py_so_that_lint_and_types_find_them() -> None:
+    scripts = [path for path in ROOT.glob("scripts/*") if path.is_file() and not path.suffix]
+    assert scripts
+    assert not [path for path in scripts if "python" in path.read_text().partition("\n")[0]]
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [

@@ -123,9 +123,10 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
                 "you trust it set model.allow_unsafe: true, else export it as a SavedModel"
             ) from error
         if unknown := _UNKNOWN_CODE.search(str(error)):
+            name = unknown[1] or unknown[2]
             raise ConfigurationError(
-                f"model {uri} is made of {(unknown[1] or unknown[2])!r}, whose code is not here; export "
-                "it as a SavedModel (model.export), which needs none"
+                f"model {uri} is made of {name!r}, whose code is not here; export it as a "
+                "SavedModel (model.export), which needs none"
             ) from error
         raise ConfigurationError(
             f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -293,6 +293,34 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert capsys.readouterr().err == message
 
 
+def test_an_interrupt_that_became_an_error_of_the_runner_is_an_interrupt(
+    calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RunError("the run stopped") from error
+
+    del calls
+    monkeypatch.setattr(sys.modules["pipeline.job"], "run", run)
+    assert cli.main(["run", "c.yaml"]) == 130
+    assert capsys.readouterr().err == (
+        "interrupted; committed blocks are kept, go on with: saliency-atlas run c.yaml --resume\n"
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_ignored_stays_so(calls: Calls) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert cli.main(["run", "c.yaml"]) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -333,28 +361,25 @@ def test_help_is_no_error(arguments: list[str], capsys: pytest.CaptureFixture[st
 )
 @pytest.mark.usefixtures("calls")
 def test_loudness_sets_the_level_of_logging(
-    monkeypatch: pytest.MonkeyPatch, flags: list[str], level: int
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    level: int,
 ) -> None:
-    levels = []
-    monkeypatch.setattr(logging, "basicConfig", lambda **given: levels.append(given["level"]))
+    settings: dict[str, Any] = {}
+    monkeypatch.setattr(logging, "basicConfig", settings.update)
     started = []
     monkeypatch.setattr(quiet, "start_tensorflow", lambda: started.append(True))
     assert cli.main(["run", "c.yaml", *flags]) == 0
-    assert levels == [level]
-    assert started == ([] if level == logging.INFO else [True])  # verbose: it starts by itself
+    assert settings["level"] == level
+    verbose = level == logging.INFO
+    assert started == ([] if verbose else [True])  # verbose: it starts by itself, and is heard
 
-
-def test_native_stderr_is_dropped_unless_there_is_an_error(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    def fail() -> None:
-        with quiet.native_stderr_held_back():
-            os.write(2, b"no AVX\n")
-            raise ImportError
-
-    with quiet.native_stderr_held_back():
-        os.write(2, b"searching for a GPU\n")
-    with pytest.raises(ImportError):
-        fail()
-    os.write(2, b"after\n")
-    assert capfd.readouterr().err == "no AVX\nafter\n"
+    (handler,) = settings["handlers"]
+    capsys.readouterr()
+    notice = "apitools not found, and bigquery client libraries are not available despite"
+    for message in ("bucket is slow", notice):
+        handler.handle(logging.makeLogRecord({"msg": message, "levelname": "WARNING"}))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "WARNING: bucket is slow"
+    assert len(lines) == (2 if verbose else 1)

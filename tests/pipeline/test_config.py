@@ -126,6 +126,13 @@ def test_every_setting_can_be_overridden_and_survives_json(
     assert value == expected
 
 
+def test_an_override_within_a_setting_that_is_no_mapping_replaces_it(write: WriteConfig) -> None:
+    path = write({**MINIMAL, "explain": {"target": "predicted"}})
+    assert load_config(path, ["explain.target.class=3"]).as_dict()["explain"]["target"] == {
+        "class": 3
+    }
+
+
 def test_the_last_of_two_overrides_counts(write: WriteConfig) -> None:
     config = load_config(write(), ["explain.batch_size=8", "explain.batch_size=9"])
     assert config.explain.batch_size == 9

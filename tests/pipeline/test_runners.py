@@ -43,5 +43,7 @@ def test_an_unknown_option_is_refused_with_the_nearest() -> None:
 
 
 def test_a_wrong_value_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="argument --direct_num_workers: invalid int value: 'many'"):
+    with pytest.raises(
+        ConfigurationError, match="argument --direct_num_workers: invalid int value: 'many'"
+    ):
         pipeline_options({}, ["--direct_num_workers=many"])

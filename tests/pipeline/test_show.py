@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -116,7 +118,7 @@ def test_what_cannot_be_shown_is_said(make_config: MakeConfig, tmp_path: Path) -
         return str(raised.value)
 
     assert refusal(config.output.path, "0/99", output) == (
-        "the atlas has no example 0/99; the nearest are 0/9, 2/0, 1/9"
+        "the atlas has no example 0/99; the nearest are 0/9, 0/8, 0/7"
     )
     assert refusal(config.output.path, "0/3", output).startswith(
         "example 0/3 has no map: it failed at decode: "
@@ -127,6 +129,47 @@ def test_what_cannot_be_shown_is_said(make_config: MakeConfig, tmp_path: Path) -
     away = str(tmp_path / "absent" / "shown.png")
     assert refusal(config.output.path, "0/9", away).startswith(f"{away} cannot be written: ")
     assert not Path(output).exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((16,), (2 * 16, 16 * 16, 3)),
+        ((8, 2), (8 * 32, 2 * 32, 3)),
+        ((4, 5, 3), (4 * 51, 3 * 5 * 51 + 2 * GAP, 3)),  # like an image, and shown like one
+        ((4, 5, 2), (4 * 51, 5 * 51, 3)),
+    ],
+)
+def test_tensors_have_an_input_panel_only_if_they_are_like_images(
+    make_config: MakeConfig, tmp_path: Path, shape: tuple[int, ...], drawn: tuple[int, ...]
+) -> None:
+    import keras  # noqa: PLC0415 - imports TensorFlow
+
+    model = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2, name="logits")]
+    )
+    model.save(tmp_path / "model.keras")
+    values = np.random.default_rng(0).normal(size=(5, int(np.prod(shape))))
+    table = pa.table({"values": values.tolist(), "label": [0, 1, 0, 1, 0]})
+    pq.write_table(table, tmp_path / "data.parquet")
+    config = make_config(
+        source={
+            "pattern": str(tmp_path / "data.parquet"),
+            "format": "parquet",
+            "features": {"input": "values", "label": "label"},
+            "input": {"kind": "tensor", "shape": list(shape)},
+        },
+        model={"uri": str(tmp_path / "model.keras")},
+    )
+    run_in_memory(config)
+    output = tmp_path / "shown.png"
+    assert show(config.output.path, "data.parquet:3", str(output))["note"] is None
+    pixels = np.asarray(Image.open(output))
+    assert pixels.shape == drawn
+    if shape == (4, 5, 3):
+        row = values[3].reshape(shape)
+        expected = (row - row.min()) / (row.max() - row.min()) * 255
+        np.testing.assert_allclose(pixels[::51, : 5 * 51 : 51], expected, atol=0.51)
 
 
 def test_the_command_shows_an_example(

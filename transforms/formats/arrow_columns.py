@@ -19,8 +19,8 @@ class UnusableTypeError(ValueError):
 def to_column(array: pa.Array) -> tuple[Column, list[int]]:
     """Converts an array to a column.
 
-    Scalars become lists of one, nulls empty lists; nested lists and fixed-shape tensors are
-    flattened in row order; text becomes UTF-8 bytes (not checked to be any).
+    Scalars become lists of one, nulls empty lists; nested lists and tensors are flattened; text
+    becomes UTF-8 bytes (not checked to be any).
 
     Returns:
       The column, and the rows that hold a null among their values (which is left out).
@@ -30,25 +30,29 @@ def to_column(array: pa.Array) -> tuple[Column, list[int]]:
     """
     count = len(array)
     values = _plain(array)
-    parents = np.arange(count)
+    is_list = _is_list(values.type)
+    rows = np.arange(count)
     while _is_list(values.type):
-        parents = parents[pc.list_parent_indices(values).to_numpy()]
+        rows = rows[_is_valid(values)]
+        values = values.drop_null()  # a null list may still span values
+        rows = rows[pc.list_parent_indices(values).to_numpy()]
         values = _plain(pc.list_flatten(values))
-    missing = values.is_null().to_numpy(zero_copy_only=False)
-    with_nulls = np.unique(parents[missing]).tolist() if _is_list(_plain(array).type) else []
-    lengths = np.bincount(parents[~missing], minlength=count)
+    valid = _is_valid(values)
+    with_nulls = np.unique(rows[~valid]).tolist() if is_list else []
+    lengths = np.bincount(rows[valid], minlength=count)
     splits = np.concatenate([[0], lengths]).cumsum(dtype=np.int64)
     return Column(_to_numpy(values.drop_null()), splits), with_nulls
+
+
+def _is_valid(array: pa.Array) -> npt.NDArray[np.bool_]:
+    valid: npt.NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
 
 
 def _plain(array: pa.Array) -> pa.Array:
     """Without an encoding or a logical type around it."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if isinstance(array.type, pa.FixedShapeTensorType):
-        permutation = array.type.permutation
-        if permutation is not None and list(permutation) != sorted(permutation):
-            raise UnusableTypeError("is a tensor with permuted axes; store it in row order")
     return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
 
 

@@ -82,7 +82,7 @@ class InputDecoder:
             decoded, faults = self._decode_raw(inputs)
         else:
             return self._decode_images(inputs)
-        finite = np.isfinite(decoded).reshape(len(decoded), -1).all(axis=1)
+        finite = np.isfinite(decoded).reshape(len(decoded), self._spec.elements).all(axis=1)
         for row in np.flatnonzero(~finite):
             faults[row] = DataFault("decode", "NotFinite", "the input holds infinity or NaN")
             decoded[row] = 0

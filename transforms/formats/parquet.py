@@ -7,6 +7,8 @@ faults, and the next one goes on with the right record numbers.
 from __future__ import annotations
 
 import dataclasses
+import io
+import struct
 from collections.abc import Container, Iterator, Sequence
 from typing import BinaryIO
 
@@ -22,7 +24,11 @@ from transforms.formats.source import Features
 _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
 _BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
 
-_ARROW_ERRORS = (pa.ArrowException, OSError)  # OSError: how Arrow names a page it cannot decode
+_TAIL = struct.Struct("<I4s")  # of a file: its footer's length, then magic bytes as it begins with
+
+# What Arrow raises for damage; OSError is its name for a page it cannot decode, UnicodeDecodeError
+# that of a damaged column's.
+_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def read_records(
@@ -38,10 +44,10 @@ def read_records(
     """
     watched = _WatchedFile(file)
     try:
-        parquet = pq.ParquetFile(
-            watched, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
-        )
+        parquet = _open(watched)
         schema = parquet.schema_arrow
+        if any(_holds_fixed_size_list(kind) for kind in schema.types):
+            parquet = _open(watched, _metadata_without_arrow_schema(watched))
     except _ARROW_ERRORS as error:
         watched.check()
         raise _unreadable_file(_sentence(error)) from error
@@ -50,6 +56,38 @@ def read_records(
         raise _unreadable_file("its row groups do not add up to its rows")
     groups = _RowGroups(watched, parquet, schema, features)
     yield from _blocks(groups, rows, block_size, skip)
+
+
+def _open(watched: _WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        watched,
+        metadata=metadata,
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+        page_checksum_verification=True,
+    )
+
+
+def _holds_fixed_size_list(kind: pa.DataType) -> bool:
+    """Whether the type or one below it is a fixed-size list or a fixed-shape tensor."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if isinstance(kind, pa.FixedSizeListType):
+        return True
+    return any(_holds_fixed_size_list(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
+    """The footer without Arrow's own copy of the schema, so that fixed-size lists are plain ones.
+
+    Of a fixed-size list that is null, Arrow can write the Parquet form but not read it: it refuses
+    the whole row group ("Expected all lists to be of size"). As a plain list it is but a null.
+    """
+    watched.seek(-_TAIL.size, io.SEEK_END)
+    tail = watched.read(_TAIL.size)
+    length, magic = _TAIL.unpack(tail)
+    watched.seek(-_TAIL.size - length, io.SEEK_END)
+    footer = watched.read(length).replace(b"ARROW:schema", b"arrow-schema")  # of the same length
+    return pq.read_metadata(io.BytesIO(magic + footer + tail))
 
 
 def _blocks(
@@ -85,12 +123,14 @@ class _Selected:
       name: As configured.
       column: The top-level column.
       fields: The fields that lead into it, of a struct.
+      kind: Its type as the file declares it, which may be richer than the one it is read as.
     """
 
     role: str
     name: str
     column: str
     fields: Sequence[str]
+    kind: pa.DataType
 
 
 class _RowGroups:
@@ -159,8 +199,10 @@ class _RowGroups:
             array = batch.column(batch.schema.get_field_index(selected.column))
             for field in selected.fields:
                 array = pc.struct_field(array, field)
+            array.validate()  # damage may decode to lists that are longer than their values
             described = describe(selected.role, selected.name)
             try:
+                _check_order(selected.kind)
                 column, with_nulls = to_column(array)
             except UnusableTypeError as error:
                 fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
@@ -178,21 +220,29 @@ def _select(schema: pa.Schema, features: Features) -> list[_Selected]:
     selected = []
     for role, name in features.named().items():
         column, *fields = [name] if name in schema.names else name.split(".")
-        if _reaches(schema, column, fields):
-            selected.append(_Selected(role, name, column, fields))
+        kind = _type_of(schema, column, fields)
+        if kind is not None:
+            selected.append(_Selected(role, name, column, fields, kind))
     return selected
 
 
-def _reaches(schema: pa.Schema, column: str, fields: Sequence[str]) -> bool:
+def _type_of(schema: pa.Schema, column: str, fields: Sequence[str]) -> pa.DataType | None:
     index = schema.get_field_index(column)  # -1 also where two columns share the name
     if index < 0:
-        return False
+        return None
     kind = schema.field(index).type
     for field in fields:
         if not pa.types.is_struct(kind) or kind.get_field_index(field) < 0:
-            return False
+            return None
         kind = kind.field(field).type
-    return True
+    return kind
+
+
+def _check_order(kind: pa.DataType) -> None:
+    """Refuses tensors whose values are not in row order."""
+    permutation = kind.permutation if isinstance(kind, pa.FixedShapeTensorType) else None
+    if permutation is not None and list(permutation) != sorted(permutation):
+        raise UnusableTypeError("is a tensor with permuted axes; store it in row order")
 
 
 def _field_names(field: pa.Field) -> list[str]:

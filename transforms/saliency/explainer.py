@@ -142,15 +142,13 @@ class Saliency:
         outputs = self._outputs[shape]
         if outputs is None:
             return
+        remedy = f"give one-hot targets (N, {outputs}), such as tf.one_hot(labels, {outputs})"
         if targets is None:
-            raise ConfigurationError(
-                f"targets is missing; give one-hot targets (N, {outputs}), such as "
-                f"tf.one_hot(labels, {outputs})"
-            )
+            raise ConfigurationError(f"targets is missing; {remedy}")
         if tuple(targets.shape) != (len(inputs), outputs):
             raise ConfigurationError(
                 f"targets has shape {targets.shape} for {len(inputs)} inputs and {outputs} "
-                f"outputs; give one-hot targets (N, {outputs}), such as tf.one_hot(labels, {outputs})"
+                f"outputs; {remedy}"
             )
 
 

@@ -155,4 +155,6 @@ def _compile(
     ]
     if statistics.with_boxes:
         signature.append(tf.TensorSpec((spec.batch_size, *shape[:2]), tf.bool))
-    return tf.function(explain, input_signature=signature).get_concrete_function()
+    compiled = tf.function(explain, input_signature=signature, autograph=False)
+    compiled.get_concrete_function()  # Traced now, where an error is about the model, not the data.
+    return compiled
