@@ -72,25 +72,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from pipeline.config import load_config  # noqa: PLC0415
-    from pipeline.console import print_plan  # noqa: PLC0415
+    from pipeline.config import load_config
+    from pipeline.console import print_plan
 
     config = load_config(arguments.config, arguments.set)
     _start_tensorflow(arguments)
-    from pipeline.plan import plan  # noqa: PLC0415
-    from transforms.filesystems import BeamStorage  # noqa: PLC0415
+    from pipeline.plan import plan
+    from transforms.filesystems import BeamStorage
 
     _print(arguments, plan(config, BeamStorage()).as_dict(), print_plan)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from pipeline.config import load_config  # noqa: PLC0415
-    from pipeline.console import print_run  # noqa: PLC0415
-    from pipeline.progress import Progress  # noqa: PLC0415
+    from pipeline.config import load_config
+    from pipeline.console import print_run
+    from pipeline.progress import Progress
 
     config = load_config(arguments.config, arguments.set)
     _start_tensorflow(arguments)
-    from pipeline.job import run  # noqa: PLC0415
+    from pipeline.job import run
 
     progress = Progress(None if arguments.quiet else sys.stderr)
     manifest = run(config, arguments.mode, arguments.beam_options, progress)
@@ -98,16 +98,16 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _summarize(arguments: argparse.Namespace) -> None:
-    from pipeline.console import print_summary  # noqa: PLC0415
-    from pipeline.summarize import summarize  # noqa: PLC0415
-    from transforms.filesystems import BeamStorage  # noqa: PLC0415
+    from pipeline.console import print_summary
+    from pipeline.summarize import summarize
+    from transforms.filesystems import BeamStorage
 
     _print(arguments, summarize(arguments.atlas, BeamStorage()), print_summary)
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from pipeline.console import print_shown  # noqa: PLC0415
-    from pipeline.show import show  # noqa: PLC0415
+    from pipeline.console import print_shown
+    from pipeline.show import show
 
     _start_tensorflow(arguments)
     output = arguments.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', arguments.example_id)}.png"
@@ -245,7 +245,7 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
 
 def _start_tensorflow(arguments: argparse.Namespace) -> None:
     if not arguments.verbose:
-        from pipeline.quiet import start_tensorflow  # noqa: PLC0415
+        from pipeline.quiet import start_tensorflow
 
         start_tensorflow()
 

@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from transforms.formats.reader import read_blocks
-
 from pipeline.begin import Mode, begin_atlas
 from pipeline.config import Config
 from pipeline.job import Job, Prepared, conclude, prepare
 from pipeline.summarize import AtlasSummary
 from transforms import mapstore
 from transforms.elements import CommittedBlock
+from transforms.formats.reader import read_blocks
 from transforms.storage import LocalStorage, Storage
 
 

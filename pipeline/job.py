@@ -202,8 +202,8 @@ def run(
       RunError: The run could not be finished, or too many records failed. What is committed stays.
     """
     # Beam is heavy, and whoever runs in memory does without.
-    from pipeline.runners import pipeline_options, runner_name  # noqa: PLC0415
-    from transforms.filesystems import BeamStorage  # noqa: PLC0415
+    from pipeline.runners import pipeline_options, runner_name
+    from transforms.filesystems import BeamStorage
 
     storage = BeamStorage()
     options = pipeline_options(config.runner, beam_options)
@@ -222,10 +222,10 @@ def execute(
     Raises:
       RunError: The run could not be finished, or too many records failed.
     """
-    import apache_beam as beam  # noqa: PLC0415
-    from apache_beam.utils.shared import Shared  # noqa: PLC0415
+    import apache_beam as beam
+    from apache_beam.utils.shared import Shared
 
-    from pipeline.graph import build  # noqa: PLC0415
+    from pipeline.graph import build
 
     job = prepared.job
     shared = Shared()

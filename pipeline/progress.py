@@ -212,9 +212,9 @@ class _BarDisplay:
 
 @contextlib.contextmanager
 def _bar_display(stream: TextIO) -> Iterator[_BarDisplay]:
-    from rich.console import Console  # noqa: PLC0415 - slow to import
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=Console(file=stream)) as bar:

@@ -20,7 +20,7 @@ def start_tensorflow() -> None:
     # C++ reads it when it is first imported: 2 hides information and warnings.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with native_stderr_held_back():
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         tf.config.list_physical_devices()
 

@@ -158,7 +158,7 @@ def _read_input(
     path: str, config: Config, row: dict[str, Any]
 ) -> tuple[bytes, ...] | npt.NDArray[Any] | None:
     """A record's input, as a batch of one; None where that record is another or none."""
-    from transforms.filesystems import BeamStorage  # noqa: PLC0415 - slow to import
+    from transforms.filesystems import BeamStorage
 
     source = config.source_spec()
     # Labels may need class names, boxes may be wrong: neither is drawn.

@@ -246,7 +246,7 @@ def _tfrecord_writer() -> Any:
         if not name.startswith("_")
     )
     sys.modules.setdefault(shared.__name__, shared)
-    from tfrecord.writer import TFRecordWriter  # noqa: PLC0415 - not before the line above
+    from tfrecord.writer import TFRecordWriter
 
     return TFRecordWriter
 

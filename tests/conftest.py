@@ -14,6 +14,8 @@ os.environ["TF_NUM_INTEROP_THREADS"] = "2"
 import numpy as np
 import pytest
 
+pytest_plugins = ("small_dataset",)
+
 _SEED = 7
 
 

@@ -11,7 +11,7 @@ from transforms.statistics.classes import ClassAccumulator, ClassRow
 from transforms.statistics.rows import ClassRows, rows_by_class
 
 
-class AggregateByClass(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class AggregateByClass(beam.PTransform):
     """Sums what is stored of each block, exactly, by the class explained.
 
     Only integers are added, so the result does not depend on order, workers, retries, nor on
@@ -38,7 +38,7 @@ class AggregateByClass(beam.PTransform):  # type: ignore[misc]  # Beam's classes
         )
 
 
-class ClassStatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]  # Beam's classes are untyped
+class ClassStatisticsCombineFn(beam.CombineFn):
     """Combines `ClassRows` into a `ClassRow`; the arithmetic is ClassAccumulator's."""
 
     def __init__(self, sketch_shape: Sequence[int], with_boxes: bool) -> None:

@@ -14,7 +14,7 @@ from transforms.filesystems import BeamStorage
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 
 
-class ExplainBlocks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class ExplainBlocks(beam.PTransform):
     """Explains `Block`s; lets `CommittedBlock`s through.
 
     Args:
@@ -41,7 +41,7 @@ def acquire_explainer(spec: ExplainSpec, shared: Shared) -> BlockExplainer:
     return explainer
 
 
-class _ExplainBlocksFn(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+class _ExplainBlocksFn(beam.DoFn):
     def __init__(self, spec: ExplainSpec, shared: Shared) -> None:
         self._spec = spec
         self._shared = shared

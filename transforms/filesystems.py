@@ -65,7 +65,7 @@ class BeamStorage:
 
     def _is_file(self, path: str) -> bool:
         # Beam's local file system opens folders with a message of its own; ask first.
-        return FileSystems.exists(path)
+        return bool(FileSystems.exists(path))
 
     def _make_folder(self, path: str) -> None:
         if "://" not in path:

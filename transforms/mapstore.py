@@ -97,7 +97,8 @@ def tensor_values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps no chunk of an empty column
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
     flat = array.storage.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape((len(array), *array.type.shape))
+    values: npt.NDArray[Any] = flat.reshape((len(array), *array.type.shape))
+    return values
 
 
 def block_path(root: str, shard: Shard, number: int) -> str:

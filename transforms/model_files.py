@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.storage import Storage, join
+from transforms.storage import FileEntry, Storage, join
 
 if TYPE_CHECKING:
     import keras
@@ -48,15 +48,15 @@ def list_model(uri: str, storage: Storage) -> dict[str, str]:
     """
     root = storage.absolute(uri.rstrip("/"))
     if is_keras_file(root):
-        if not storage.match(glob.escape(root)):
+        if not _match(uri, glob.escape(root), storage):
             raise ConfigurationError(f"there is no model file {uri}; correct model.uri")
         return {"": root}
-    entries = storage.match(join(glob.escape(root), "**"))
+    entries = _match(uri, join(glob.escape(root), "**"), storage)
     files = {entry.path[len(root) :].lstrip("/"): entry.path for entry in entries}
     if SAVED_MODEL_FILE not in files:
         found = (
             "is no SavedModel folder"
-            if files or storage.match(glob.escape(root))
+            if files or _match(uri, glob.escape(root), storage)
             else "is not there"
         )
         raise ConfigurationError(
@@ -112,7 +112,7 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
     Raises:
       ConfigurationError: Keras cannot, or will not without `allow_unsafe`.
     """
-    import keras  # noqa: PLC0415 - imports TensorFlow
+    import keras
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not allow_unsafe)
@@ -140,7 +140,7 @@ def open_saved_model(uri: str, path: str) -> Any:
     Raises:
       ConfigurationError: TensorFlow cannot.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     try:
         return tf.saved_model.load(path)
@@ -161,6 +161,11 @@ def reason(error: BaseException) -> str:
     if len(first) > _REASON_CHARACTERS:
         first = first[:_REASON_CHARACTERS] + "..."
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _match(uri: str, pattern: str, storage: Storage) -> list[FileEntry]:
+    with _reading(uri):
+        return storage.match(pattern)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ class ModelFunction:
     def __init__(
         self, call: Callable[[tf.Tensor], Any], title: str, model_input: ModelInput
     ) -> None:
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         if not tf.as_dtype(model_input.dtype).is_floating:
             raise ConfigurationError(
@@ -102,7 +102,7 @@ class ModelFunction:
         Raises:
           ConfigurationError: There are several, or it belongs to an inner graph.
         """
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         tensors = tf.nest.flatten(outputs)
         if len(tensors) != 1:
@@ -123,7 +123,7 @@ class KerasFunction(ModelFunction):
     """A Keras model, or the output of one of its layers."""
 
     def __init__(self, model: keras.Model, output_layer: str | int | None = None) -> None:
-        import keras  # noqa: PLC0415 - imports TensorFlow
+        import keras
 
         title = f"model {model.name!r}"
         super().__init__(model, title, _keras_input(model, title))
@@ -144,7 +144,7 @@ class KerasFunction(ModelFunction):
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs of the model, or of its chosen layer, in inference mode."""
-        import keras  # noqa: PLC0415 - imports TensorFlow
+        import keras
 
         if isinstance(self._structure, dict | list | tuple):
             inputs = keras.tree.pack_sequence_as(self._structure, [inputs])
@@ -172,7 +172,7 @@ class SignatureFunction(ModelFunction):
     NAME = "serving_default"
 
     def __init__(self, saved: Any, title: str, output_layer: str | int | None = None) -> None:
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         if self.NAME not in saved.signatures:
             there = ", ".join(sorted(saved.signatures)) or "none"
@@ -220,7 +220,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
       ConfigurationError: It does not take such inputs, or does not return one tensor with a row
         for each.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     if not function.input.fits(shape):
         raise ConfigurationError(
@@ -287,7 +287,7 @@ def _keras_input(model: keras.Model, title: str) -> ModelInput:
 
 def _tensor_names(layers: Mapping[str, Any], graph: Any) -> dict[str, str]:
     """Tensor name -> path of the layer that returned it: the outermost, then the last."""
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     names: dict[str, str] = {}
     for path, value in layers.items():

@@ -42,7 +42,7 @@ class NamedLayer:
 
 def list_layers(model: keras.Model, prefix: str = "") -> list[NamedLayer]:
     """All layers, in the model's order; those of a model inside it directly after it."""
-    import keras  # noqa: PLC0415 - imports TensorFlow
+    import keras
 
     layers = []
     for layer in model.layers:

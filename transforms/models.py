@@ -197,7 +197,7 @@ def configure_threads(threads: int | None) -> int:
     Raises:
       ConfigurationError: `threads` is less than 1.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     if threads is not None:
         if threads < 1:
@@ -220,7 +220,7 @@ def configure_threads(threads: int | None) -> int:
 
 
 def _threads_in_force() -> int:
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     configured = tf.config.threading.get_intra_op_parallelism_threads()
     if configured:

@@ -17,7 +17,7 @@ from transforms.statistics.classes import ClassRow, classes_table
 from transforms.totals import RunTotals, merge_totals
 
 
-class PublishAtlas(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class PublishAtlas(beam.PTransform):
     """Writes statistics and failures, and after both of them the manifest.
 
     A launcher may exit once it has submitted: the atlas is finished all the same. Only failures,

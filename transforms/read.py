@@ -40,7 +40,7 @@ def resume_shard(
         yield mapstore.read_committed(file.path, file.size, committed.fingerprint, storage)
 
 
-class ReadBlocks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class ReadBlocks(beam.PTransform):
     """Reads `Shard`s into `Block`s, the next one while the current one is being explained.
 
     Blocks found committed pass down the same line as `CommittedBlock`s: the stages after this one
@@ -71,7 +71,7 @@ class ReadBlocks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are u
         return shards | "ReadShard" >> beam.ParDo(self._fn).with_output_types(object)
 
 
-class _ReadBlocksFn(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+class _ReadBlocksFn(beam.DoFn):
     def __init__(
         self,
         source: SourceSpec,

@@ -17,7 +17,7 @@ from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
 
 
-class WriteBlocks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class WriteBlocks(beam.PTransform):
     """Commits one file a block, while the next block is being explained.
 
     Args:
@@ -49,7 +49,7 @@ class _Pending:
         return WindowedValue(self.commit.result(), self.timestamp, (self.window,))
 
 
-class _WriteBlocksFn(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+class _WriteBlocksFn(beam.DoFn):
     def __init__(self, root: str, fingerprint: str, attempt: str) -> None:
         self._root = root
         self._fingerprint = fingerprint

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import MakeConfig
+from small_dataset import MakeConfig
 
 from pipeline.atlas import Atlas
 from pipeline.in_memory import run_in_memory

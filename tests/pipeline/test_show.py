@@ -143,7 +143,7 @@ def test_what_cannot_be_shown_is_said(make_config: MakeConfig, tmp_path: Path) -
 def test_tensors_have_an_input_panel_only_if_they_are_like_images(
     make_config: MakeConfig, tmp_path: Path, shape: tuple[int, ...], drawn: tuple[int, ...]
 ) -> None:
-    import keras  # noqa: PLC0415 - imports TensorFlow
+    import keras
 
     model = keras.Sequential(
         [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2, name="logits")]

@@ -130,10 +130,15 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
         def open(self, path: str) -> BinaryIO:
             raise PermissionError(f"not allowed: {path}")
 
+    class Unlisted(LocalStorage):
+        def match(self, pattern: str) -> list[FileEntry]:
+            raise PermissionError(f"not allowed: {pattern}")
+
     path = write(tmp_path / "model.keras")
 
-    with pytest.raises(ConfigurationError, match=r"cannot be read \(PermissionError: not allowed"):
-        model_digest(str(path), Refusing())
+    for storage in (Refusing(), Unlisted()):
+        with pytest.raises(ConfigurationError, match=r"cannot be read \(PermissionError: not a"):
+            model_digest(str(path), storage)
 
 
 @pytest.mark.parametrize("name", ["bad.keras", "bad.h5"])

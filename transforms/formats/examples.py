@@ -62,7 +62,7 @@ class _Batch:
 
     def _parse(self, start: int, stop: int, kinds: _Kinds) -> dict[str, Column] | None:
         """Columns of the payloads from start to stop; None where TensorFlow refuses any."""
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         types = {"bytes_list": tf.string, "float_list": tf.float32, "int64_list": tf.int64}
         specification = {name: tf.io.RaggedFeature(types[kind]) for name, kind in kinds.items()}
@@ -137,8 +137,8 @@ class _Batch:
 
 
 def _decode(payload: bytes) -> example_pb2.Example | None:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - beside TensorFlow's messages
-    from tensorflow.core.example import example_pb2  # noqa: PLC0415 - imports TensorFlow
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.example import example_pb2
 
     try:
         return example_pb2.Example.FromString(payload)

@@ -117,7 +117,7 @@ class InputDecoder:
         wrong = self._wrong_shape(*self._spec.shape[:2])
         if wrong is not None:
             return np.zeros(shape, np.float32), [wrong] * len(rows)
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         with tf.device("/CPU:0"):
             cropped: npt.NDArray[np.float32] = self._fit(tf.constant(decoded)).numpy()
@@ -221,7 +221,7 @@ class InputDecoder:
     @functools.cached_property
     def _compiled(self) -> Callable[[list[bytes], npt.NDArray[np.bool_]], npt.NDArray[np.float32]]:
         """Encoded images and whether they have 16 bits -> (N, H, W, C) float32, all or none."""
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         @tf.function(
             input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.bool)]
@@ -246,7 +246,7 @@ class InputDecoder:
 
     def _decode_image(self, data: tf.Tensor, sixteen_bit: tf.Tensor) -> tf.Tensor:
         """One encoded image -> (H, W, C) float32."""
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         def fit_eight_bit() -> tf.Tensor:
             pixels = tf.io.decode_image(data, expand_animations=False)
@@ -262,7 +262,7 @@ class InputDecoder:
 
     def _fit(self, pixels: tf.Tensor) -> tf.Tensor:
         """Crops and resizes (..., H, W, C) of any type to float32, in the range it has."""
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         if self._spec.crop is not None:
             height, width = tf.shape(pixels)[-3], tf.shape(pixels)[-2]
@@ -282,7 +282,7 @@ def _cropped_size(side: int, crop: float) -> int:
 
 def _cropped_size_in_graph(side: tf.Tensor, crop: float) -> tf.Tensor:
     """`_cropped_size`, of a side known only in the graph."""
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     kept = tf.round(tf.cast(side, tf.float64) * crop)
     return tf.maximum(1, tf.cast(kept, tf.int32))
@@ -290,7 +290,7 @@ def _cropped_size_in_graph(side: tf.Tensor, crop: float) -> tf.Tensor:
 
 def _to_channels(image: tf.Tensor, wanted: int) -> tf.Tensor:
     """Brings (H, W, 1 to 4) in 0..255 to the wanted channels: 1 grey, 3 colour, 4 with alpha."""
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     channels = tf.shape(image)[-1]
     is_grey = channels <= _GREY_CHANNELS
@@ -313,7 +313,7 @@ def _to_channels(image: tf.Tensor, wanted: int) -> tf.Tensor:
 
 def _decoder_errors() -> tuple[type[Exception], ...]:
     """What TensorFlow raises for data it cannot decode."""
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 _CACHED_BYTES = 8 << 20
-"""Inputs and their gradients of one mini-batch that a CPU handles well; measured with
-EfficientNet-Lite0, MobileNetV2 and small CNNs: above it throughput falls, far below it calls cost."""
+"""About what a mini-batch may hold before it leaves a CPU's caches: on CPUs, networks for
+224 x 224 images were fastest at 8 examples, and at 32 up to twice as slow."""
 
 _ACTIVATIONS_PER_INPUT = 8
 """Rough ratio of a convolutional network's live activations to its input."""

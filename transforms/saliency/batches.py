@@ -55,7 +55,7 @@ def dataset_batches(
       size: Examples a batch; the last one is shorter.
       model_input: Tells a batch from an example.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     spec = dataset.element_spec
     paired = isinstance(spec, tuple) and len(spec) == _PAIR
@@ -93,7 +93,7 @@ def dataset_batches(
 
 def pad(tensor: tf.Tensor, size: int) -> tf.Tensor:
     """Repeats the last row until there are `size`: real values, so that nothing new can fail."""
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     missing = size - len(tensor)
     return (
@@ -123,7 +123,7 @@ def _is_batched(spec: tuple[Any, Any], model_input: ModelInput) -> bool:
 
 
 def _as_array(values: tf.Tensor | npt.ArrayLike) -> Any:
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     if tf.is_tensor(values):
         return values
@@ -136,6 +136,6 @@ def _as_array(values: tf.Tensor | npt.ArrayLike) -> Any:
 
 
 def _cast(inputs: tf.Tensor, dtype: str) -> tf.Tensor:
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     return tf.cast(inputs, dtype)

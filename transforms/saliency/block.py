@@ -142,9 +142,10 @@ class BlockExplainer:
                 )
         mask = None
         if batch.boxes is not None:
-            mask = box_mask(self._decoder.crop_boxes(batch.boxes), self._positions)
+            cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
+            mask = box_mask(cropped, self._positions)
         results = self._program.run(inputs, batch.labels, mask)
-        for row, finite in enumerate(results["finite"].all(axis=1)):
+        for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
                     "explain",
@@ -162,7 +163,8 @@ class BlockExplainer:
 
         def by_map(name: str) -> npt.NDArray[np.generic]:
             values = results[name][rows]
-            return values.reshape((-1, *values.shape[2:]))
+            by_row: npt.NDArray[np.generic] = values.reshape((-1, *values.shape[2:]))
+            return by_row
 
         def by_example(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
             return np.repeat(values[rows], targets, axis=0)

@@ -64,7 +64,7 @@ class Saliency:
             raise ConfigurationError(
                 f"batch_size is {batch_size}; give at least 1, or None for all at once"
             )
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         self._function = _as_function(model, output_layer)
         self._operator = resolve_operator(operator)
@@ -93,7 +93,7 @@ class Saliency:
         Raises:
           ConfigurationError: Inputs or targets do not fit the model.
         """
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         if isinstance(inputs, tf.data.Dataset):
             batches = dataset_batches(inputs, targets, self._batch_size, self._function.input)
@@ -156,7 +156,7 @@ def _as_function(
     model: keras.Model | LoadedModel | Callable[[tf.Tensor], tf.Tensor],
     output_layer: str | int | None,
 ) -> ModelFunction:
-    import keras  # noqa: PLC0415 - imports TensorFlow
+    import keras
 
     if isinstance(model, keras.Model):
         return KerasFunction(model, output_layer)

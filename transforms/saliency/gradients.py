@@ -35,7 +35,7 @@ def input_gradient(
       ConfigurationError: The inputs are integers, the operator does not return one score an
         example, or its score does not depend on the inputs in a differentiable way.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     if not inputs.dtype.is_floating:
         raise ConfigurationError(

@@ -36,7 +36,7 @@ def classification(
     Returns:
       (N,) scores of the outputs' dtype.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     outputs = model(inputs)
     return tf.reduce_sum(outputs * tf.cast(targets, outputs.dtype), axis=-1)
@@ -98,7 +98,7 @@ def scores_of(
     Raises:
       ConfigurationError: It returns another shape.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     scores = tf.convert_to_tensor(operator(model, inputs, targets))
     if not scores.shape.is_compatible_with((inputs.shape[0],)):
@@ -121,7 +121,7 @@ def check_operator(model: LoadedModel, operator: Operator, input_shape: tuple[in
     Raises:
       ConfigurationError: It fails, or does not return one score an example.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     # Not as many examples as classes: sums over the wrong axis must not pass.
     examples = model.batch or (3 if model.outputs == 2 else 2)  # noqa: PLR2004 - see above

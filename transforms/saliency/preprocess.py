@@ -30,7 +30,7 @@ def apply_scale(
     Raises:
       ConfigurationError: The scale is unknown, or has another number of channels.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     if isinstance(scale, str):
         if scale == "none":

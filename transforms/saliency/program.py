@@ -83,7 +83,7 @@ class Program:
           codes of the map that statistics are of, `sketch` (N, K, *sketch_shape) int32, and the
           per-map statistics, (N, K) float32.
         """
-        import tensorflow as tf  # noqa: PLC0415 - imported when the program was compiled
+        import tensorflow as tf
 
         count = len(inputs)
         arguments = [_pad(inputs, self._spec.batch_size), _pad(labels, self._spec.batch_size)]
@@ -104,7 +104,7 @@ def _pad(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
 def _compile(
     model: LoadedModel, spec: ProgramSpec, statistics: MapStatistics
 ) -> Callable[..., Mapping[str, tf.Tensor]]:
-    import tensorflow as tf  # noqa: PLC0415 - heavy: whoever only names a program does not need it
+    import tensorflow as tf
 
     operator = resolve_operator(spec.operator)
     reducer = check_reducer(spec.reducer)
@@ -155,6 +155,8 @@ def _compile(
     ]
     if statistics.with_boxes:
         signature.append(tf.TensorSpec((spec.batch_size, *shape[:2]), tf.bool))
-    compiled = tf.function(explain, input_signature=signature, autograph=False)
-    compiled.get_concrete_function()  # Traced now, where an error is about the model, not the data.
+    compiled: Callable[..., Mapping[str, tf.Tensor]] = tf.function(
+        explain, input_signature=signature, autograph=False
+    )
+    compiled.get_concrete_function()  # type: ignore[attr-defined]  # Traced now, where an error is about the model, not the data.
     return compiled

@@ -32,7 +32,7 @@ def quantize(maps: tf.Tensor, codec: CodecName) -> tuple[tf.Tensor, tf.Tensor]:
     Raises:
       ValueError: Where there is no such codec.
     """
-    import tensorflow as tf  # noqa: PLC0415 - heavy, and only compiled functions need it
+    import tensorflow as tf
 
     if codec not in CODECS:
         raise ValueError(f"codec must be one of {', '.join(CODECS)}, not {codec!r}")

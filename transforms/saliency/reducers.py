@@ -40,7 +40,7 @@ def reduce_channels(gradients: tf.Tensor, reducer: Reducer | None) -> tf.Tensor:
     Returns:
       (N, H, W, 1), or the gradients' own shape; all values >= 0.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     magnitudes = tf.abs(gradients)
     reducer = check_reducer(reducer)

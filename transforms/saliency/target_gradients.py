@@ -52,7 +52,7 @@ def target_gradients(
       ConfigurationError: The operator does not return one score an example, or its score does
         not depend on the inputs in a differentiable way.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow to import
+    import tensorflow as tf
 
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs)

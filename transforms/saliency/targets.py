@@ -94,7 +94,7 @@ class TargetSpec:
         Returns:
           (N, count) int32. Among equal outputs the lower class is first, as in `tf.math.top_k`.
         """
-        import tensorflow as tf  # noqa: PLC0415 - slow to import
+        import tensorflow as tf
 
         if self.kind == "label":
             return tf.cast(labels, tf.int32)[:, tf.newaxis]

@@ -114,7 +114,7 @@ class MapStatistics:
           undefined; `scale`, (N,) float32, the map's maximum, NaN where it is not finite;
           `defined`, (N,) bool.
         """
-        import tensorflow as tf  # noqa: PLC0415 - heavy, and only compiled functions need it
+        import tensorflow as tf
 
         if (box_mask is not None) != self.with_boxes:
             raise ValueError(f"a box mask is needed if and only if with_boxes={self.with_boxes}")
@@ -140,20 +140,20 @@ class MapStatistics:
 
     def _pool(self, unit: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
         """Masses of the sketch's cells and of the 8 x 8 regions, on the product's diagonal."""
-        import tensorflow as tf  # noqa: PLC0415 - heavy
+        import tensorflow as tf
 
         pooled = tf.matmul(self._row_shares, tf.matmul(unit, self._column_shares))
         return pooled / total[:, tf.newaxis, tf.newaxis]
 
     def _sketch(self, masses: tf.Tensor) -> tf.Tensor:
-        import tensorflow as tf  # noqa: PLC0415 - heavy
+        import tensorflow as tf
 
         cells = tf.cast(tf.round(masses * float(2**SKETCH_UNIT_BITS)), tf.int32)
         return tf.reshape(cells, (-1, *self.sketch_shape))
 
     def _entropy(self, unit: tf.Tensor, total: tf.Tensor) -> dict[str, tf.Tensor]:
         """With u = A / max A: -sum p ln p = ln(sum u) - (sum u ln u) / sum u."""
-        import tensorflow as tf  # noqa: PLC0415 - heavy
+        import tensorflow as tf
 
         positions = self._height * self._width
         if positions == 1:
@@ -165,7 +165,7 @@ class MapStatistics:
         self, unit: tf.Tensor, row_sums: tf.Tensor, total: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Centroid and spread; second moments about the centroid itself, so nothing cancels."""
-        import tensorflow as tf  # noqa: PLC0415 - heavy
+        import tensorflow as tf
 
         mass_y = row_sums / total[:, tf.newaxis]
         mass_x = tf.reduce_sum(unit, axis=1) / total[:, tf.newaxis]
@@ -181,7 +181,7 @@ class MapStatistics:
         }
 
     def _peak(self, row: tf.Tensor, column: tf.Tensor) -> dict[str, tf.Tensor]:
-        import tensorflow as tf  # noqa: PLC0415 - heavy
+        import tensorflow as tf
 
         if self._kind == "tabular":
             return {"peak_x": tf.cast(column, tf.float32) / max(self._width - 1, 1)}
@@ -198,7 +198,7 @@ def normalize(maps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       A / max A, (N, ...) float32 in 0..1, and max A, (N,). A map that is not finite gives zeros
       and NaN.
     """
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     axes = list(range(1, maps.shape.rank))
     finite = tf.reduce_all(tf.math.is_finite(maps), axis=axes, keepdims=True)
@@ -284,7 +284,7 @@ def _first_maximum(unit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     `tf.argmax` does not promise the first of equals.
     """
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     row = _first_index(tf.reduce_max(unit, axis=2))
     return row, _first_index(tf.gather(unit, row, batch_dims=1))
@@ -292,7 +292,7 @@ def _first_maximum(unit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _first_index(values: tf.Tensor) -> tf.Tensor:
     """Index, (N,) int32, of the first of each row's maxima."""
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     indices = tf.range(values.shape[1])
     is_maximum = values == tf.reduce_max(values, axis=1, keepdims=True)
@@ -301,7 +301,7 @@ def _first_index(values: tf.Tensor) -> tf.Tensor:
 
 def _region_energies(eighths: tf.Tensor) -> dict[str, tf.Tensor]:
     """Energies of frame, corners and centre from (N, 8, 8) masses."""
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     ends, sides = eighths[:, :: _EIGHTHS - 1, :], eighths[:, 1:-1, :: _EIGHTHS - 1]
     quarters = tf.reduce_sum(tf.reshape(eighths, (-1, 4, 2, 4, 2)), axis=(2, 4))
@@ -315,7 +315,7 @@ def _region_energies(eighths: tf.Tensor) -> dict[str, tf.Tensor]:
 def _box_statistics(
     unit: tf.Tensor, total: tf.Tensor, mask: tf.Tensor, row: tf.Tensor, column: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     energy = tf.reduce_sum(tf.where(mask, unit, 0.0), axis=(1, 2)) / total
     hit = tf.gather(tf.gather(mask, row, batch_dims=1), column, batch_dims=1)
@@ -324,7 +324,7 @@ def _box_statistics(
 
 def _where(defined: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """The value, kept in 0..1 against its last bit's rounding, or NaN."""
-    import tensorflow as tf  # noqa: PLC0415 - heavy
+    import tensorflow as tf
 
     return tf.where(defined, tf.clip_by_value(value, 0.0, 1.0), math.nan)
 

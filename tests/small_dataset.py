@@ -41,7 +41,7 @@ def _serialized(example_id: str, image: bytes, label: int) -> bytes:
 @pytest.fixture(scope="session")
 def rows() -> list[list[dict[str, Any]]]:
     """The dataset's rows by shard; two images are no images, one label is out of range."""
-    shards = []
+    shards: list[list[dict[str, Any]]] = []
     for number, size in enumerate(SHARD_SIZES):
         images = _images(size, seed=number)
         labels = np.random.default_rng(100 + number).integers(0, CLASSES, size)
