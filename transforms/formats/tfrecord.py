@@ -152,7 +152,7 @@ class _Stream(Protocol):
 
 
 class _Buffered:
-    """A stream over chunks of bytes, each an exact `CHUNK_BYTES` but the last."""
+    """A stream over chunks of bytes, of any sizes."""
 
     def __init__(self, next_chunk: Callable[[], bytes]) -> None:
         """`next_chunk` gives b"" at the end, and may raise DataFault."""
@@ -194,7 +194,7 @@ class _BufferedFile(_Buffered):
     """A stream over a seekable file."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(lambda: _read_chunk(file))
+        super().__init__(lambda: file.read(CHUNK_BYTES))
         self._file = file
 
     def skip(self, size: int) -> None:
@@ -219,7 +219,7 @@ class _Inflater:
         self._inflater = zlib.decompressobj(window)
         self._input = b""
         self._within_member = False
-        self._members = 0
+        self._after_member = False
         self._fault: DataFault | None = None
 
     def __call__(self) -> bytes:
@@ -227,9 +227,9 @@ class _Inflater:
         while self._fault is None:
             if self._inflater.eof:
                 self._end_member()
-            if self._members and not self._within_member and self._window == _GZIP_WINDOW:
-                self._input = self._input.lstrip(b"\0")  # members may be padded
-            self._input = self._input or _read_chunk(self._file)
+            if self._after_member and self._window == _GZIP_WINDOW:
+                self._input = self._input.lstrip(b"\0")  # as padding between members
+            self._input = self._input or self._file.read(CHUNK_BYTES)
             if not self._input and not self._within_member:
                 return b""
             chunk = self._inflate()
@@ -241,14 +241,11 @@ class _Inflater:
         self._input = self._inflater.unused_data
         self._inflater = zlib.decompressobj(self._window)
         self._within_member = False
-        self._members += 1
+        self._after_member = True
 
     def _inflate(self) -> bytes:
         """What the input gives next; sets the fault where it gives no more."""
-        if self._members and self._window == _ZLIB_WINDOW:
-            self._fault = _damaged("bytes follow its end")
-            return b""
-        self._within_member = True
+        self._within_member, self._after_member = True, False
         at_end = not self._input
         before = self._inflater.copy()
         try:
@@ -257,7 +254,7 @@ class _Inflater:
             self._fault = _damaged(str(error))
             return self._salvage(before)
         self._input = self._inflater.unconsumed_tail
-        if at_end and not chunk:
+        if at_end:
             self._fault = _damaged("it ends before its end mark")
         return chunk
 
@@ -274,20 +271,9 @@ def _damaged(how: str) -> DataFault:
     return DataFault("read", "DamagedStream", f"the compressed stream is damaged: {how}")
 
 
-def _read_chunk(file: BinaryIO) -> bytes:
-    """Reads exactly `CHUNK_BYTES`, fewer only at the end."""
-    chunk = file.read(CHUNK_BYTES)
-    while 0 < len(chunk) < CHUNK_BYTES:
-        more = file.read(CHUNK_BYTES - len(chunk))
-        if not more:
-            break
-        chunk += more
-    return chunk
-
-
 def _open_stream(file: BinaryIO, compression: Compression) -> _Stream:
     if compression == "auto":
-        compression = _detect_compression(file.read(_HEADER.size))
+        compression = _detect_compression(_BufferedFile(file).read(_HEADER.size))
         file.seek(0)
     if compression == "gzip":
         return _Buffered(_Inflater(file, _GZIP_WINDOW))

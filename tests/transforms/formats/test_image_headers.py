@@ -58,8 +58,10 @@ def test_declared_size(data: bytes, expected: ImageHeader) -> None:
 def test_jpeg_segments_before_the_size_are_passed_over() -> None:
     plain = jpeg()
     comment = b"\xff\xfe" + struct.pack(">H", 6) + b"\xff\xc0\xff\xc0"
+    huffman_table = b"\xff\xc4" + struct.pack(">H", 8) + bytes(6)
     padding = b"\xff\xff\xff"
-    assert read_header(plain[:2] + comment + padding + plain[2:]) == read_header(plain)
+    longer = plain[:2] + comment + huffman_table + padding + plain[2:]
+    assert read_header(longer) == read_header(plain)
 
 
 @pytest.mark.parametrize(

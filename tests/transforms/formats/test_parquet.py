@@ -97,6 +97,7 @@ NESTED: list[tuple[pa.Array, list[list[Any]]]] = [
     (pa.array([1.5, 2.5], pa.float16()), [[1.5], [2.5]]),
     (pa.array(["ä", None]), [["ä".encode()], []]),
     (pa.array(["a", "b", None, "a"]).dictionary_encode(), [[b"a"], [b"b"], [], [b"a"]]),
+    (pa.array([7, 8, None, 7]).dictionary_encode(), [[7], [8], [], [7]]),
     (pa.array([b"ab", b"cd"], pa.binary(2)), [[b"ab"], [b"cd"]]),
     (pa.array([b"ab", None], pa.large_binary()), [[b"ab"], []]),
     (pa.array([[b"a"], [b"b", b"c"]]), [[b"a"], [b"b", b"c"]]),
@@ -237,21 +238,21 @@ def test_row_groups_in_skipped_blocks_are_not_read() -> None:
     assert file.taken < 1 << 20
 
 
-def test_errors_of_the_file_system_propagate() -> None:
-    content = written({"x": [np.random.default_rng(0).bytes(1000)] * 10}, use_dictionary=False)
-
+@pytest.mark.parametrize("reads", range(8))
+def test_errors_of_the_file_system_propagate(reads: int) -> None:
     class Failing(io.BytesIO):
-        broken = False
+        left = reads
 
         def read(self, size: int | None = -1) -> bytes:
-            if self.broken and self.tell() < len(content) // 2:
+            if not self.left:
                 raise OSError("connection reset")
+            self.left -= 1
             return super().read(size)
 
-    file = Failing(content)
-    file.broken = True
+    noise = [np.random.default_rng(0).bytes(1000)] * 10
+    content = written({"x": noise}, row_group_size=1, use_dictionary=False)
     with pytest.raises(OSError, match="connection reset"):
-        list(parquet.read_records(file, Features("x"), BLOCK, frozenset()))
+        list(parquet.read_records(Failing(content), Features("x"), BLOCK, frozenset()))
 
 
 def test_empty_row_groups_are_passed_over() -> None:

@@ -153,10 +153,20 @@ def test_a_stream_cut_within_a_record_gives_the_records_before() -> None:
     assert errors(frames)[-1] == "DamagedStream"
 
 
-def test_gzip_members_may_follow_one_another_with_padding() -> None:
+@pytest.mark.parametrize("compression", ["gzip", "zlib"])
+def test_streams_may_follow_one_another(compression: Compression) -> None:
+    pack = PACK[compression]
+    frames = read(pack(framed(PAYLOADS[:2])) + pack(b"") + pack(framed(PAYLOADS[2:])))
+    assert [frame.payload for frame in frames] == PAYLOADS
+    assert errors(frames) == [None] * 4
+
+
+def test_gzip_members_may_be_padded_after_but_not_before() -> None:
     first, second = gzip.compress(framed(PAYLOADS[:2])), gzip.compress(framed(PAYLOADS[2:]))
     frames = read(first + b"\0" * 7 + second + b"\0" * 3)
     assert [frame.payload for frame in frames] == PAYLOADS
+    assert errors(frames) == [None] * 4
+    assert errors(read(bytes(20), "gzip")) == ["DamagedStream"]
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zlib"])
@@ -193,9 +203,10 @@ def test_short_reads_are_no_end() -> None:
         def read(self, size: int | None = -1) -> bytes:
             return super().read(min(size or 0, 5))
 
+    payloads = [b"x" * 0x9C78, b"y"]  # whose length begins like a zlib stream
     for pack in PACK.values():
-        frames = list(read_frames(Dribbling(pack(framed(PAYLOADS)))))
-        assert [frame.payload for frame in frames] == PAYLOADS
+        frames = list(read_frames(Dribbling(pack(framed(payloads)))))
+        assert [frame.payload for frame in frames] == payloads
 
 
 def test_the_first_length_decides_before_magic_bytes() -> None:
