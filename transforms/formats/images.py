@@ -33,9 +33,12 @@ _GREY_CHANNELS = 2  # grey alone, or grey with alpha
 _MAX_THREADS = 16
 
 # Images decoded by one call of the compiled function. Measured on 2 cores (JPEG quality 90, crop
-# and resize; CPU time an image, 64x64 / 224x224): one tf.map_fn over the batch 104 / 515 us,
-# whatever its parallel_iterations, using little more than one core; one call an image from a thread
-# pool 150 to 200 / 490 us, using both. Short calls from a pool have the lower figure on all cores.
+# and resize), CPU and wall-clock time an image in microseconds:
+#                                               64 x 64       224 x 224
+#   one tf.map_fn over 32, on any number of
+#     parallel_iterations (mostly one core)     104 / 105     515 / 360 to 535
+#   a call an image from a pool of 2 threads    160 / 110     495 / 440
+#   a call for 8 images from such a pool        137 /  92     494 / 338
 _CHUNK_IMAGES = 8
 
 

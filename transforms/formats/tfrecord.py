@@ -227,12 +227,15 @@ class _Inflater:
         while self._fault is None:
             if self._inflater.eof:
                 self._end_member()
-            if self._after_member and self._window == _GZIP_WINDOW:
-                self._input = self._input.lstrip(b"\0")  # as padding between members
             self._input = self._input or self._file.read(CHUNK_BYTES)
-            if not self._input and not self._within_member:
+            at_end = not self._input
+            if at_end and not self._within_member:
                 return b""
-            chunk = self._inflate()
+            if self._after_member and self._window == _GZIP_WINDOW:
+                self._input = self._input.lstrip(b"\0")  # members may be padded
+                if not self._input:
+                    continue
+            chunk = self._inflate(at_end)
             if chunk:
                 return chunk
         raise self._fault
@@ -243,10 +246,9 @@ class _Inflater:
         self._within_member = False
         self._after_member = True
 
-    def _inflate(self) -> bytes:
+    def _inflate(self, at_end: bool) -> bytes:
         """What the input gives next; sets the fault where it gives no more."""
         self._within_member, self._after_member = True, False
-        at_end = not self._input
         before = self._inflater.copy()
         try:
             chunk = self._inflater.decompress(self._input, CHUNK_BYTES)

@@ -155,7 +155,7 @@ def _compile(
     ]
     if statistics.with_boxes:
         signature.append(tf.TensorSpec((spec.batch_size, *shape[:2]), tf.bool))
-    compiled = tf.function(explain, input_signature=signature)
+    compiled = tf.function(explain, input_signature=signature, autograph=False)
     compiled.get_concrete_function()  # Traced now, where an error is about the model, not the data.
     program: Callable[..., Mapping[str, tf.Tensor]] = compiled
     return program

@@ -161,7 +161,11 @@ def test_streams_may_follow_one_another(compression: Compression) -> None:
     assert errors(frames) == [None] * 4
 
 
-def test_gzip_members_may_be_padded_after_but_not_before() -> None:
+@pytest.mark.parametrize("chunk", [3, 64, tfrecord.CHUNK_BYTES])
+def test_gzip_members_may_be_padded_after_but_not_before(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tfrecord, "CHUNK_BYTES", chunk)
     first, second = gzip.compress(framed(PAYLOADS[:2])), gzip.compress(framed(PAYLOADS[2:]))
     frames = read(first + b"\0" * 7 + second + b"\0" * 3)
     assert [frame.payload for frame in frames] == PAYLOADS
