@@ -338,9 +338,15 @@ def _try_first_examples(
     job: Job, explainer: BlockExplainer, storage: Storage
 ) -> tuple[int, list[str]]:
     """Reads and explains the first examples, so that what concerns all of them is seen now."""
+    refusal: ConfigurationError | None = None
     for shard in job.shards[:_PROBED_SHARDS]:
         count = min(job.explain.program.batch_size, job.block_size)
-        examples = probe(shard, job.source, job.inputs, storage, count)
+        try:
+            examples = probe(shard, job.source, job.inputs, storage, count)
+        except ConfigurationError as error:
+            # One damaged file among good ones is a matter of failure rows, not of the settings.
+            refusal = refusal or error
+            continue
         if not len(examples):
             continue
         key = BlockKey(shard, 0, 0, len(examples), last=False)
@@ -353,6 +359,8 @@ def _try_first_examples(
                 f"{first.error}: {first.message}"
             )
         return explained.examples, warnings
+    if refusal is not None:
+        raise refusal
     return 0, [f"no example in the first {min(len(job.shards), _PROBED_SHARDS)} files"]
 
 

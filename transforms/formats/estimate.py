@@ -47,7 +47,7 @@ def _parquet_rows(shard: Shard, _: Compression, storage: Storage) -> int:
     with storage.open(shard.path) as stream:
         try:
             return cast(int, pq.read_metadata(stream).num_rows)
-        except pa.ArrowInvalid:  # A damaged file: one failure when it is read, no rows here.
+        except (pa.ArrowInvalid, OSError):  # Damaged: a failure when it is read, no rows here.
             return 0
 
 

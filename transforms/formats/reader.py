@@ -66,14 +66,15 @@ def probe(
       storage: Where the file is.
       count: How many records to look at.
 
+    Returns:
+      What can be read of them; nothing only where the shard has no records.
+
     Raises:
       ConfigurationError: None of them makes an example; says why the first one does not.
     """
     block = next(read_blocks(shard, source, input_spec, count, storage))
-    if len(block.examples):
+    if len(block.examples) or not block.failures:
         return block.examples
-    if not block.failures:
-        raise ConfigurationError(f"{shard.path} holds no records; give a source.pattern without it")
     failure = block.failures[0]
     hint = f"; is source.format {source.format!r} right?" if failure.stage == "read" else ""
     raise ConfigurationError(
