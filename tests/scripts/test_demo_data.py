@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 
+import demo_data
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))  # scripts are no package
-
-import demo_data
 from demo_data import MARK, PHOTOGRAPHS, TILE, Tile
 
 TRAIN_TILES = 2

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-import pathlib
 import re
-import sys
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))  # scripts are no package
-
 from demo_report import ClassSummary, conclude
 
 
