@@ -57,7 +57,7 @@ def encode(
         raise ValueError(f"codec must be one of {', '.join(CODECS)}, not {codec!r}")
     if maps.dtype != np.float32 or maps.ndim == 0:
         raise ValueError(f"maps must be (N, ...) float32, not {maps.shape} {maps.dtype}")
-    flat = maps.reshape(len(maps), math.prod(maps.shape[1:]))
+    flat: npt.NDArray[np.float32] = maps.reshape(len(maps), math.prod(maps.shape[1:]))
     unfit = np.flatnonzero(~(np.isfinite(flat) & (flat >= 0)).all(axis=1))
     if unfit.size:
         raise ValueError(

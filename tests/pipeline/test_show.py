@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -28,7 +29,7 @@ GAP = 8
 DARKEST, BRIGHTEST = (0, 0, 4), (252, 255, 164)
 
 
-def panels(pixels: np.ndarray) -> list[np.ndarray]:
+def panels(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     """The three panels at the size of the map."""
     starts = [number * (PANEL + GAP) for number in range(3)]
     return [pixels[::FACTOR, start : start + PANEL : FACTOR] for start in starts]

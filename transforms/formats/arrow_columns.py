@@ -31,7 +31,7 @@ def to_column(array: pa.Array) -> tuple[Column, list[int]]:
     count = len(array)
     values = _plain(array)
     is_list = _is_list(values.type)
-    rows = np.arange(count)
+    rows: npt.NDArray[np.int64] = np.arange(count)
     while _is_list(values.type):
         rows = rows[_is_valid(values)]
         values = values.drop_null()  # a null list may still span values

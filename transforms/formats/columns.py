@@ -230,7 +230,7 @@ class _Conversion:
         if column.is_bytes:
             self._fail_kind("boxes", "a list of numbers")
             return [none] * self._records.count
-        boxes = []
+        boxes: list[npt.NDArray[np.float32]] = []
         for row in range(self._records.count):
             values = column.of(row)
             wrong = _wrong_boxes(values)
