@@ -167,7 +167,7 @@ class InputDecoder:
                     for row in rows:
                         decode_chunk(rows[rows == row])
                 else:
-                    faults[rows[0]] = self._undecodable(encoded[rows[0]], _reason(error))
+                    faults[rows[0]] = self._undecodable(encoded[rows[0]], reason_of(error))
 
         good = np.array([row for row, fault in enumerate(faults) if fault is None], np.intp)
         size = min(_CHUNK_IMAGES, -(-len(good) // self._threads)) or 1
@@ -318,7 +318,7 @@ def _decoder_errors() -> tuple[type[Exception], ...]:
     return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """TensorFlow's reason, out of a message that quotes the graph's making and its nodes."""
     lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
     nodes = (number for number, line in enumerate(lines) if line.lstrip().startswith("[[{{node"))
