@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.mapstore import MAPS_FOLDER, list_all_blocks, sweep_temporary
 from transforms.results import CLASSES, FAILURES, MANIFEST, read_manifest, write_manifest
 from transforms.storage import Storage, join
@@ -52,8 +52,8 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
     """Claims the output path: clears it or compares it, and writes the incomplete manifest.
 
     Raises:
-      ConfigurationError: The atlas there was begun with something else, or the path cannot be
-        written.
+      ConfigurationError: The atlas there was begun with something else.
+      RunError: The path cannot be written.
     """
     if mode in ("resume", "extend"):
         recorded = read_manifest(atlas, storage)
@@ -66,7 +66,7 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
         sweep_temporary(atlas, storage)
         write_manifest(atlas, manifest, storage)
     except OSError as error:
-        raise ConfigurationError(
+        raise RunError(
             f"output.path: {atlas} cannot be written ({error}): give a folder that can"
         ) from error
 

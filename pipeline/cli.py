@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(error, CONFIGURATION_ERROR)
         except RunError as error:
             return _interrupted(arguments) if interrupts else _fail(error, RUN_FAILED)
+        except OSError as error:  # of a storage: it names the path
+            return _fail(error, RUN_FAILED)
         except KeyboardInterrupt:
             return _interrupted(arguments)
     return DONE
@@ -238,6 +240,10 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
     if not arguments.verbose:
         # Beam says so at each import, in the root logger's name; nothing here needs BigQuery.
         handler.addFilter(lambda record: not record.getMessage().startswith(_BIGQUERY_NOTICE))
+        # Beam logs what it raises as well, which is said here in one sentence.
+        handler.addFilter(
+            lambda record: not (record.exc_info and record.name.startswith("apache_beam"))
+        )
         # Nobody who pressed Ctrl-C asks for the traceback of where that was.
         handler.addFilter(lambda _: not interrupts)
     logging.basicConfig(level=level, handlers=[handler])

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 _PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
+
+_WHILE_RUNNING = re.compile(r"\s*\[while running '[^']*'\]$")  # Beam names the stage
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -238,6 +241,8 @@ def execute(
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:  # Runners wrap whatever stopped them in errors of their own.
+        if not _is_foreseen(error):
+            _LOGGER.error("the run stopped at something unforeseen", exc_info=error)
         raise RunError(
             f"the run stopped: {_last_line(error)}; committed blocks are kept, "
             "go on with --resume once the cause is mended"
@@ -372,6 +377,24 @@ def _counters(result: Any) -> dict[str, int]:
     }
 
 
+def _is_foreseen(error: BaseException | None) -> bool:
+    """Whether the message says it all: then nobody needs a traceback."""
+    if error is None:
+        return False
+    # A worker in another process sends its traceback as text.
+    return (
+        isinstance(error, RunError)
+        or f"{RunError.__module__}.{RunError.__qualname__}: " in str(error)
+        or _is_foreseen(error.__cause__)
+    )
+
+
 def _last_line(error: Exception) -> str:
+    """The sentence in a runner's error, without what runners add to it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    line = _WHILE_RUNNING.sub("", lines[-1].strip())
+    return line.removeprefix(f"{RunError.__module__}.{RunError.__qualname__}: ").removeprefix(
+        f"{RunError.__qualname__}: "
+    )

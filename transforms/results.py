@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
+from transforms.errors import RunError
 from transforms.mapstore import TEMPORARY_FOLDER
-from transforms.storage import Storage, join, replace_file
+from transforms.storage import Storage, join
 from transforms.totals import RunTotals
 
 MANIFEST = "manifest.json"
@@ -125,4 +126,7 @@ def final_manifest(
 
 def _replace(root: str, name: str, data: bytes | memoryview, storage: Storage) -> None:
     temporary = join(root, TEMPORARY_FOLDER, f"{uuid.uuid4().hex}-{name.replace('/', '-')}")
-    replace_file(storage, temporary, join(root, name), data)
+    try:
+        storage.replace(temporary, join(root, name), data)
+    except OSError as error:
+        raise RunError(f"{join(root, name)} cannot be written ({error})") from error
