@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
+from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
 from pipeline.versions import installed_versions
 from transforms.elements import Block, BlockKey, Shard
@@ -25,7 +26,7 @@ from transforms.errors import ConfigurationError, RunError
 from transforms.formats.estimate import estimate_records
 from transforms.formats.reader import probe
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.mapstore import FORMAT_VERSION, CommittedCounter
+from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
 from transforms.models import LoadedModel, configure_threads, load_model
 from transforms.results import Conclusion, read_manifest
 from transforms.saliency.batch_size import choose_batch_size
@@ -163,6 +164,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         "versions": installed_versions(),
         **arguments,
     }
+    attempt = uuid.uuid4().hex
     job = Job(
         shards=shards,
         source=source,
@@ -170,9 +172,11 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         block_size=config.output.block_size,
         atlas=atlas,
         fingerprint=manifest["fingerprint"],
-        attempt=uuid.uuid4().hex,
+        attempt=attempt,
         resume=mode in ("resume", "extend"),
-        conclusion=Conclusion(atlas, manifest, started, config.failures.max_fraction),
+        conclusion=Conclusion(
+            atlas, manifest, started, config.failures.max_fraction, lease_path(atlas, attempt)
+        ),
     )
     explainer = BlockExplainer(model, explain)
     examples, warnings = _try_first_examples(job, explainer, storage)
@@ -210,11 +214,14 @@ def run(
 
     storage = BeamStorage()
     options = pipeline_options(config.runner, beam_options)
+    check_unclaimed(storage.absolute(config.output.path), storage)
     prepared = prepare(config, storage, mode, {"runner": runner_name(options)})
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
-    begin_atlas(prepared.job.atlas, mode, prepared.job.conclusion.manifest, storage)
-    return execute(prepared, options, progress, storage)
+    job = prepared.job
+    with claimed(job.atlas, job.attempt, storage):
+        begin_atlas(job.atlas, mode, job.conclusion.manifest, storage)
+        return execute(prepared, options, progress, storage)
 
 
 def execute(

@@ -106,8 +106,35 @@ def block_path(root: str, shard: Shard, number: int) -> str:
     return join(root, MAPS_FOLDER, shard.folder, f"block-{number:05d}.parquet")
 
 
-def commit_block(
-    root: str, block: ExplainedBlock, fingerprint: str, storage: Storage, attempt: str
+def lease_path(root: str, run: str) -> str:
+    """The file by which a run says that it is the one that works on an atlas."""
+    return join(root, f".lease-{run}.json")
+
+
+def check_lease(lease: str | None, storage: Storage) -> None:
+    """Makes sure that the atlas is still this run's, before something in it is replaced.
+
+    Args:
+      lease: The run's `lease_path`; None where nobody holds one.
+      storage: Where the atlas is.
+
+    Raises:
+      RunError: Another run has taken over.
+    """
+    if lease is not None and not storage.match(escape(lease)):
+        raise RunError(
+            f"another run has taken over the atlas, as this one gave no sign of life: {lease} is "
+            "gone, and nothing more is written"
+        )
+
+
+def commit_block(  # noqa: PLR0917 - as a stage hands them on
+    root: str,
+    block: ExplainedBlock,
+    fingerprint: str,
+    storage: Storage,
+    attempt: str,
+    lease: str | None = None,
 ) -> CommittedBlock:
     """Writes a block's file under a temporary name, then renames it.
 
@@ -117,14 +144,16 @@ def commit_block(
       fingerprint: Of the settings and model that the maps come from.
       storage: Where the atlas is.
       attempt: Names this run's temporary folder, so that those of dead runs can be swept.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
 
     Raises:
-      RunError: The file cannot be written.
+      RunError: The file cannot be written, or another run has taken over.
     """
     data = encode_block(block, fingerprint)
     path = block_path(root, block.key.shard, block.key.number)
     temporary = join(root, TEMPORARY_FOLDER, attempt, f"{uuid.uuid4().hex}.parquet")
     try:
+        check_lease(lease, storage)
         storage.replace(temporary, path, memoryview(data))
     except OSError as error:
         raise RunError(

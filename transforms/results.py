@@ -45,12 +45,14 @@ class Conclusion:
       manifest: What was known when the run began.
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
     root: str
     manifest: Mapping[str, Any]
     started: float
     max_failed_fraction: float
+    lease: str | None = None
 
 
 def failures_table(failures: Iterable[Failure]) -> pa.Table:
