@@ -30,6 +30,7 @@ CONFIGURATION_ERROR = 2
 RUN_FAILED = 3
 INTERRUPTED = 130
 
+_LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 _EPILOG = """\
 exit codes: 0 done, 2 usage or configuration, 3 the run failed or too many records did
@@ -112,7 +113,8 @@ def _show(arguments: argparse.Namespace) -> None:
     from pipeline.show import show
 
     _start_tensorflow(arguments)
-    output = arguments.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', arguments.example_id)}.png"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", arguments.example_id)[:_LONGEST_NAME]
+    output = arguments.output or f"{name}.png"
     _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
 
 

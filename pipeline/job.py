@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import json
 import logging
-import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
 from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
+from pipeline.stops import is_foreseen, last_sentence
 from pipeline.versions import installed_versions
 from transforms.elements import Block, BlockKey, Shard
 from transforms.errors import ConfigurationError, RunError
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 _PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
-
-_WHILE_RUNNING = re.compile(r"\s*\[while running '[^']*'\]$")  # Beam names the stage
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -248,10 +246,10 @@ def execute(
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:  # Runners wrap whatever stopped them in errors of their own.
-        if not _is_foreseen(error):
+        if not is_foreseen(error):
             _LOGGER.error("the run stopped at something unforeseen", exc_info=error)
         raise RunError(
-            f"the run stopped: {_last_line(error)}; committed blocks are kept, "
+            f"the run stopped: {last_sentence(error)}; committed blocks are kept, "
             "go on with --resume once the cause is mended"
         ) from error
     return {**conclude(job, storage), "metrics": _counters(result)}
@@ -382,26 +380,3 @@ def _counters(result: Any) -> dict[str, int]:
         for counter in sorted(found, key=lambda counter: counter.key.metric.name)
         if counter.key.metric.namespace == "saliency_atlas"
     }
-
-
-def _is_foreseen(error: BaseException | None) -> bool:
-    """Whether the message says it all: then nobody needs a traceback."""
-    if error is None:
-        return False
-    # A worker in another process sends its traceback as text.
-    return (
-        isinstance(error, RunError)
-        or f"{RunError.__module__}.{RunError.__qualname__}: " in str(error)
-        or _is_foreseen(error.__cause__)
-    )
-
-
-def _last_line(error: Exception) -> str:
-    """The sentence in a runner's error, without what runners add to it."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    line = _WHILE_RUNNING.sub("", lines[-1].strip())
-    return line.removeprefix(f"{RunError.__module__}.{RunError.__qualname__}: ").removeprefix(
-        f"{RunError.__qualname__}: "
-    )

@@ -24,9 +24,6 @@ from transforms.formats.source import InputSpec
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAX_PIXELS = 178_956_970
-"""Pixels beyond which an image is refused: Pillow's limit against decompression bombs."""
-
 _WHITE = 255.0
 _SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
 _GREY_CHANNELS = 2  # grey alone, or grey with alpha
@@ -49,15 +46,11 @@ class InputDecoder:
 
     Args:
       spec: What the model takes.
-      max_pixels: Images that declare more are refused before they are decoded.
       threads: How many decode at once; None takes the machine's cores, 16 at most.
     """
 
-    def __init__(
-        self, spec: InputSpec, max_pixels: int = MAX_PIXELS, threads: int | None = None
-    ) -> None:
+    def __init__(self, spec: InputSpec, threads: int | None = None) -> None:
         self._spec = spec
-        self._max_pixels = max_pixels
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(
@@ -178,12 +171,12 @@ class InputDecoder:
 
     def _checked_header(self, data: bytes) -> ImageHeader:
         header = read_header(data)
-        if header.height * header.width > self._max_pixels:
+        if header.height * header.width > self._spec.max_pixels:
             raise DataFault(
                 "decode",
                 "TooManyPixels",
-                f"the image declares {header.height} x {header.width} pixels, more than the "
-                f"{self._max_pixels} that are accepted",
+                f"the image declares {header.height} x {header.width} pixels, more than "
+                f"limits.max_pixels ({self._spec.max_pixels})",
             )
         wrong = self._wrong_shape(header.height, header.width)
         if wrong is not None:

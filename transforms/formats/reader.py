@@ -116,7 +116,10 @@ def _read_tfrecords(
 ) -> Iterator[tuple[int, Records, bool]]:
     """Blocks of a TFRecord file; whether one is the last is known by looking a record ahead."""
     frames = tfrecord.read_frames(
-        file, source.compression, wanted=lambda record: record // block_size not in skip
+        file,
+        source.compression,
+        wanted=lambda record: record // block_size not in skip,
+        max_record_bytes=source.max_record_bytes,
     )
     number = 0
     pending: list[tfrecord.Frame] = []
