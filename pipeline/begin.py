@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.mapstore import MAPS_FOLDER, list_all_blocks, sweep_temporary
 from transforms.results import CLASSES, FAILURES, MANIFEST, read_manifest, write_manifest
 from transforms.storage import Storage, join
@@ -49,16 +49,16 @@ def check_atlas(
 
 
 def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: Storage) -> None:
-    """Claims the output path: clears it or compares it, and writes the incomplete manifest.
+    """Begins an atlas whose lease is held: clears or compares it, writes the incomplete manifest.
 
     Raises:
-      ConfigurationError: The atlas there was begun with something else, or the path cannot be
-        written.
+      ConfigurationError: The atlas there was begun with something else, or another run has begun
+        one since it was looked for.
+      RunError: The path cannot be written.
     """
-    if mode in ("resume", "extend"):
-        recorded = read_manifest(atlas, storage)
-        if recorded is not None:
-            _compare(recorded, manifest, mode)
+    recorded = check_atlas(atlas, mode, read_manifest(atlas, storage), storage)
+    if recorded:
+        _compare(recorded, manifest, mode)
     try:
         if mode == "overwrite":
             for name in (MANIFEST, CLASSES, FAILURES, MAPS_FOLDER):
@@ -66,7 +66,7 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
         sweep_temporary(atlas, storage)
         write_manifest(atlas, manifest, storage)
     except OSError as error:
-        raise ConfigurationError(
+        raise RunError(
             f"output.path: {atlas} cannot be written ({error}): give a folder that can"
         ) from error
 

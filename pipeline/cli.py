@@ -30,6 +30,7 @@ CONFIGURATION_ERROR = 2
 RUN_FAILED = 3
 INTERRUPTED = 130
 
+_LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 _EPILOG = """\
 exit codes: 0 done, 2 usage or configuration, 3 the run failed or too many records did
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(error, CONFIGURATION_ERROR)
         except RunError as error:
             return _interrupted(arguments) if interrupts else _fail(error, RUN_FAILED)
+        except OSError as error:  # of a storage: it names the path
+            return _fail(error, RUN_FAILED)
         except KeyboardInterrupt:
             return _interrupted(arguments)
     return DONE
@@ -110,7 +113,8 @@ def _show(arguments: argparse.Namespace) -> None:
     from pipeline.show import show
 
     _start_tensorflow(arguments)
-    output = arguments.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', arguments.example_id)}.png"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", arguments.example_id)[:_LONGEST_NAME]
+    output = arguments.output or f"{name}.png"
     _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
 
 
@@ -238,6 +242,10 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
     if not arguments.verbose:
         # Beam says so at each import, in the root logger's name; nothing here needs BigQuery.
         handler.addFilter(lambda record: not record.getMessage().startswith(_BIGQUERY_NOTICE))
+        # Beam logs what it raises as well, which is said here in one sentence.
+        handler.addFilter(
+            lambda record: not (record.exc_info and record.name.startswith("apache_beam"))
+        )
         # Nobody who pressed Ctrl-C asks for the traceback of where that was.
         handler.addFilter(lambda _: not interrupts)
     logging.basicConfig(level=level, handlers=[handler])

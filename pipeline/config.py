@@ -16,7 +16,14 @@ from pydantic import Field
 
 from pipeline.settings import explain_validation_error, read_settings
 from transforms.errors import ConfigurationError
-from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+from transforms.formats.source import (
+    MAX_PIXELS,
+    MAX_RECORD_BYTES,
+    ChannelScale,
+    Features,
+    InputSpec,
+    SourceSpec,
+)
 
 _Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1)]
@@ -166,6 +173,17 @@ class FailuresSection(_Section):
     )
 
 
+class LimitsSection(_Section):
+    """What a record may claim before it is taken for damage or an attack."""
+
+    max_record_bytes: _Count = Field(
+        MAX_RECORD_BYTES, description="the bytes of a TFRecord record, an integer of at least 1"
+    )
+    max_pixels: _Count = Field(
+        MAX_PIXELS, description="the pixels of an image, an integer of at least 1"
+    )
+
+
 class Config(_Section):
     """The whole configuration, checked."""
 
@@ -175,6 +193,7 @@ class Config(_Section):
     output: OutputSection
     statistics: StatisticsSection = StatisticsSection.model_validate({})
     failures: FailuresSection = FailuresSection.model_validate({})
+    limits: LimitsSection = LimitsSection.model_validate({})
     runner: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], _Scalar | list[_Scalar]] = Field(
         default_factory=dict,
         description="a mapping of Beam's pipeline options, without dashes, to values or lists",
@@ -216,6 +235,7 @@ class Config(_Section):
             features=Features(**source.features.model_dump()),
             compression=source.compression,
             class_names=tuple(class_names),
+            max_record_bytes=self.limits.max_record_bytes,
         )
 
     def input_spec(self) -> InputSpec:
@@ -229,6 +249,7 @@ class Config(_Section):
             resize=spec.resize,
             crop=spec.crop,
             scale=scale if isinstance(scale, str) else ChannelScale(scale.mean, scale.std),
+            max_pixels=self.limits.max_pixels,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -257,6 +278,7 @@ class Config(_Section):
             "explain": _only(settings["explain"], "method", "target", "operator", "reducer"),
             "output": _only(settings["output"], "codec", "block_size"),
             "statistics": settings["statistics"],
+            "limits": settings["limits"],
         }
 
 

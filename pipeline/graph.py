@@ -32,7 +32,8 @@ def build(root: beam.Pipeline, job: Job, shared: Shared | None = None) -> None:
         | "ReadBlocks"
         >> ReadBlocks(job.source, job.inputs, job.block_size, committed, job.explain.threads)
         | "ExplainBlocks" >> ExplainBlocks(job.explain, shared)
-        | "WriteBlocks" >> WriteBlocks(job.atlas, job.fingerprint, job.attempt)
+        | "WriteBlocks"
+        >> WriteBlocks(job.atlas, job.fingerprint, job.attempt, job.conclusion.lease)
     )
     stored = job.explain.map_format
     statistics = blocks | "AggregateByClass" >> AggregateByClass(

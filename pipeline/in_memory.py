@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.begin import Mode, begin_atlas
 from pipeline.config import Config
 from pipeline.job import Job, Prepared, conclude, prepare
+from pipeline.lease import check_unclaimed, claimed
 from pipeline.summarize import AtlasSummary
 from transforms import mapstore
 from transforms.elements import CommittedBlock
@@ -38,13 +39,16 @@ def run_in_memory(
       RunError: Too many records failed.
     """
     storage = storage or LocalStorage()
+    check_unclaimed(storage.absolute(config.output.path), storage)
     prepared = prepare(config, storage, mode, {"runner": "in_memory"})
-    begin_atlas(prepared.job.atlas, mode, prepared.job.conclusion.manifest, storage)
-    summary = AtlasSummary(prepared.job.explain.map_format)
-    for block in _committed_blocks(prepared, storage):
-        summary.add(block)
-    summary.publish(prepared.job.conclusion, prepared.job.source.class_names, storage)
-    return conclude(prepared.job, storage)
+    job = prepared.job
+    with claimed(job.atlas, job.attempt, storage):
+        begin_atlas(job.atlas, mode, job.conclusion.manifest, storage)
+        summary = AtlasSummary(job.explain.map_format)
+        for block in _committed_blocks(prepared, storage):
+            summary.add(block)
+        summary.publish(job.conclusion, job.source.class_names, storage)
+        return conclude(job, storage)
 
 
 def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:
@@ -58,6 +62,6 @@ def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[Committe
         for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage, done):
             explained = prepared.explainer.explain(block)
             committed = mapstore.commit_block(
-                job.atlas, explained, job.fingerprint, storage, job.attempt
+                job.atlas, explained, job.fingerprint, storage, job.attempt, job.conclusion.lease
             )
             yield dataclasses.replace(committed, busy=(explained.started, time.time()))

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
+from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
+from pipeline.stops import is_foreseen, last_sentence
 from pipeline.versions import installed_versions
 from transforms.elements import Block, BlockKey, Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.formats.estimate import estimate_records
 from transforms.formats.reader import probe
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.mapstore import FORMAT_VERSION, CommittedCounter
+from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
 from transforms.models import LoadedModel, configure_threads, load_model
 from transforms.results import Conclusion, read_manifest
 from transforms.saliency.batch_size import choose_batch_size
@@ -160,6 +162,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         "versions": installed_versions(),
         **arguments,
     }
+    attempt = uuid.uuid4().hex
     job = Job(
         shards=shards,
         source=source,
@@ -167,9 +170,11 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         block_size=config.output.block_size,
         atlas=atlas,
         fingerprint=manifest["fingerprint"],
-        attempt=uuid.uuid4().hex,
+        attempt=attempt,
         resume=mode in ("resume", "extend"),
-        conclusion=Conclusion(atlas, manifest, started, config.failures.max_fraction),
+        conclusion=Conclusion(
+            atlas, manifest, started, config.failures.max_fraction, lease_path(atlas, attempt)
+        ),
     )
     explainer = BlockExplainer(model, explain)
     examples, warnings = _try_first_examples(job, explainer, storage)
@@ -207,11 +212,14 @@ def run(
 
     storage = BeamStorage()
     options = pipeline_options(config.runner, beam_options)
+    check_unclaimed(storage.absolute(config.output.path), storage)
     prepared = prepare(config, storage, mode, {"runner": runner_name(options)})
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
-    begin_atlas(prepared.job.atlas, mode, prepared.job.conclusion.manifest, storage)
-    return execute(prepared, options, progress, storage)
+    job = prepared.job
+    with claimed(job.atlas, job.attempt, storage):
+        begin_atlas(job.atlas, mode, job.conclusion.manifest, storage)
+        return execute(prepared, options, progress, storage)
 
 
 def execute(
@@ -238,8 +246,10 @@ def execute(
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:  # Runners wrap whatever stopped them in errors of their own.
+        if not is_foreseen(error):
+            _LOGGER.error("the run stopped at something unforeseen", exc_info=error)
         raise RunError(
-            f"the run stopped: {_last_line(error)}; committed blocks are kept, "
+            f"the run stopped: {last_sentence(error)}; committed blocks are kept, "
             "go on with --resume once the cause is mended"
         ) from error
     return {**conclude(job, storage), "metrics": _counters(result)}
@@ -378,8 +388,3 @@ def _counters(result: Any) -> dict[str, int]:
         for counter in sorted(found, key=lambda counter: counter.key.metric.name)
         if counter.key.metric.namespace == "saliency_atlas"
     }
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.atlas import Atlas
 from pipeline.config import Config
 from transforms.elements import Shard
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.formats.images import InputDecoder
 from transforms.formats.reader import read_blocks
 
@@ -141,7 +141,7 @@ def _find_picture(
     for path in paths:
         try:
             found = _read_input(path, config, row)
-        except OSError:
+        except RunError:
             return None, f"{path} cannot be read any more: the map is shown alone"
         if found is None:
             continue

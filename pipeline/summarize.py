@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.lease import claimed
 from transforms import mapstore, results
 from transforms.elements import CommittedBlock, Failure
 from transforms.errors import ConfigurationError
-from transforms.mapstore import MapFormat
+from transforms.mapstore import MapFormat, check_lease
 from transforms.results import Conclusion, read_manifest
 from transforms.statistics.classes import ClassAccumulator, classes_table
 from transforms.statistics.rows import rows_by_class
@@ -57,6 +59,7 @@ class AtlasSummary:
 
     def publish(self, conclusion: Conclusion, class_names: Sequence[str], storage: Storage) -> None:
         """Writes statistics, failures and, last, the manifest."""
+        check_lease(conclusion.lease, storage)
         digests = self.write(conclusion.root, class_names, storage)
         manifest = results.final_manifest(conclusion, self.totals, digests)
         results.write_manifest(conclusion.root, manifest, storage)
@@ -74,8 +77,8 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
       they are what the manifest recorded (None for an atlas that was never finished).
 
     Raises:
-      ConfigurationError: There is no atlas.
-      RunError: A file in the maps folder is not of this atlas.
+      ConfigurationError: There is no atlas, or a run works on it.
+      RunError: A file in the maps folder is damaged or not of this atlas.
     """
     root = storage.absolute(atlas_path)
     manifest = read_manifest(root, storage)
@@ -83,10 +86,9 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         raise ConfigurationError(
             f"{atlas_path} is no atlas: it has no {results.MANIFEST}; give the output.path of a run"
         )
-    summary = AtlasSummary(MapFormat(**_as_tuples(manifest["map_format"])))
-    for file in mapstore.list_all_blocks(root, storage):
-        summary.add(mapstore.read_committed(file.path, file.size, manifest["fingerprint"], storage))
-    digests = summary.write(root, manifest["class_names"], storage)
+    with claimed(root, uuid.uuid4().hex, storage):
+        summary = recompute(root, manifest, storage)
+        digests = summary.write(root, manifest["class_names"], storage)
     recorded = manifest.get("digests")
     return {
         "atlas": root,
@@ -99,6 +101,18 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         "digests": digests,
         "unchanged": None if recorded is None else recorded == digests,
     }
+
+
+def recompute(root: str, manifest: Mapping[str, Any], storage: Storage) -> AtlasSummary:
+    """Adds all committed blocks of an atlas up.
+
+    Raises:
+      RunError: A file in the maps folder is damaged or not of this atlas.
+    """
+    summary = AtlasSummary(MapFormat(**_as_tuples(manifest["map_format"])))
+    for file in mapstore.list_all_blocks(root, storage):
+        summary.add(mapstore.read_committed(file.path, file.size, manifest["fingerprint"], storage))
+    return summary
 
 
 def _as_tuples(fields: dict[str, Any]) -> dict[str, Any]:

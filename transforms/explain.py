@@ -48,6 +48,7 @@ class _ExplainBlocksFn(beam.DoFn):
         self._models_loaded = Metrics.counter("saliency_atlas", "models_loaded")
         self._examples_explained = Metrics.counter("saliency_atlas", "examples_explained")
         self._examples_failed = Metrics.counter("saliency_atlas", "examples_failed")
+        self._batch_size_halved = Metrics.counter("saliency_atlas", "batch_size_halved")
         self._explain_msec = Metrics.distribution("saliency_atlas", "explain_block_msec")
 
     def setup(self) -> None:
@@ -63,5 +64,8 @@ class _ExplainBlocksFn(beam.DoFn):
         explained = self._explainer.explain(block)
         self._explain_msec.update(int(1000 * (time.monotonic() - begun)))
         self._examples_explained.inc(explained.examples)
+        halvings = self._explainer.claim_halvings()
+        if halvings:  # A counter that is never touched stays out of the results.
+            self._batch_size_halved.inc(halvings)
         self._examples_failed.inc(len(explained.failures) - len(block.failures))
         yield explained

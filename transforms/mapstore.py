@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Shard
 from transforms.errors import RunError
 from transforms.statistics.columns import SKETCH_UNIT_BITS, STATISTICS
-from transforms.storage import Storage, join
+from transforms.storage import Storage, escape, join
 
 MAPS_FOLDER = "maps"
 TEMPORARY_FOLDER = ".temporary"
@@ -106,8 +106,35 @@ def block_path(root: str, shard: Shard, number: int) -> str:
     return join(root, MAPS_FOLDER, shard.folder, f"block-{number:05d}.parquet")
 
 
-def commit_block(
-    root: str, block: ExplainedBlock, fingerprint: str, storage: Storage, attempt: str
+def lease_path(root: str, run: str) -> str:
+    """The file by which a run says that it is the one that works on an atlas."""
+    return join(root, f".lease-{run}.json")
+
+
+def check_lease(lease: str | None, storage: Storage) -> None:
+    """Makes sure that the atlas is still this run's, before something in it is replaced.
+
+    Args:
+      lease: The run's `lease_path`; None where nobody holds one.
+      storage: Where the atlas is.
+
+    Raises:
+      RunError: Another run has taken over.
+    """
+    if lease is not None and not storage.match(escape(lease)):
+        raise RunError(
+            f"another run has taken over the atlas, as this one gave no sign of life: {lease} is "
+            "gone, and nothing more is written"
+        )
+
+
+def commit_block(  # noqa: PLR0917 - as a stage hands them on
+    root: str,
+    block: ExplainedBlock,
+    fingerprint: str,
+    storage: Storage,
+    attempt: str,
+    lease: str | None = None,
 ) -> CommittedBlock:
     """Writes a block's file under a temporary name, then renames it.
 
@@ -117,13 +144,22 @@ def commit_block(
       fingerprint: Of the settings and model that the maps come from.
       storage: Where the atlas is.
       attempt: Names this run's temporary folder, so that those of dead runs can be swept.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
+
+    Raises:
+      RunError: The file cannot be written, or another run has taken over.
     """
     data = encode_block(block, fingerprint)
     path = block_path(root, block.key.shard, block.key.number)
     temporary = join(root, TEMPORARY_FOLDER, attempt, f"{uuid.uuid4().hex}.parquet")
-    with storage.create(temporary) as stream:
-        stream.write(data)
-    storage.rename(temporary, path)
+    try:
+        check_lease(lease, storage)
+        storage.replace(temporary, path, memoryview(data))
+    except OSError as error:
+        raise RunError(
+            f"block {block.key.number} of {block.key.shard.path} cannot be committed to {path} "
+            f"({error})"
+        ) from error
     return CommittedBlock(
         key=block.key,
         summary=block.table.drop_columns(["map"]),
@@ -156,6 +192,7 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
+        write_page_checksum=True,
         # Codes are bytes stored as 32-bit integers: splitting the bytes writes them twice as fast
         # as a dictionary, at the same size.
         use_dictionary=["shard", "label", "target", "predicted"],
@@ -168,19 +205,25 @@ def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> 
     """Reads a committed block back, less its maps.
 
     Raises:
-      RunError: The file is not one of this atlas.
+      RunError: The file is damaged, or not one of this atlas.
     """
-    with storage.open(path) as stream:
-        file = pq.ParquetFile(stream)
-        metadata = block_metadata(file, path)
-        if metadata["fingerprint"] != fingerprint:
-            raise RunError(
-                f"{path} was made by another model or configuration (fingerprint "
-                f"{metadata['fingerprint'][:12]}, this run's is {fingerprint[:12]}): "
-                "give the run an output.path of its own, or --overwrite"
-            )
-        columns = [name for name in file.schema_arrow.names if name != "map"]
-        summary = file.read(columns=columns).replace_schema_metadata(None).combine_chunks()
+    try:
+        with storage.open(path) as stream:
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            metadata = block_metadata(file, path)
+            columns = [name for name in file.schema_arrow.names if name != "map"]
+            summary = file.read(columns=columns).replace_schema_metadata(None).combine_chunks()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({' '.join(str(error).split())}): if it is damaged, remove "
+            "it and go on with --resume"
+        ) from error
+    if metadata["fingerprint"] != fingerprint:
+        raise RunError(
+            f"{path} was made by another model or configuration (fingerprint "
+            f"{metadata['fingerprint'][:12]}, this run's is {fingerprint[:12]}): "
+            "give the run an output.path of its own, or --overwrite"
+        )
     block = metadata["block"]
     return CommittedBlock(
         key=BlockKey(
@@ -222,13 +265,13 @@ class BlockFile:
 
 def list_blocks(root: str, shard: Shard, storage: Storage) -> list[BlockFile]:
     """The committed blocks of a shard, by number."""
-    entries = storage.match(join(root, MAPS_FOLDER, shard.folder, "block-*.parquet"))
+    entries = storage.match(escape(join(root, MAPS_FOLDER, shard.folder)) + "/block-*.parquet")
     return sorted(_block_files(entries))
 
 
 def list_all_blocks(root: str, storage: Storage) -> list[BlockFile]:
     """The committed blocks of an atlas, by path."""
-    entries = storage.match(join(root, MAPS_FOLDER, "*", "block-*.parquet"))
+    entries = storage.match(escape(join(root, MAPS_FOLDER)) + "/*/block-*.parquet")
     return sorted(_block_files(entries), key=lambda block: block.path)
 
 

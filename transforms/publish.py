@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsIter, AsSingleton
 from transforms import results
 from transforms.elements import CommittedBlock, Failure
 from transforms.filesystems import BeamStorage
-from transforms.mapstore import MapFormat
+from transforms.mapstore import MapFormat, check_lease
 from transforms.results import Conclusion
 from transforms.statistics.classes import ClassRow, classes_table
 from transforms.totals import RunTotals, merge_totals
@@ -74,11 +74,13 @@ def _write_statistics(
     map_format: MapFormat,
     class_names: Sequence[str],
 ) -> str:
+    check_lease(conclusion.lease, BeamStorage())
     table = classes_table(rows, map_format.sketch_shape, map_format.with_boxes, class_names)
     return results.write_table(conclusion.root, results.CLASSES, table, BeamStorage())
 
 
 def _write_failures(conclusion: Conclusion, failures: Iterable[Failure]) -> str:
+    check_lease(conclusion.lease, BeamStorage())
     table = results.failures_table(failures)
     return results.write_table(conclusion.root, results.FAILURES, table, BeamStorage())
 
@@ -88,5 +90,6 @@ def _write_manifest(
 ) -> dict[str, Any]:
     digests = {results.CLASSES: classes_digest, results.FAILURES: failures_digest}
     manifest = results.final_manifest(conclusion, totals, digests)
+    check_lease(conclusion.lease, BeamStorage())
     results.write_manifest(conclusion.root, manifest, BeamStorage())
     return manifest

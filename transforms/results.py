@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
+from transforms.errors import RunError
 from transforms.mapstore import TEMPORARY_FOLDER
-from transforms.storage import Storage, join, replace_file
+from transforms.storage import Storage, join
 from transforms.totals import RunTotals
 
 MANIFEST = "manifest.json"
@@ -44,12 +45,14 @@ class Conclusion:
       manifest: What was known when the run began.
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
     root: str
     manifest: Mapping[str, Any]
     started: float
     max_failed_fraction: float
+    lease: str | None = None
 
 
 def failures_table(failures: Iterable[Failure]) -> pa.Table:
@@ -125,4 +128,7 @@ def final_manifest(
 
 def _replace(root: str, name: str, data: bytes | memoryview, storage: Storage) -> None:
     temporary = join(root, TEMPORARY_FOLDER, f"{uuid.uuid4().hex}-{name.replace('/', '-')}")
-    replace_file(storage, temporary, join(root, name), data)
+    try:
+        storage.replace(temporary, join(root, name), data)
+    except OSError as error:
+        raise RunError(f"{join(root, name)} cannot be written ({error})") from error

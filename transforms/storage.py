@@ -11,6 +11,7 @@ import dataclasses
 import glob
 import os
 import posixpath
+import re
 import shutil
 from typing import BinaryIO, Protocol
 
@@ -29,11 +30,12 @@ class Storage(Protocol):
     def open(self, path: str) -> BinaryIO:
         """Opens for reading, never decompressing; seekable. Raises FileNotFoundError."""
 
-    def create(self, path: str) -> BinaryIO:
-        """Opens for writing, making the folder; the file counts once it is closed."""
+    def replace(self, temporary: str, path: str, data: bytes | memoryview) -> None:
+        """Writes a whole file under a temporary name, then renames it into place.
 
-    def rename(self, source: str, destination: str) -> None:
-        """Moves a file, replacing the destination: the only way anything becomes final."""
+        The only way anything becomes final: whoever looks sees the old file or the new one, never
+        a part. Folders are made.
+        """
 
     def match(self, pattern: str) -> list[FileEntry]:
         """Files a glob matches (`*` within a folder, `**` across), sorted; none is no error."""
@@ -54,6 +56,15 @@ def join(base: str, *parts: str) -> str:
     return posixpath.join(base, *parts)
 
 
+def escape(path: str) -> str:
+    """A path as a pattern that matches it alone.
+
+    >>> escape("a[1]*.tfrecord")
+    'a[[]1][*].tfrecord'
+    """
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
+
+
 class LocalStorage:
     """The machine's own file system."""
 
@@ -61,15 +72,13 @@ class LocalStorage:
         """Opens for reading."""
         return open(path, "rb")
 
-    def create(self, path: str) -> BinaryIO:
-        """Opens for writing, making the folder."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "wb")
-
-    def rename(self, source: str, destination: str) -> None:
-        """Moves a file atomically, replacing the destination."""
-        os.makedirs(os.path.dirname(destination), exist_ok=True)
-        os.replace(source, destination)
+    def replace(self, temporary: str, path: str, data: bytes | memoryview) -> None:
+        """Writes a whole file under a temporary name, then renames it into place."""
+        for name in (temporary, path):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, path)
 
     def match(self, pattern: str) -> list[FileEntry]:
         """Files a glob matches, sorted."""
@@ -88,13 +97,3 @@ class LocalStorage:
     def absolute(self, path: str) -> str:
         """The absolute path."""
         return os.path.abspath(path)
-
-
-def replace_file(storage: Storage, temporary: str, path: str, data: bytes | memoryview) -> None:
-    """Writes a whole file under a temporary name, then renames it into place.
-
-    Whoever looks sees the old file or the new one, never a part.
-    """
-    with storage.create(temporary) as stream:
-        stream.write(data)
-    storage.rename(temporary, path)

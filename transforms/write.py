@@ -24,11 +24,12 @@ class WriteBlocks(beam.PTransform):
       root: The atlas.
       fingerprint: Of the settings and model, stored in every file.
       attempt: Names the run's temporary folder.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
-    def __init__(self, root: str, fingerprint: str, attempt: str) -> None:
+    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None = None) -> None:
         super().__init__()
-        self._fn = _WriteBlocksFn(root, fingerprint, attempt)
+        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease)
 
     def expand(
         self, blocks: beam.PCollection[ExplainedBlock | CommittedBlock]
@@ -50,10 +51,11 @@ class _Pending:
 
 
 class _WriteBlocksFn(beam.DoFn):
-    def __init__(self, root: str, fingerprint: str, attempt: str) -> None:
+    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None) -> None:
         self._root = root
         self._fingerprint = fingerprint
         self._attempt = attempt
+        self._lease = lease
         self._storage = BeamStorage()
         self._blocks_committed = Metrics.counter("saliency_atlas", "blocks_committed")
         self._map_bytes = Metrics.counter("saliency_atlas", "map_bytes")
@@ -91,7 +93,7 @@ class _WriteBlocksFn(beam.DoFn):
 
     def _commit(self, block: ExplainedBlock) -> CommittedBlock:
         committed = mapstore.commit_block(
-            self._root, block, self._fingerprint, self._storage, self._attempt
+            self._root, block, self._fingerprint, self._storage, self._attempt, self._lease
         )
         return dataclasses.replace(committed, busy=(block.started, time.time()))
 

@@ -70,6 +70,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
         "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512},
         "statistics": {"sketch": [28, 28]},
         "failures": {"max_fraction": 0.01},
+        "limits": {"max_record_bytes": 134217728, "max_pixels": 67108864},
         "runner": {},
     }
 
@@ -80,6 +81,8 @@ OVERRIDES = [
     ("source.compression=gzip", "source.compression"),
     ("source.features.id=key", "source.features.id"),
     ("source.features.boxes=box", "source.features.boxes"),
+    ("limits.max_record_bytes=1000", "limits.max_record_bytes"),
+    ("limits.max_pixels=1000", "limits.max_pixels"),
     ("source.classes=classes.txt", "source.classes"),
     ("source.input.resize=area", "source.input.resize"),
     ("source.input.crop=0.875", "source.input.crop"),
@@ -246,4 +249,4 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 29
+    assert check(Config) == 31

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from transforms.filesystems import BeamStorage
-from transforms.storage import LocalStorage, Storage, join, replace_file
+from transforms.storage import LocalStorage, Storage, escape, join
 
 STORAGES = [LocalStorage(), BeamStorage()]
 
@@ -19,7 +19,7 @@ def storage(request: pytest.FixtureRequest) -> Storage:
 def test_writes_reads_and_replaces(storage: Storage, tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "folder" / "file.gz")
     for data in (b"first", b"second"):
-        replace_file(storage, str(tmp_path / "temporary" / "x"), path, data)
+        storage.replace(str(tmp_path / "temporary" / "x"), path, data)
         with storage.open(path) as stream:
             # A name that looks compressed changes nothing: these are bytes.
             assert stream.read() == data
@@ -53,9 +53,17 @@ def test_deletes_files_folders_and_nothing(storage: Storage, tmp_path: Path) -> 
     assert not (tmp_path / "folder").exists()
 
 
-def test_renaming_what_is_not_there_is_an_os_error(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="absent"):
-        storage.rename(str(tmp_path / "absent"), str(tmp_path / "file"))
+def test_a_folder_that_is_a_file_is_an_os_error(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        storage.replace(str(tmp_path / "x"), str(tmp_path / "file" / "y"), b"data")
+
+
+def test_an_escaped_path_matches_itself_alone(storage: Storage, tmp_path: Path) -> None:
+    for name in ("a[1]*?.txt", "a1xx.txt"):
+        (tmp_path / name).write_bytes(b"")
+    found = storage.match(escape(str(tmp_path / "a[1]*?.txt")))
+    assert [Path(entry.path).name for entry in found] == ["a[1]*?.txt"]
 
 
 def test_absolute_leaves_uris_alone(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,6 @@ from transforms.formats.source import InputSpec
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAX_PIXELS = 178_956_970
-"""Pixels beyond which an image is refused: Pillow's limit against decompression bombs."""
-
 _WHITE = 255.0
 _SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
 _GREY_CHANNELS = 2  # grey alone, or grey with alpha
@@ -52,15 +49,11 @@ class InputDecoder:
 
     Args:
       spec: What the model takes.
-      max_pixels: Images that declare more are refused before they are decoded.
       threads: How many decode at once; None takes the machine's cores, 16 at most.
     """
 
-    def __init__(
-        self, spec: InputSpec, max_pixels: int = MAX_PIXELS, threads: int | None = None
-    ) -> None:
+    def __init__(self, spec: InputSpec, threads: int | None = None) -> None:
         self._spec = spec
-        self._max_pixels = max_pixels
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(
@@ -170,7 +163,7 @@ class InputDecoder:
                     for row in rows:
                         decode_chunk(rows[rows == row])
                 else:
-                    faults[rows[0]] = self._undecodable(encoded[rows[0]], _reason(error))
+                    faults[rows[0]] = self._undecodable(encoded[rows[0]], reason_of(error))
 
         good = np.array([row for row, fault in enumerate(faults) if fault is None], np.intp)
         size = min(_CHUNK_IMAGES, -(-len(good) // self._threads)) or 1
@@ -181,12 +174,12 @@ class InputDecoder:
 
     def _checked_header(self, data: bytes) -> ImageHeader:
         header = read_header(data)
-        if header.height * header.width > self._max_pixels:
+        if header.height * header.width > self._spec.max_pixels:
             raise DataFault(
                 "decode",
                 "TooManyPixels",
-                f"the image declares {header.height} x {header.width} pixels, more than the "
-                f"{self._max_pixels} that are accepted",
+                f"the image declares {header.height} x {header.width} pixels, more than "
+                f"limits.max_pixels ({self._spec.max_pixels})",
             )
         wrong = self._wrong_shape(header.height, header.width)
         if wrong is not None:
@@ -321,7 +314,7 @@ def _decoder_errors() -> tuple[type[Exception], ...]:
     return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """TensorFlow's reason, out of a message that quotes the graph's making and its nodes."""
     lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
     nodes = (number for number, line in enumerate(lines) if line.lstrip().startswith("[[{{node"))

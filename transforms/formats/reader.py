@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from transforms.elements import Block, BlockKey, Examples, Failure, Shard
-from transforms.errors import ConfigurationError, DataFault
+from transforms.errors import ConfigurationError, DataFault, RunError
 from transforms.formats import parquet, tfrecord
 from transforms.formats.columns import Records, to_examples
 from transforms.formats.examples import parse_examples
@@ -35,12 +35,33 @@ def read_blocks(  # noqa: PLR0917 - as a stage hands them on
       source: What is in it.
       input_spec: What the model takes; numeric inputs of another length are failures.
       block_size: Records a block, failed ones included.
-      storage: Where the file is; its errors (OSError) propagate.
+      storage: Where the file is.
       skip: Numbers of blocks that are not wanted; they are passed over as cheaply as the format
         allows.
+
+    Raises:
+      RunError: The storage fails for good; naming the shard and the block.
     """
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; a block holds at least one record")
+    last_read = None
+    try:
+        for block in _read_blocks(shard, source, input_spec, block_size, storage, skip):
+            last_read = block.key.number
+            yield block
+    except OSError as error:
+        where = "" if last_read is None else f" after block {last_read}"
+        raise RunError(f"{shard.path} cannot be read{where} ({error})") from error
+
+
+def _read_blocks(  # noqa: PLR0917
+    shard: Shard,
+    source: SourceSpec,
+    input_spec: InputSpec,
+    block_size: int,
+    storage: Storage,
+    skip: Container[int],
+) -> Iterator[Block]:
     with storage.open(shard.path) as file:
         try:
             for number, records, last in _read_records(file, source, block_size, skip):
@@ -96,7 +117,10 @@ def _read_tfrecords(
 ) -> Iterator[tuple[int, Records, bool]]:
     """Blocks of a TFRecord file; whether one is the last is known by looking a record ahead."""
     frames = tfrecord.read_frames(
-        file, source.compression, wanted=lambda record: record // block_size not in skip
+        file,
+        source.compression,
+        wanted=lambda record: record // block_size not in skip,
+        max_record_bytes=source.max_record_bytes,
     )
     number = 0
     pending: list[tfrecord.Frame] = []

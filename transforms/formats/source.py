@@ -19,6 +19,12 @@ NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
 IMAGE_CHANNELS = (1, 3, 4)
 """Channels an image model may take: grey, colour, colour with alpha."""
 
+MAX_RECORD_BYTES = 1 << 27
+"""A longer record is taken for damage unless the source says otherwise."""
+
+MAX_PIXELS = 1 << 26
+"""An image that declares more is refused: 67 million, 200 MB once decoded."""
+
 _IMAGE_DIMENSIONS = 3
 _NUMERIC_KINDS = "biuf"
 
@@ -66,12 +72,14 @@ class SourceSpec:
       features: What is read of each record.
       compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
       class_names: Names of the classes in index order, to which string labels are looked up.
+      max_record_bytes: Longer records of TFRecord files are taken for damage.
     """
 
     format: Format
     features: Features
     compression: Compression = "auto"
     class_names: tuple[str, ...] = ()
+    max_record_bytes: int = MAX_RECORD_BYTES
 
     def __post_init__(self) -> None:
         _require_choice("source.format", self.format, Format)
@@ -131,6 +139,7 @@ class InputSpec:
       resize: Method for images; `none` takes only images that have the shape already.
       crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
       scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
+      max_pixels: Images that declare more are refused before they are decoded.
     """
 
     kind: InputKind
@@ -139,6 +148,7 @@ class InputSpec:
     resize: Resize = "bilinear"
     crop: float | None = None
     scale: NamedScale | ChannelScale = "none"
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         _require_choice("source.input.kind", self.kind, InputKind)

@@ -21,10 +21,7 @@ from typing import BinaryIO, Protocol
 import google_crc32c
 
 from transforms.errors import DataFault
-from transforms.formats.source import Compression
-
-MAX_RECORD_BYTES = 1 << 30
-"""A longer record is taken for damage: tf.train.Example cannot exceed 2 GiB."""
+from transforms.formats.source import MAX_RECORD_BYTES, Compression
 
 CHUNK_BYTES = 1 << 20
 """How much is read from the file at once."""
@@ -115,8 +112,8 @@ def _read_frame(stream: _Stream, record: int, wanted: bool, max_record_bytes: in
         raise DataFault(
             "read",
             "LostFraming",
-            f"record {record} claims {length} bytes, more than the {max_record_bytes} that are "
-            "plausible, so the shard ends here",
+            f"record {record} claims {length} bytes, more than limits.max_record_bytes "
+            f"({max_record_bytes}), so the shard ends here",
         )
     if not wanted:
         stream.skip(length)

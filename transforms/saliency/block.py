@@ -18,11 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
-from transforms.errors import DataFault
-from transforms.formats.images import InputDecoder
+from transforms.errors import DataFault, RunError
+from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
 from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask, gini_from_codes
 from transforms.storage import Storage
@@ -99,15 +100,25 @@ class BlockExplainer:
     def __init__(self, model: LoadedModel, spec: ExplainSpec) -> None:
         self._outputs = model.outputs
         self._batch_size = spec.program.batch_size
+        self._fixed_batch = model.batch
         self._format = spec.map_format
         self._positions = _positions(spec.program.inputs)
         self._decoder = InputDecoder(spec.program.inputs)
-        self._program = Program(model, spec.program, spec.statistics)
+        self._compile = lambda size: Program(
+            model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
+        )
+        self._programs = {self._batch_size: self._compile(self._batch_size)}
+        self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
+        self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()
 
     def claim_load(self) -> bool:
         """True for the first caller ever, who counts the load; False for all others."""
         return self._load_claim.acquire(blocking=False)
+
+    def claim_halvings(self) -> int:
+        """How often a lack of memory has halved the batch size since the last call."""
+        return self._runner.claim_halvings()
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Explains a block's examples; what the data makes impossible is a failure."""
@@ -121,7 +132,7 @@ class BlockExplainer:
             kept = [row for row, fault in enumerate(faults) if fault is None]
             explained += len(kept)
             failures += _failures(block, batch, faults)
-            if kept:
+            if results is not None and kept:
                 tables.append(self._table(block, batch, results, kept))
         return ExplainedBlock(
             key=block.key,
@@ -131,7 +142,7 @@ class BlockExplainer:
             started=started,
         )
 
-    def _explain_batch(self, batch: Examples) -> tuple[Results, list[DataFault | None]]:
+    def _explain_batch(self, batch: Examples) -> tuple[Results | None, list[DataFault | None]]:
         inputs, faults = self._decoder.decode(batch.inputs)
         for row, label in enumerate(batch.labels):
             if faults[row] is None and label != NO_LABEL and label >= self._outputs:
@@ -140,11 +151,14 @@ class BlockExplainer:
                     "LabelOutOfRange",
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
-        mask = None
+        arrays: Arrays = (inputs, batch.labels)
         if batch.boxes is not None:
             cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-            mask = box_mask(cropped, self._positions)
-        results = self._program.run(inputs, batch.labels, mask)
+            arrays = (*arrays, box_mask(cropped, self._positions))
+        results, model_faults = self._runner.run(arrays)
+        faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
+        if results is None:
+            return None, faults
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -153,6 +167,22 @@ class BlockExplainer:
                     "the gradient or the score is not finite for this input",
                 )
         return results, faults
+
+    def _run(self, size: int, arrays: Arrays) -> Results:
+        return self._program(size).run(*arrays)
+
+    def _program(self, size: int) -> Program:
+        """The program for mini-batches of a size, made when it is first needed."""
+        with self._compile_lock:
+            if size not in self._programs:
+                if self._fixed_batch is not None:
+                    raise RunError(
+                        f"a mini-batch of {self._fixed_batch} does not fit into memory, and the "
+                        "model takes no smaller one: give the run more memory, or a model "
+                        "without a fixed batch size"
+                    )
+                self._programs[size] = self._compile(size)
+            return self._programs[size]
 
     def _table(
         self, block: Block, batch: Examples, results: Results, kept: Sequence[int]
@@ -192,6 +222,25 @@ class BlockExplainer:
             hits = by_map("pointing_hit")
             columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
         return self._format.table(columns)
+
+
+def _model_errors() -> Errors:
+    """What TensorFlow raises when a model cannot take an input, or a device holds no more.
+
+    An exception in Python that a model calls back (tf.py_function) comes as one of these too.
+    """
+    import tensorflow as tf
+
+    return Errors(
+        of_data=(
+            tf.errors.InvalidArgumentError,
+            tf.errors.OutOfRangeError,
+            tf.errors.UnknownError,
+            tf.errors.DataLossError,
+        ),
+        of_memory=(tf.errors.ResourceExhaustedError,),
+        reason=reason_of,
+    )
 
 
 def _positions(inputs: InputSpec) -> tuple[int, ...]:

@@ -63,6 +63,11 @@ class Program:
         self._with_boxes = statistics.with_boxes
         self._function = _compile(model, spec, statistics)
 
+    @property
+    def batch_size(self) -> int:
+        """Examples in one call."""
+        return self._spec.batch_size
+
     def run(
         self,
         inputs: npt.NDArray[np.float32],
@@ -97,8 +102,8 @@ class Program:
 def _pad(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     if len(array) == size:
         return array
-    padding = np.zeros((size - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, padding])
+    # Copies of the first example, as a model may refuse zeros.
+    return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
 
 
 def _compile(

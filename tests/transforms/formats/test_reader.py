@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transforms.elements import Block, Shard
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.formats.reader import probe, read_blocks
 from transforms.formats.source import Features, Format, InputSpec, SourceSpec
 from transforms.storage import LocalStorage
@@ -278,7 +278,7 @@ def test_tensorflow_datasets_records_work_as_they_are(tmp_path: pathlib.Path) ->
 def test_a_file_that_is_not_there_is_no_data_fault(tmp_path: pathlib.Path) -> None:
     shard = Shard(str(tmp_path / "gone.tfrecord"), 1)
     blocks = read_blocks(shard, SourceSpec("tfrecord", FEATURES), SPEC, 4, LocalStorage())
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RunError, match=r"gone.tfrecord cannot be read .*No such file"):
         next(blocks)
 
 
