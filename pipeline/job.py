@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
+from pipeline.heap import settled_heap
 from pipeline.progress import Progress
 from pipeline.versions import installed_versions
 from transforms.elements import Block, BlockKey, Shard
@@ -214,6 +215,7 @@ def run(
     return execute(prepared, options, progress, storage)
 
 
+@settled_heap()
 def execute(
     prepared: Prepared, options: PipelineOptions, progress: Progress, storage: Storage
 ) -> dict[str, Any]:
