@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsIter, AsSingleton
+from apache_beam.pvalue import AsIter
 
 from transforms import results
 from transforms.elements import CommittedBlock, Failure
@@ -23,8 +23,8 @@ _Sums = tuple[RunTotals, list[Failure]]
 class PublishAtlas(beam.PTransform):
     """Writes statistics and failures, and after both of them the manifest.
 
-    A launcher may exit once it has submitted: the atlas is finished all the same. Only failures,
-    class rows and totals cross side inputs, all of them small.
+    A launcher may exit once it has submitted: the atlas is finished all the same. Only class
+    rows cross a side input.
 
     Args:
       conclusion: What the end of the run needs beside its blocks.
@@ -48,15 +48,15 @@ class PublishAtlas(beam.PTransform):
 
     def expand(self, blocks: beam.PCollection[CommittedBlock]) -> beam.PCollection[dict[str, Any]]:
         """Attaches the stage; yields the manifest."""
-        record = blocks | "Record" >> beam.CombineGlobally(RunRecordCombineFn()).without_defaults()
         return (
-            blocks.pipeline
-            | "Publish" >> beam.Create([self._conclusion])
+            blocks
+            # A shard has at least one block, so there is a record.
+            | "Record" >> beam.CombineGlobally(RunRecordCombineFn()).without_defaults()
             | "WriteAtlas"
             >> beam.Map(
                 _write_atlas,
+                self._conclusion,
                 AsIter(self._statistics),
-                AsSingleton(record, default_value=RunRecord(RunTotals(), ())),
                 self._map_format,
                 self._class_names,
             ).with_output_types(dict)
@@ -97,9 +97,9 @@ class RunRecordCombineFn(beam.CombineFn):
 
 
 def _write_atlas(
+    record: RunRecord,
     conclusion: Conclusion,
     rows: Iterable[tuple[int, ClassRow]],
-    record: RunRecord,
     map_format: MapFormat,
     class_names: Sequence[str],
 ) -> dict[str, Any]:
