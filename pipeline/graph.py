@@ -27,7 +27,7 @@ def build(root: beam.Pipeline, job: Job, shared: Shared | None = None) -> None:
     committed = Committed(job.atlas, job.fingerprint) if job.resume else None
     blocks = (
         root
-        | "Shards" >> beam.Create(job.shards)
+        | "Shards" >> beam.Create(job.shards, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "ReadBlocks"
         >> ReadBlocks(job.source, job.inputs, job.block_size, committed, job.explain.threads)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
+from pipeline.heap import settled_heap
 from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
 from pipeline.stops import is_foreseen, last_sentence
@@ -222,6 +223,7 @@ def run(
         return execute(prepared, options, progress, storage)
 
 
+@settled_heap()
 def execute(
     prepared: Prepared, options: PipelineOptions, progress: Progress, storage: Storage
 ) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsIter, AsSingleton
+from apache_beam.pvalue import AsIter
 
 from transforms import results
 from transforms.elements import CommittedBlock, Failure
@@ -16,12 +17,14 @@ from transforms.results import Conclusion
 from transforms.statistics.classes import ClassRow, classes_table
 from transforms.totals import RunTotals, merge_totals
 
+_Sums = tuple[RunTotals, list[Failure]]
+
 
 class PublishAtlas(beam.PTransform):
     """Writes statistics and failures, and after both of them the manifest.
 
-    A launcher may exit once it has submitted: the atlas is finished all the same. Only failures,
-    class rows and totals cross side inputs, all of them small.
+    A launcher may exit once it has submitted: the atlas is finished all the same. Only class
+    rows cross a side input.
 
     Args:
       conclusion: What the end of the run needs beside its blocks.
@@ -45,51 +48,73 @@ class PublishAtlas(beam.PTransform):
 
     def expand(self, blocks: beam.PCollection[CommittedBlock]) -> beam.PCollection[dict[str, Any]]:
         """Attaches the stage; yields the manifest."""
-        totals = (
+        return (
             blocks
-            | "CountBlock" >> beam.Map(RunTotals.of).with_output_types(RunTotals)
-            | "TotalBlocks" >> beam.CombineGlobally(merge_totals)
+            # A shard has at least one block, so there is a record.
+            | "Record" >> beam.CombineGlobally(RunRecordCombineFn()).without_defaults()
+            | "WriteAtlas"
+            >> beam.Map(
+                _write_atlas,
+                self._conclusion,
+                AsIter(self._statistics),
+                self._map_format,
+                self._class_names,
+            ).with_output_types(dict)
         )
-        failures = blocks | "ListFailures" >> beam.FlatMap(
-            lambda block: block.failures
-        ).with_output_types(Failure)
-        start = blocks.pipeline | "Publish" >> beam.Create([self._conclusion])
-        classes_digest = start | "WriteStatistics" >> beam.Map(
-            _write_statistics, AsIter(self._statistics), self._map_format, self._class_names
-        ).with_output_types(str)
-        failures_digest = start | "WriteFailures" >> beam.Map(
-            _write_failures, AsIter(failures)
-        ).with_output_types(str)
-        return start | "WriteManifest" >> beam.Map(
-            _write_manifest,
-            AsSingleton(totals),
-            AsSingleton(classes_digest),
-            AsSingleton(failures_digest),
-        ).with_output_types(dict)
 
 
-def _write_statistics(
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What the end of a run needs to know of its blocks."""
+
+    totals: RunTotals
+    failures: tuple[Failure, ...]
+
+
+class RunRecordCombineFn(beam.CombineFn):
+    """Adds blocks up in one traversal: each step of a graph costs milliseconds to build and run."""
+
+    def create_accumulator(self) -> _Sums:
+        """The record of no blocks."""
+        return RunTotals(), []
+
+    def add_input(self, accumulator: _Sums, block: CommittedBlock) -> _Sums:
+        """Adds a block."""
+        totals, failures = accumulator
+        failures.extend(block.failures)
+        return totals.merge(RunTotals.of(block)), failures
+
+    def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
+        """Adds records up."""
+        parts = list(accumulators)
+        totals = merge_totals(totals for totals, _ in parts)
+        return totals, [failure for _, failures in parts for failure in failures]
+
+    def extract_output(self, accumulator: _Sums) -> RunRecord:
+        """The record."""
+        totals, failures = accumulator
+        return RunRecord(totals, tuple(failures))
+
+
+def _write_atlas(
+    record: RunRecord,
     conclusion: Conclusion,
     rows: Iterable[tuple[int, ClassRow]],
     map_format: MapFormat,
     class_names: Sequence[str],
-) -> str:
-    check_lease(conclusion.lease, BeamStorage())
-    table = classes_table(rows, map_format.sketch_shape, map_format.with_boxes, class_names)
-    return results.write_table(conclusion.root, results.CLASSES, table, BeamStorage())
-
-
-def _write_failures(conclusion: Conclusion, failures: Iterable[Failure]) -> str:
-    check_lease(conclusion.lease, BeamStorage())
-    table = results.failures_table(failures)
-    return results.write_table(conclusion.root, results.FAILURES, table, BeamStorage())
-
-
-def _write_manifest(
-    conclusion: Conclusion, totals: RunTotals, classes_digest: str, failures_digest: str
 ) -> dict[str, Any]:
-    digests = {results.CLASSES: classes_digest, results.FAILURES: failures_digest}
-    manifest = results.final_manifest(conclusion, totals, digests)
-    check_lease(conclusion.lease, BeamStorage())
-    results.write_manifest(conclusion.root, manifest, BeamStorage())
+    storage = BeamStorage()
+    tables = {
+        results.CLASSES: classes_table(
+            rows, map_format.sketch_shape, map_format.with_boxes, class_names
+        ),
+        results.FAILURES: results.failures_table(record.failures),
+    }
+    digests = {}
+    for name, table in tables.items():
+        check_lease(conclusion.lease, storage)
+        digests[name] = results.write_table(conclusion.root, name, table, storage)
+    manifest = results.final_manifest(conclusion, record.totals, digests)
+    check_lease(conclusion.lease, storage)
+    results.write_manifest(conclusion.root, manifest, storage)
     return manifest

@@ -82,7 +82,7 @@ class RunTotals:
 
 
 def merge_totals(totals: Iterable[RunTotals]) -> RunTotals:
-    """Adds totals up; a Beam combiner as it is.
+    """Adds totals up.
 
     >>> merge_totals([RunTotals(blocks=1), RunTotals(blocks=2)]).blocks
     3

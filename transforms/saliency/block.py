@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
 from transforms.errors import DataFault, RunError
@@ -23,10 +22,14 @@ from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
 from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.prefetch import prefetched
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
-from transforms.statistics.maps import MapKind, MapStatistics, box_mask, gini_from_codes
+from transforms.saliency.rows import BlockRows
+from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
+
+_DecodedBatch = tuple[Examples, npt.NDArray[np.float32], list[DataFault | None]]
 
 _MAP_KINDS: dict[int, MapKind] = {1: "tabular", 2: "time_series", IMAGE_RANK: "image"}
 
@@ -124,26 +127,33 @@ class BlockExplainer:
         """Explains a block's examples; what the data makes impossible is a failure."""
         started = time.time()
         failures = list(block.failures)
-        tables = []
+        rows = BlockRows(self._format, block.key.shard.name)
         explained = 0
-        for start in range(0, len(block.examples), self._batch_size):
-            batch = _slice(block.examples, start, start + self._batch_size)
-            results, faults = self._explain_batch(batch)
+        for batch, inputs, faults in prefetched(self._decoded(block.examples)):
+            results = self._explain_batch(batch, inputs, faults)
             kept = [row for row, fault in enumerate(faults) if fault is None]
             explained += len(kept)
             failures += _failures(block, batch, faults)
             if results is not None and kept:
-                tables.append(self._table(block, batch, results, kept))
+                rows.add(batch, results, kept)
         return ExplainedBlock(
             key=block.key,
-            table=pa.concat_tables([self._format.schema.empty_table(), *tables]).combine_chunks(),
+            table=rows.table(),
             examples=explained,
             failures=tuple(sorted(failures, key=lambda f: (f.record is None, f.record))),
             started=started,
         )
 
-    def _explain_batch(self, batch: Examples) -> tuple[Results | None, list[DataFault | None]]:
-        inputs, faults = self._decoder.decode(batch.inputs)
+    def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
+        """Mini-batches with their inputs; the next is decoded while the device has the current."""
+        for start in range(0, len(examples), self._batch_size):
+            batch = _slice(examples, start, start + self._batch_size)
+            yield (batch, *self._decoder.decode(batch.inputs))
+
+    def _explain_batch(
+        self, batch: Examples, inputs: npt.NDArray[np.float32], faults: list[DataFault | None]
+    ) -> Results | None:
+        """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
         for row, label in enumerate(batch.labels):
             if faults[row] is None and label != NO_LABEL and label >= self._outputs:
                 faults[row] = DataFault(
@@ -156,9 +166,9 @@ class BlockExplainer:
             cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
             arrays = (*arrays, box_mask(cropped, self._positions))
         results, model_faults = self._runner.run(arrays)
-        faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
+        faults[:] = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
-            return None, faults
+            return None
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -166,7 +176,7 @@ class BlockExplainer:
                     "NonFiniteGradient",
                     "the gradient or the score is not finite for this input",
                 )
-        return results, faults
+        return results
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         return self._program(size).run(*arrays)
@@ -183,45 +193,6 @@ class BlockExplainer:
                     )
                 self._programs[size] = self._compile(size)
             return self._programs[size]
-
-    def _table(
-        self, block: Block, batch: Examples, results: Results, kept: Sequence[int]
-    ) -> pa.Table:
-        """The rows of a mini-batch, examples in order, each with its targets in order."""
-        rows = np.asarray(kept)
-        targets = results["target"].shape[1]
-
-        def by_map(name: str) -> npt.NDArray[np.generic]:
-            values = results[name][rows]
-            by_row: npt.NDArray[np.generic] = values.reshape((-1, *values.shape[2:]))
-            return by_row
-
-        def by_example(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-            return np.repeat(values[rows], targets, axis=0)
-
-        labels = by_example(batch.labels)
-        statistics = {
-            name: _nullable(by_map(name)) for name in self._format.statistic_names if name != "gini"
-        }
-        columns = {
-            "example_id": pa.array([batch.ids[row] for row in kept for _ in range(targets)]),
-            "shard": pa.array([block.key.shard.name] * len(labels), pa.string()),
-            "record": by_example(batch.records),
-            "label": pa.array(labels, pa.int32(), mask=labels == NO_LABEL),
-            "target": by_map("target"),
-            "predicted": by_example(results["predicted"]),
-            "score": by_map("score"),
-            "predicted_score": by_example(results["predicted_score"]),
-            "map": by_map("map"),
-            "map_scale": by_map("map_scale"),
-            "sketch": by_map("sketch"),
-            "gini": _nullable(gini_from_codes(by_map("level").astype(np.uint8, copy=False))),
-            **statistics,
-        }
-        if self._format.with_boxes:
-            hits = by_map("pointing_hit")
-            columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
-        return self._format.table(columns)
 
 
 def _model_errors() -> Errors:
@@ -272,7 +243,3 @@ def _failures(
                 error=fault.error,
                 message=str(fault),
             )
-
-
-def _nullable(values: npt.NDArray[np.generic]) -> pa.Array:
-    return pa.array(values, pa.float32(), from_pandas=True)  # NaN becomes null

@@ -109,6 +109,17 @@ def test_channels(stored: str, wanted: int) -> None:
     np.testing.assert_allclose(decode(exactly(wanted), data)[0], expected, atol=1e-4)
 
 
+def test_images_that_need_no_fitting_are_what_the_compiled_function_gives() -> None:
+    jpegs = [bytes(tf.io.encode_jpeg(pixels).numpy()) for pixels in (COLOR, GREY)]
+    palette = gif(RANDOM.integers(0, 128, (6, 8), np.uint8))
+    images = [*jpegs, png(COLOR), png(GREY), png(with_alpha(COLOR)), bmp(COLOR), palette]
+    for channels in (1, 3, 4):
+        whole = InputSpec("image", (6, 8, channels), crop=1.0)  # a crop is the compiled function's
+        as_they_are = decode(exactly(channels), *images)
+        np.testing.assert_array_equal(as_they_are, decode(whole, *images))
+        assert as_they_are.any(axis=(1, 2, 3)).all()
+
+
 def test_sixteen_bits_are_rescaled_not_cut() -> None:
     deep = RANDOM.integers(0, 65536, (6, 8, 3), np.uint16)
     deep[0, 0] = (65535, 0, 128)
