@@ -140,6 +140,7 @@ class BlockExplainer:
             examples=explained,
             failures=tuple(sorted(failures, key=lambda f: (f.record is None, f.record))),
             started=started,
+            input_digest=block.examples.digest(),
         )
 
     def _explain_batch(self, batch: Examples) -> tuple[Results | None, list[DataFault | None]]:
