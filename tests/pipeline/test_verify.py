@@ -110,7 +110,6 @@ def test_any_damaged_bit_of_any_file_is_found(atlas: Path) -> None:
         path.write_bytes(data)
     # Parquet has no checksum of its footer and page headers: what is never read there (statistics,
     # the writer's name, sizes) may change unseen. Whatever is, and all values, may not.
-    print(len(unseen), unseen)
     assert len(unseen) < 25 * 8 * 0.35
     assert problems(atlas) == []
 
