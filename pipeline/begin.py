@@ -72,8 +72,8 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
 
 
 def _compare(recorded: Mapping[str, Any], manifest: Mapping[str, Any], mode: Mode) -> None:
-    differences = list(_setting_differences(recorded["settings"], manifest["settings"]))
-    differences += _shard_differences(recorded["shards"], manifest["shards"], mode)
+    differences = list(setting_differences(recorded["settings"], manifest["settings"]))
+    differences += shard_differences(recorded["shards"], manifest["shards"], mode)
     if differences:
         raise ConfigurationError(
             "the atlas was begun with something else, so it cannot be completed "
@@ -81,17 +81,19 @@ def _compare(recorded: Mapping[str, Any], manifest: Mapping[str, Any], mode: Mod
         )
 
 
-def _setting_differences(recorded: Any, current: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+def setting_differences(recorded: Any, current: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """A line for each setting in which an atlas and a run differ."""
     if isinstance(recorded, Mapping) and isinstance(current, Mapping):
         for key in sorted({*recorded, *current}):
-            yield from _setting_differences(recorded.get(key), current.get(key), (*path, key))
+            yield from setting_differences(recorded.get(key), current.get(key), (*path, key))
     elif recorded != current:
         yield f"  {'.'.join(path)}: the atlas has {recorded!r}, this run {current!r}"
 
 
-def _shard_differences(
+def shard_differences(
     recorded: list[dict[str, Any]], current: list[dict[str, Any]], mode: Mode
 ) -> Iterator[str]:
+    """A line for each input file in which an atlas and a run differ."""
     before = {shard["path"]: shard["size"] for shard in recorded}
     now = {shard["path"]: shard["size"] for shard in current}
     for path in sorted({*before, *now}):

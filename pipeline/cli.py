@@ -33,7 +33,8 @@ INTERRUPTED = 130
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 _EPILOG = """\
-exit codes: 0 done, 2 usage or configuration, 3 the run failed or too many records did
+exit codes: 0 done, 2 usage or configuration, 3 the run failed, too many records did, or an atlas
+is not whole
 Progress goes to stderr, results to stdout."""
 
 
@@ -108,6 +109,24 @@ def _summarize(arguments: argparse.Namespace) -> None:
     _print(arguments, summarize(arguments.atlas, BeamStorage()), print_summary)
 
 
+def _verify(arguments: argparse.Namespace) -> None:
+    from pipeline.config import load_config
+    from pipeline.console import print_verification
+
+    if arguments.set and arguments.against is None:
+        raise ConfigurationError("--set changes the configuration of --against, which is not given")
+    config = load_config(arguments.against, arguments.set) if arguments.against else None
+    _start_tensorflow(arguments)
+    from pipeline.verify import verify
+    from transforms.filesystems import BeamStorage
+
+    verified = verify(arguments.atlas, BeamStorage(), config)
+    _print(arguments, verified, print_verification)
+    if verified["problems"]:
+        count = len(verified["problems"])
+        raise RunError(f"{arguments.atlas}: {count} {'problem' if count == 1 else 'problems'}")
+
+
 def _show(arguments: argparse.Namespace) -> None:
     from pipeline.console import print_shown
     from pipeline.show import show
@@ -154,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     summarize.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
 
+    verify = _add_command(commands, "verify", _verify, "check that an atlas is whole and right")
+    verify.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
+    verify.add_argument(
+        "--against", metavar="CONFIG", help="check that its inputs are what the atlas explains, too"
+    )
+    _add_set(verify)
+
     show = _add_command(commands, "show", _show, "draw a map beside and over its input")
     show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
     show.add_argument("example_id", metavar="EXAMPLE_ID", help="an id in the maps table")
@@ -191,6 +217,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="a YAML file; paths in it are relative to the current directory",
     )
+    _add_set(parser)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",

@@ -78,6 +78,18 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     _print_rows("Statistics", rows)
 
 
+def print_verification(verified: Mapping[str, Any]) -> None:
+    """Prints what was checked, and a line a problem."""
+    names = ("status", "shards", "blocks", "maps", "records_read")
+    rows = [(name.replace("_", " "), str(verified[name])) for name in names if name in verified]
+    inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
+    problems = verified["problems"]
+    rows += [("inputs", inputs), ("problems", str(len(problems)))]
+    _print_rows("Verification", rows)
+    for problem in problems:
+        _print_line(f"{problem['path']}: {problem['what']}", style="red")
+
+
 def print_shown(shown: Mapping[str, Any]) -> None:
     """Prints the numbers of the example that was drawn, and where its picture is."""
     example = f"{shown['example_id']} ({shown['shard']}, record {shown['record']})"

@@ -114,7 +114,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     atlas = storage.absolute(config.output.path)
     recorded = check_atlas(atlas, mode, read_manifest(atlas, storage), storage)
     shards = list_shards(config, storage)
-    source = config.source_spec(_class_names(config, storage))
+    source = config.source_spec(class_names_of(config, storage))
     inputs = config.input_spec()
 
     threads = configure_threads(config.explain.threads or recorded.get("threads"))
@@ -149,7 +149,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     manifest = {
         "format": FORMAT_VERSION,
         "status": "incomplete",
-        "fingerprint": _digest(settings),
+        "fingerprint": settings_digest(settings),
         "settings": settings,
         "config": config.as_dict(),
         "model": model.describe(),
@@ -294,7 +294,12 @@ def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
     return tuple(sorted(Shard(path, size) for path, size in found.items()))
 
 
-def _class_names(config: Config, storage: Storage) -> tuple[str, ...]:
+def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:
+    """The lines of the file `source.classes`, or none.
+
+    Raises:
+      ConfigurationError: It cannot be read, or names a class twice.
+    """
     path = config.source.classes
     if path is None:
         return ()
@@ -334,7 +339,9 @@ def _batch_size(
 def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[str, Any]:
     """What the bytes of an atlas depend on, beside its inputs."""
     settings = config.fingerprint_settings()
-    settings["source"]["classes"] = _digest(source.class_names) if source.class_names else None
+    settings["source"]["classes"] = (
+        settings_digest(source.class_names) if source.class_names else None
+    )
     settings["model"]["digest"] = explain.model_digest
     settings["explain"]["batch_size"] = explain.program.batch_size
     settings["explain"]["threads"] = explain.threads
@@ -342,7 +349,8 @@ def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[
     return settings
 
 
-def _digest(value: Any) -> str:
+def settings_digest(value: Any) -> str:
+    """SHA-256 of settings, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

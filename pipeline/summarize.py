@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.lease import claimed
 from transforms import mapstore, results
 from transforms.elements import CommittedBlock, Failure
@@ -43,18 +45,24 @@ class AtlasSummary:
                 )
             self._classes[number].add(rows)
 
-    def write(self, root: str, class_names: Sequence[str], storage: Storage) -> dict[str, str]:
-        """Writes statistics and failures; returns the SHA-256 of each, by name."""
-        table = classes_table(
+    def tables(self, class_names: Sequence[str]) -> dict[str, pa.Table]:
+        """Statistics and failures, by the name of their file."""
+        statistics = classes_table(
             [(number, sums.finish()) for number, sums in self._classes.items()],
             self._format.sketch_shape,
             self._format.with_boxes,
             class_names,
         )
-        failures = results.failures_table(self._failures)
         return {
-            results.CLASSES: results.write_table(root, results.CLASSES, table, storage),
-            results.FAILURES: results.write_table(root, results.FAILURES, failures, storage),
+            results.CLASSES: statistics,
+            results.FAILURES: results.failures_table(self._failures),
+        }
+
+    def write(self, root: str, class_names: Sequence[str], storage: Storage) -> dict[str, str]:
+        """Writes statistics and failures; returns the SHA-256 of each, by name."""
+        return {
+            name: results.write_table(root, name, table, storage)
+            for name, table in self.tables(class_names).items()
         }
 
     def publish(self, conclusion: Conclusion, class_names: Sequence[str], storage: Storage) -> None:
@@ -87,7 +95,11 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
             f"{atlas_path} is no atlas: it has no {results.MANIFEST}; give the output.path of a run"
         )
     with claimed(root, uuid.uuid4().hex, storage):
-        summary = recompute(root, manifest, storage)
+        summary = AtlasSummary(recorded_format(manifest))
+        for file in mapstore.list_all_blocks(root, storage):
+            summary.add(
+                mapstore.read_committed(file.path, file.size, manifest["fingerprint"], storage)
+            )
         digests = summary.write(root, manifest["class_names"], storage)
     recorded = manifest.get("digests")
     return {
@@ -103,19 +115,10 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
     }
 
 
-def recompute(root: str, manifest: Mapping[str, Any], storage: Storage) -> AtlasSummary:
-    """Adds all committed blocks of an atlas up.
-
-    Raises:
-      RunError: A file in the maps folder is damaged or not of this atlas.
-    """
-    summary = AtlasSummary(MapFormat(**_as_tuples(manifest["map_format"])))
-    for file in mapstore.list_all_blocks(root, storage):
-        summary.add(mapstore.read_committed(file.path, file.size, manifest["fingerprint"], storage))
-    return summary
-
-
-def _as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+def recorded_format(manifest: Mapping[str, Any]) -> MapFormat:
+    """What an atlas stores of a map, by its manifest."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in manifest["map_format"].items()
     }
+    return MapFormat(**fields)

@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64  # What reading one map back has to decode, at most.
 COMPRESSION_LEVEL = 3
 
-_BLOCK_NAME = re.compile(r"block-(\d{5,})\.parquet$")
+_BLOCK_NAME = re.compile(r"block-(\d{5,})\.parquet")
 _CODE_TYPES = {"uint8": pa.uint8(), "float16": pa.float16(), "float32": pa.float32()}
 
 
@@ -180,6 +180,7 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         "fingerprint": fingerprint,
         "block": key,
         "examples": block.examples,
+        "input_digest": block.input_digest,
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
     }
     table = block.table.replace_schema_metadata(
@@ -263,6 +264,11 @@ class BlockFile:
     size: int
 
 
+def is_block_name(name: str) -> bool:
+    """Whether a file may be a block's, by its name."""
+    return _BLOCK_NAME.fullmatch(name) is not None
+
+
 def list_blocks(root: str, shard: Shard, storage: Storage) -> list[BlockFile]:
     """The committed blocks of a shard, by number."""
     entries = storage.match(escape(join(root, MAPS_FOLDER, shard.folder)) + "/block-*.parquet")
@@ -308,7 +314,7 @@ def sweep_temporary(root: str, storage: Storage) -> None:
 
 def _block_files(entries: Iterable[Any]) -> Iterable[BlockFile]:
     for entry in entries:
-        found = _BLOCK_NAME.search(entry.path)
+        found = _BLOCK_NAME.fullmatch(entry.path.rpartition("/")[2])
         if found:
             yield BlockFile(int(found.group(1)), entry.path, entry.size)
 

@@ -73,11 +73,16 @@ def failures_table(failures: Iterable[Failure]) -> pa.Table:
 
 def write_table(root: str, name: str, table: pa.Table, storage: Storage) -> str:
     """Writes one of the small tables and returns the SHA-256 of its bytes, in hex."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue()
+    data = encode_table(table)
     _replace(root, name, memoryview(data), storage)
     return hashlib.sha256(data).hexdigest()
+
+
+def encode_table(table: pa.Table) -> pa.Buffer:
+    """One of the small tables as a Parquet file; the same bytes for the same table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
 
 
 def write_manifest(root: str, manifest: Mapping[str, Any], storage: Storage) -> None:

@@ -142,6 +142,7 @@ class BlockExplainer:
             examples=explained,
             failures=tuple(sorted(failures, key=lambda f: (f.record is None, f.record))),
             started=started,
+            input_digest=block.examples.digest(),
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:

@@ -1,0 +1,233 @@
+"""Kills runs at random moments, resumes them, compares what comes out byte for byte."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+CONFIG = "configs/demo-tfrecord.yaml"
+BLOCK_SIZE = 64
+POLL_SECONDS = 0.001
+LONGEST_START_SECONDS = 6.0
+CLASSES, FAILURES = "statistics/classes.parquet", "failures.parquet"
+_FINAL_FILES = ("manifest.json", CLASSES, FAILURES)
+STAGES = (
+    "starting",
+    "explaining",
+    "committing a block",
+    "aggregating",
+    "writing final files",
+    "writing the manifest",
+)
+WORKERS = {
+    1: ["--runner=FnApiRunner"],
+    2: [
+        "--runner=FnApiRunner",
+        "--direct_num_workers=2",
+        "--direct_running_mode=multi_processing",
+    ],
+}
+
+
+def main() -> int:
+    """Runs the trials; returns 1 if any atlas differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=32, metavar="N", help="how many in all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, nargs="+", choices=WORKERS, default=[1, 2])
+    arguments = parser.parse_args()
+    generator = random.Random(arguments.seed)  # noqa: S311 - moments, not secrets
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        return _compare_all(Path(folder), arguments.kills, arguments.workers, generator)
+
+
+def _compare_all(folder: Path, kills: int, workers: list[int], generator: random.Random) -> int:
+    expected = _undisturbed(folder, workers)
+    if expected is None:
+        return 1
+    blocks = sum(name.startswith("maps/") for name in expected)
+    stages: dict[int, collections.Counter[str]] = {n: collections.Counter() for n in workers}
+    killed = wrong = trials = 0
+    while killed < kills:
+        count = workers[trials % len(workers)]
+        trials += 1
+        trial = Trial(folder / "killed", count, blocks, generator)
+        found = trial.run()
+        stages[count].update(found)
+        killed += len(found)
+        difference = _difference(expected, trial.atlas)
+        wrong += bool(difference)
+        print(
+            f"{killed:3d} killed, {count} worker(s): {', '.join(found) or 'too late'}: "
+            f"{difference or 'the same bytes'}",
+            flush=True,
+        )
+        shutil.rmtree(trial.atlas)
+    _print_table(stages)
+    print(f"{killed} runs killed and resumed, {wrong} atlases differ from the undisturbed run")
+    return int(wrong > 0)
+
+
+class Trial:
+    """A run that is killed one to three times, and resumed to its end.
+
+    Args:
+      atlas: Its output folder.
+      workers: How many.
+      blocks: How many blocks an atlas has.
+      generator: Of random moments.
+    """
+
+    def __init__(self, atlas: Path, workers: int, blocks: int, generator: random.Random) -> None:
+        self.atlas = atlas
+        self._workers = workers
+        self._blocks = blocks
+        self._random = generator
+
+    def run(self) -> list[str]:
+        """The stages at which it was killed."""
+        stages = []
+        for number in range(self._random.choice([1, 1, 2, 3])):
+            mode = ["--resume"] if number else []
+            before = {name: self._mtime(name) for name in _FINAL_FILES}
+            with _start(self.atlas, self._workers, mode) as process:
+                self._wait_for_a_moment(process, before)
+                in_time = process.poll() is None
+                os.killpg(process.pid, signal.SIGKILL)
+            if not in_time or self._is_complete():
+                break
+            stages.append(self._stage(before))
+        with _start(self.atlas, self._workers, ["--resume"]) as process:
+            _, errors = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"the resumed run failed with {process.returncode}: {errors}")
+        return stages
+
+    def _wait_for_a_moment(
+        self, process: subprocess.Popen[str], before: dict[str, float | None]
+    ) -> None:
+        """Returns at a random moment, or once the process has ended."""
+        committed = self._count_blocks()
+        missing = self._blocks - committed
+        target = committed + self._random.randint(min(1, missing), missing)
+
+        def is_committing() -> bool:
+            return self._count_blocks() >= target and self._is_writing_a_block()
+
+        moments: list[Callable[[], bool]] = [
+            lambda: True,  # while it starts
+            lambda: self._mtime("manifest.json") != before["manifest.json"],
+            lambda: self._count_blocks() >= target,
+            lambda: self._count_blocks() >= target,
+            is_committing,
+            is_committing,
+            lambda: self._count_blocks() >= self._blocks,  # while it aggregates
+            lambda: self._mtime(CLASSES) != before[CLASSES],
+            lambda: self._mtime(FAILURES) != before[FAILURES],
+        ]
+        moment = self._random.choice(moments)
+        self._poll(process, moment)
+        longest = LONGEST_START_SECONDS if moment is moments[0] else 0.05
+        self._poll(process, lambda: False, self._random.uniform(0, longest))
+
+    @staticmethod
+    def _poll(
+        process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 600
+    ) -> None:
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until and not reached():
+            time.sleep(POLL_SECONDS)
+
+    def _stage(self, before: dict[str, float | None]) -> str:
+        """Where the run was when it was killed, by what it has left."""
+        written = {name for name in _FINAL_FILES if self._mtime(name) != before[name]}
+        if "manifest.json" not in written:
+            return STAGES[0]
+        if self._count_blocks() < self._blocks:
+            return STAGES[2] if self._is_writing_a_block() else STAGES[1]
+        return STAGES[3 + len(written & {CLASSES, FAILURES})]
+
+    def _count_blocks(self) -> int:
+        return sum(1 for _ in self.atlas.glob("maps/*/block-*.parquet"))
+
+    def _is_writing_a_block(self) -> bool:
+        return any(self.atlas.glob(".temporary/*/*.parquet"))
+
+    def _is_complete(self) -> bool:
+        try:
+            manifest = json.loads((self.atlas / "manifest.json").read_text())
+        except FileNotFoundError:
+            return False
+        return bool(manifest["status"] == "complete")
+
+    def _mtime(self, name: str) -> float | None:
+        try:
+            return (self.atlas / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+
+def _undisturbed(folder: Path, workers: list[int]) -> dict[str, bytes] | None:
+    """The atlas to compare with, from three runs and each number of workers; None if any differs."""
+    expected: dict[str, bytes] | None = None
+    for number, count in enumerate([workers[0]] * 3 + workers[1:]):
+        atlas = folder / "undisturbed"
+        with _start(atlas, count, []) as process:
+            _, errors = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"the undisturbed run failed: {errors}")
+        if expected is None:
+            expected = _files(atlas)
+        elif difference := _difference(expected, atlas):
+            print(f"undisturbed run {number + 1}, {count} worker(s): {difference}")
+            return None
+        shutil.rmtree(atlas)
+    print(f"{number + 1} undisturbed runs with {workers} worker(s): the same bytes", flush=True)
+    return expected
+
+
+def _start(atlas: Path, workers: int, mode: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipeline", "run", CONFIG, *mode, "--quiet"]
+    command += ["--set", f"output.path={atlas}", "--set", f"output.block_size={BLOCK_SIZE}"]
+    return subprocess.Popen(  # noqa: S603 - this Python and this project
+        [*command, "--", *WORKERS[workers]],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, to be killed as a whole
+    )
+
+
+def _files(atlas: Path) -> dict[str, bytes]:
+    """All files but the manifest, which tells times."""
+    paths = [path for path in atlas.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    return {str(path.relative_to(atlas)): path.read_bytes() for path in sorted(paths)}
+
+
+def _difference(expected: dict[str, bytes], atlas: Path) -> str:
+    """Which files are others, or empty."""
+    found = _files(atlas)
+    names = {*expected, *found}
+    wrong = sorted(name for name in names if expected.get(name) != found.get(name))
+    return f"DIFFERENT: {', '.join(wrong)}" if wrong else ""
+
+
+def _print_table(stages: dict[int, collections.Counter[str]]) -> None:
+    print(f"\n{'killed while':22}" + "".join(f"{f'{n} worker(s)':>14}" for n in stages))
+    for name in STAGES:
+        print(f"{name:22}" + "".join(f"{count[name]:14d}" for count in stages.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
