@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from transforms.errors import ConfigurationError, RunError
+from pipeline.stops import unwritable
+from transforms.errors import ConfigurationError
 from transforms.mapstore import MAPS_FOLDER, list_all_blocks, sweep_temporary
 from transforms.results import CLASSES, FAILURES, MANIFEST, read_manifest, write_manifest
 from transforms.storage import Storage, join
@@ -52,9 +53,9 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
     """Begins an atlas whose lease is held: clears or compares it, writes the incomplete manifest.
 
     Raises:
-      ConfigurationError: The atlas there was begun with something else, or another run has begun
-        one since it was looked for.
-      RunError: The path cannot be written.
+      ConfigurationError: The atlas there was begun with something else, another run has begun
+        one since it was looked for, or the path cannot be made.
+      RunError: The path is full or read-only.
     """
     recorded = check_atlas(atlas, mode, read_manifest(atlas, storage), storage)
     if recorded:
@@ -66,9 +67,7 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Mapping[str, Any], storage: St
         sweep_temporary(atlas, storage)
         write_manifest(atlas, manifest, storage)
     except OSError as error:
-        raise RunError(
-            f"output.path: {atlas} cannot be written ({error}): give a folder that can"
-        ) from error
+        raise unwritable(atlas, error) from error
 
 
 def _compare(recorded: Mapping[str, Any], manifest: Mapping[str, Any], mode: Mode) -> None:

@@ -23,7 +23,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from transforms.errors import ConfigurationError, RunError
+from pipeline.stops import unwritable
+from transforms.errors import ConfigurationError
 from transforms.mapstore import lease_path
 from transforms.storage import Storage, escape
 
@@ -107,8 +108,8 @@ def claimed(atlas: str, run: str, storage: Storage) -> Iterator[None]:
       storage: Where the atlas is.
 
     Raises:
-      ConfigurationError: Another run lives.
-      RunError: The atlas cannot be written.
+      ConfigurationError: Another run lives, or the path cannot be made.
+      RunError: The path is full or read-only.
     """
     lease = Lease(
         run=run,
@@ -122,9 +123,7 @@ def claimed(atlas: str, run: str, storage: Storage) -> Iterator[None]:
     try:
         lease = claim(atlas, lease, storage)
     except OSError as error:
-        raise RunError(
-            f"output.path: {atlas} cannot be written ({error}): give a folder that can"
-        ) from error
+        raise unwritable(atlas, error) from error
     stopped = threading.Event()
     renewing = threading.Thread(
         target=renew, args=(atlas, lease, storage, stopped.wait), name="lease", daemon=True

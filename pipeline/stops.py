@@ -1,13 +1,47 @@
-"""What stopped a run, out of the errors that runners wrap it in."""
+"""What stopped a run, out of the errors that storage and runners wrap it in."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
-from transforms.errors import RunError
+from transforms.errors import ConfigurationError, RunError
+
+_NO_SUCH_PLACE = {
+    errno.EACCES,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+}
 
 _NAME = f"{RunError.__module__}.{RunError.__qualname__}"
 _WHILE_RUNNING = re.compile(r"\s*\[while running '[^']*'\]$")  # Beam names the stage
+
+
+def unwritable(atlas: str, error: OSError) -> ConfigurationError | RunError:
+    """What an output path that cannot be written is: a wrong setting, or a state that may pass.
+
+    A path that cannot be made is a setting to correct. A folder that is there but full or
+    read-only, or a storage that does not answer, is the run's misfortune: the same command
+    finishes once that has passed.
+    """
+    reason: BaseException | None = error
+    while isinstance(reason, OSError) and reason.errno is None:
+        reason = reason.__cause__
+    code = reason.errno if isinstance(reason, OSError) else None
+    if code in _NO_SUCH_PLACE and not os.path.isdir(atlas):
+        return ConfigurationError(
+            f"output.path: {atlas} cannot be written ({error}): give a folder that can"
+        )
+    return RunError(
+        f"output.path: {atlas} cannot be written ({error}): make room or make it writable, "
+        "then go on with --resume"
+    )
 
 
 def is_foreseen(error: BaseException | None) -> bool:

@@ -49,7 +49,8 @@ LINES = [
     ("output.zzz=3", "unknown key output.zzz: output has path, codec, block_size"),
     (
         "zzz=3",
-        "unknown key zzz: there are source, model, explain, output, statistics, failures, runner",
+        "unknown key zzz: there are source, model, explain, output, statistics, failures, limits, "
+        "runner",
     ),
     (
         "source.pattern=[]",
