@@ -179,7 +179,7 @@ class Trial:
 
 
 def _undisturbed(folder: Path, workers: list[int]) -> dict[str, bytes] | None:
-    """The atlas to compare with: of three runs and each number of workers; None if one differs."""
+    """The atlas to compare with, of three runs and each number of workers; None if they differ."""
     expected: dict[str, bytes] | None = None
     for number, count in enumerate([workers[0]] * 3 + workers[1:]):
         atlas = folder / "undisturbed"

@@ -133,6 +133,8 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
         raise ValueError("it is a BMP with an OS/2 header; save it as PNG")
     if compression not in _BMP_UNCOMPRESSED:
         raise ValueError("it is a compressed BMP; save it as PNG")
+    if width < 0:  # only a height may be negative: rows from top to bottom
+        raise ValueError(f"its BMP header declares a width of {width}")
     if depth <= _BMP_PALETTE_DEPTH:
         palette = data[_BMP_INFO_OFFSET + size : pixels]
         grey = b"".join(bytes((level, level, level)) for level in range(256))

@@ -77,6 +77,7 @@ def test_jpeg_segments_before_the_size_are_passed_over() -> None:
         (gif(), "it has no frame"),
         (bmp(size=12), "OS/2 header"),
         (bmp(compression=1), "compressed BMP"),
+        (bmp()[:18] + struct.pack("<i", -7) + bmp()[22:], "a width of -7"),
         (bmp(depth=8, palette=bytes([0, 0, 0, 0, 255, 0, 0, 0])), "BMP with a colour palette"),
         (bmp(depth=1, palette=bytes([0, 0, 0, 0, 1, 1, 1, 0])), "BMP with a colour palette"),
     ],
