@@ -182,6 +182,8 @@ class _Verification:
                 for _ in parquet.iter_batches(mapstore.ROWS_PER_GROUP, use_threads=False):
                     pass
                 schema = parquet.schema_arrow.remove_metadata()
+                if not mapstore.body_is_whole(parquet, stream):
+                    raise ValueError("its bytes do not match their checksum")
                 digest = mapstore.block_metadata(parquet, file.path)["input_digest"]
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -200,6 +202,8 @@ class _Verification:
             found, recorded = getattr(totals, name), self._manifest.get(name)
             if found != recorded:
                 yield self._of_manifest(f"{name} is {recorded}, the blocks have {found}")
+        if self._manifest.get("maps_digest") != f"{totals.digest:016x}":
+            yield self._of_manifest("maps_digest is not that of the blocks: one of them is damaged")
         for name, table in self._summary.tables(self._manifest["class_names"]).items():
             path = join(self._root, name)
             expected = hashlib.sha256(results.encode_table(table)).hexdigest()

@@ -213,6 +213,7 @@ class CommittedBlock:
       examples: How many examples have at least one row.
       failures: Read back from the file's metadata.
       stored_bytes: Size of the file.
+      digest: 64 bits that are others if the file's content is.
       busy: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
     """
@@ -222,6 +223,7 @@ class CommittedBlock:
     examples: int
     failures: tuple[Failure, ...]
     stored_bytes: int
+    digest: int
     busy: tuple[float, float] | None
 
 

@@ -9,13 +9,16 @@ metadata: there is no second file to lose, and no block without its failures.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
 import logging
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -29,6 +32,7 @@ from transforms.storage import Storage, escape, join
 MAPS_FOLDER = "maps"
 TEMPORARY_FOLDER = ".temporary"
 METADATA_KEY = b"saliency_atlas"
+BODY_KEY = b"saliency_atlas_body"
 FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64  # What reading one map back has to decode, at most.
 COMPRESSION_LEVEL = 3
@@ -166,6 +170,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         examples=block.examples,
         failures=block.failures,
         stored_bytes=len(data),
+        digest=tail_digest(pq.ParquetFile(pa.BufferReader(data)), io.BytesIO(data)),
         busy=None,
     )
 
@@ -183,14 +188,18 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         "input_digest": block.input_digest,
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
     }
-    table = block.table.replace_schema_metadata(
+    return encode_table(block.table, metadata)
+
+
+def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
+    """The Parquet file of a maps table and what it says of itself."""
+    table = table.replace_schema_metadata(
         {METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()}
     )
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
         sink,
-        row_group_size=ROWS_PER_GROUP,
+        table.schema,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         write_page_checksum=True,
@@ -198,8 +207,34 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         # as a dictionary, at the same size.
         use_dictionary=["shard", "label", "target", "predicted"],
         column_encoding={"map.list.element": "BYTE_STREAM_SPLIT"},
-    )
-    return sink.getvalue()
+    ) as writer:
+        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        body = sink.getvalue()
+        described = {"bytes": len(body), "crc32c": google_crc32c.value(body)}
+        writer.add_key_value_metadata({BODY_KEY: json.dumps(described)})
+    return pa.py_buffer(sink.getvalue())
+
+
+def tail_digest(file: pq.ParquetFile, stream: BinaryIO) -> int:
+    """64 bits of the SHA-256 of a block's end, in which is the checksum of all before it.
+
+    So the digests of two files differ if the files do, and a few kilobytes are read to know.
+    """
+    stream.seek(_body(file)["bytes"])
+    return int.from_bytes(hashlib.sha256(stream.read()).digest()[:8], "little")
+
+
+def body_is_whole(file: pq.ParquetFile, stream: BinaryIO) -> bool:
+    """Whether everything before a block's end has the checksum that its end says."""
+    body = _body(file)
+    stream.seek(0)
+    whole: bool = google_crc32c.value(stream.read(body["bytes"])) == body["crc32c"]
+    return whole
+
+
+def _body(file: pq.ParquetFile) -> dict[str, int]:
+    described: dict[str, int] = json.loads(file.metadata.metadata[BODY_KEY])
+    return described
 
 
 def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> CommittedBlock:
@@ -214,7 +249,8 @@ def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> 
             metadata = block_metadata(file, path)
             columns = [name for name in file.schema_arrow.names if name != "map"]
             summary = file.read(columns=columns).replace_schema_metadata(None).combine_chunks()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            digest = tail_digest(file, stream)
+    except (KeyError, ValueError, pa.ArrowException, OSError) as error:
         raise RunError(
             f"{path} cannot be read ({' '.join(str(error).split())}): if it is damaged, remove "
             "it and go on with --resume"
@@ -238,6 +274,7 @@ def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> 
         examples=metadata["examples"],
         failures=tuple(Failure(**failure) for failure in metadata["failures"]),
         stored_bytes=size,
+        digest=digest,
         busy=None,
     )
 

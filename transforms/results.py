@@ -123,6 +123,7 @@ def final_manifest(
         "maps": totals.maps,
         "blocks": totals.blocks,
         "map_bytes": totals.map_bytes,
+        "maps_digest": f"{totals.digest:016x}",
         "blocks_resumed": totals.blocks - totals.blocks_made,
         "wall_seconds": round(now - conclusion.started, 3),
         "examples_per_second": totals.examples_per_second,

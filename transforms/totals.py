@@ -19,6 +19,7 @@ class RunTotals:
       maps: Rows of the maps tables.
       blocks: Committed blocks.
       map_bytes: Bytes of their files.
+      digest: Sum of the files' digests, modulo 2^64: the same in any order.
       blocks_made: Blocks that this run explained, rather than found.
       examples_made: Examples in them.
       begun: Seconds since the epoch when the first of them began; infinity for none.
@@ -31,6 +32,7 @@ class RunTotals:
     maps: int = 0
     blocks: int = 0
     map_bytes: int = 0
+    digest: int = 0
     blocks_made: int = 0
     examples_made: int = 0
     begun: float = float("inf")
@@ -48,6 +50,7 @@ class RunTotals:
             maps=block.summary.num_rows,
             blocks=1,
             map_bytes=block.stored_bytes,
+            digest=block.digest,
             blocks_made=int(made),
             examples_made=block.examples if made else 0,
             begun=begun,
@@ -63,6 +66,7 @@ class RunTotals:
             maps=self.maps + other.maps,
             blocks=self.blocks + other.blocks,
             map_bytes=self.map_bytes + other.map_bytes,
+            digest=(self.digest + other.digest) % (1 << 64),
             blocks_made=self.blocks_made + other.blocks_made,
             examples_made=self.examples_made + other.examples_made,
             begun=min(self.begun, other.begun),

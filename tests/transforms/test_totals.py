@@ -14,7 +14,9 @@ def _block(number: int, examples: int, failed: int, busy: tuple[float, float] | 
     failure = Failure("a", 0, None, "read", "CorruptRecord", "damaged")
     key = BlockKey(Shard("/a", 1), number, number * 10, examples + failed, last=False)
     table = pa.table({"target": pa.array([0] * examples)})
-    return RunTotals.of(CommittedBlock(key, table, examples, (failure,) * failed, 100, busy))
+    return RunTotals.of(
+        CommittedBlock(key, table, examples, (failure,) * failed, 100, number << 62, busy)
+    )
 
 
 def test_totals_reconcile_in_every_order() -> None:
