@@ -32,6 +32,8 @@ INTERRUPTED = 130
 
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
+# As pipeline/runners.py has them; a test compares. Importing it takes Beam, and so a second.
+ENGINES = ("local", "local-multi", "flink", "prism", "dataflow")
 _EPILOG = """\
 exit codes: 0 done, 2 usage or configuration, 3 the run failed, too many records did, or an atlas
 is not whole
@@ -97,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from pipeline.job import run
 
     progress = Progress(None if arguments.quiet else sys.stderr)
-    manifest = run(config, arguments.mode, arguments.beam_options, progress)
+    manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.engine)
     _print(arguments, manifest, lambda result: print_run(result, config.output.path))
 
 
@@ -158,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- goes to Beam: saliency-atlas run CONFIG -- --runner=...",
     )
     _add_config(run)
+    run.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="a preset of Beam's options; those of the configuration and after -- override it",
+    )
     modes = run.add_mutually_exclusive_group()
     for mode, meaning in (
         ("resume", "complete the atlas that is there"),
@@ -318,6 +325,8 @@ def _way_on(arguments: argparse.Namespace) -> str:
     for override in arguments.set:
         again += ["--set", override]
     again.append(f"--{mode}")
+    if arguments.engine:
+        again += ["--engine", arguments.engine]
     if arguments.beam_options:
         again += ["--", *arguments.beam_options]
     return f"; committed blocks are kept, go on with: {shlex.join(again)}"

@@ -47,6 +47,9 @@ def print_run(manifest: Mapping[str, Any], atlas: str) -> None:
       manifest: What the run left.
       atlas: Where.
     """
+    if manifest["status"] == "submitted":
+        _print_line(f"submitted; {atlas}/manifest.json says complete when the atlas is")
+        return
     failed = manifest["failed_records"]
     rows = [
         ("examples", f"{manifest['explained_examples']:,} of {manifest['records_read']:,} records"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
 from pipeline.heap import settled_heap
+from pipeline.inputs import class_names_of, list_shards
 from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
 from pipeline.stops import is_foreseen, last_sentence
@@ -96,6 +97,11 @@ class Prepared:
     examples: int
     records_estimated: int
     warnings: tuple[str, ...]
+
+    def without_lease(self) -> Prepared:
+        """The same for a launcher that leaves once it has submitted, and can renew no lease."""
+        conclusion = dataclasses.replace(self.job.conclusion, lease=None)
+        return dataclasses.replace(self, job=dataclasses.replace(self.job, conclusion=conclusion))
 
 
 def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str, Any]) -> Prepared:
@@ -190,7 +196,11 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
 
 
 def run(
-    config: Config, mode: Mode, beam_options: Sequence[str], progress: Progress
+    config: Config,
+    mode: Mode,
+    beam_options: Sequence[str],
+    progress: Progress,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Makes or completes an atlas.
 
@@ -199,26 +209,35 @@ def run(
       mode: What may be found at the output path.
       beam_options: Override the configuration's `runner` section.
       progress: Shows how far it is.
+      engine: A preset of options that both override; None is `local`.
 
     Returns:
-      The manifest, and under `metrics` the counters of this run.
+      The manifest, and under `metrics` the counters of this run. Where the options say not to wait,
+      what is known at the beginning, with the status `submitted`.
 
     Raises:
       ConfigurationError: Before any work.
       RunError: The run could not be finished, or too many records failed. What is committed stays.
     """
     # Beam is heavy, and whoever runs in memory does without.
-    from pipeline.runners import pipeline_options, runner_name
+    from apache_beam.io.filesystems import FileSystems
+
+    from pipeline.engines import check_reach, runner_name
+    from pipeline.runners import only_submits, pipeline_options, with_package
     from transforms.filesystems import BeamStorage
 
+    options = pipeline_options(config.runner, beam_options, engine)
+    FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
     storage = BeamStorage()
-    options = pipeline_options(config.runner, beam_options)
+    check_reach(options, config, storage)
     check_unclaimed(storage.absolute(config.output.path), storage)
     prepared = prepare(config, storage, mode, {"runner": runner_name(options)})
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
+    if only_submits(options):
+        prepared = prepared.without_lease()
     job = prepared.job
-    with claimed(job.atlas, job.attempt, storage):
+    with claimed(job.atlas, job.attempt, storage), with_package(options):
         begin_atlas(job.atlas, mode, job.conclusion.manifest, storage)
         return execute(prepared, options, progress, storage)
 
@@ -236,14 +255,18 @@ def execute(
     from apache_beam.utils.shared import Shared
 
     from pipeline.graph import build
+    from pipeline.runners import explain_hints, only_submits
 
     job = prepared.job
     shared = Shared()
     shared.acquire(lambda: prepared.explainer, tag=job.explain.identity)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, job, shared)
+    build(pipeline, job, shared, explain_hints(options))
     count = CommittedCounter(job.atlas, storage)
     try:
+        if only_submits(options):
+            pipeline.run()
+            return {**job.conclusion.manifest, "status": "submitted", "metrics": {}}
         with progress.watching(count, prepared.records_estimated):
             result = pipeline.run()
             result.wait_until_finish()
@@ -274,51 +297,6 @@ def conclude(job: Job, storage: Storage) -> dict[str, Any]:
             "with --set failures.max_fraction=1.0 accepts it"
         )
     return manifest
-
-
-def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
-    """The input files, sorted and each once.
-
-    Raises:
-      ConfigurationError: A pattern that no file matches.
-    """
-    found: dict[str, int] = {}
-    for pattern in config.source.patterns:
-        entries = storage.match(storage.absolute(pattern))
-        if not entries:
-            raise ConfigurationError(
-                f"source.pattern: no file matches {pattern!r} "
-                f"({storage.absolute(pattern)}); give a glob that matches the input files"
-            )
-        found.update((entry.path, entry.size) for entry in entries)
-    return tuple(sorted(Shard(path, size) for path, size in found.items()))
-
-
-def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:
-    """The lines of the file `source.classes`, or none.
-
-    Raises:
-      ConfigurationError: It cannot be read, or names a class twice.
-    """
-    path = config.source.classes
-    if path is None:
-        return ()
-    try:
-        with storage.open(storage.absolute(path)) as stream:
-            names = stream.read().decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"source.classes: {path} cannot be read as a text file ({error}); "
-            "give a file with a class name a line"
-        ) from error
-    stripped = tuple(name.strip() for name in names)
-    repeated = sorted({name for name in stripped if stripped.count(name) > 1})
-    if not stripped or repeated:
-        what = f"holds {repeated[0]!r} more than once" if repeated else "is empty"
-        raise ConfigurationError(
-            f"source.classes: {path} {what}; give a file with a class name a line, each once"
-        )
-    return stripped
 
 
 def _batch_size(

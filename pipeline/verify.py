@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from pipeline.begin import setting_differences, shard_differences
 from pipeline.config import Config
-from pipeline.job import class_names_of, list_shards, settings_digest
+from pipeline.inputs import class_names_of, list_shards
+from pipeline.job import settings_digest
 from pipeline.lease import check_unclaimed
 from pipeline.summarize import AtlasSummary, recorded_format
 from transforms import mapstore, results

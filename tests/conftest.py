@@ -15,7 +15,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-pytest_plugins = ("small_dataset",)
+pytest_plugins = ("small_dataset", "emulated_gcs")
 
 _SEED = 7
 

@@ -11,6 +11,7 @@ from apache_beam.utils.shared import Shared
 
 from transforms.elements import Block, CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
+from transforms.package import package_version, require_version
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 
 
@@ -43,6 +44,7 @@ def acquire_explainer(spec: ExplainSpec, shared: Shared) -> BlockExplainer:
 
 class _ExplainBlocksFn(beam.DoFn):
     def __init__(self, spec: ExplainSpec, shared: Shared) -> None:
+        self._launcher_version = package_version()
         self._spec = spec
         self._shared = shared
         self._models_loaded = Metrics.counter("saliency_atlas", "models_loaded")
@@ -52,6 +54,7 @@ class _ExplainBlocksFn(beam.DoFn):
         self._explain_msec = Metrics.distribution("saliency_atlas", "explain_block_msec")
 
     def setup(self) -> None:
+        require_version(self._launcher_version)
         self._explainer = acquire_explainer(self._spec, self._shared)
 
     def process(self, block: Block | CommittedBlock) -> Iterator[ExplainedBlock | CommittedBlock]:

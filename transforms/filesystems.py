@@ -17,7 +17,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils import retry
 
-from transforms.storage import FileEntry
+from transforms.storage import FileEntry, escape, join
 
 Result = TypeVar("Result")
 
@@ -176,6 +176,9 @@ def _delete(path: str) -> None:
         except BeamIOError:
             if FileSystems.exists(path):
                 raise
+    elif "://" in path:  # A bucket has no folders, only names that begin with one.
+        (below,) = FileSystems.match([join(escape(path), "**")])
+        FileSystems.delete([entry.path for entry in below.metadata_list])
 
 
 class _ReopeningFile(io.RawIOBase):

@@ -14,6 +14,7 @@ from transforms.filesystems import BeamStorage
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models import configure_threads
+from transforms.package import package_version, require_version
 from transforms.prefetch import prefetched
 
 
@@ -85,12 +86,14 @@ class _ReadBlocksFn(beam.DoFn):
         self._block_size = block_size
         self._committed = committed
         self._threads = threads
+        self._launcher_version = package_version()
         self._storage = BeamStorage()
         self._records_read = Metrics.counter("saliency_atlas", "records_read")
         self._records_failed = Metrics.counter("saliency_atlas", "records_failed")
         self._blocks_resumed = Metrics.counter("saliency_atlas", "blocks_resumed")
 
     def setup(self) -> None:
+        require_version(self._launcher_version)
         configure_threads(self._threads)
 
     def process(self, shard: Shard) -> Iterator[Block | CommittedBlock]:

@@ -170,14 +170,16 @@ def test_plan_says_so_when_no_example_could_be_explained(
 def test_run_hands_on_its_mode_and_what_follows_the_dashes(
     calls: Calls, flags: list[str], mode: str
 ) -> None:
-    arguments = ["run", "c.yaml", "--set", "a=1", *flags, "--", "--runner=X", "--", "--help"]
+    arguments = ["run", "c.yaml", "--set", "a=1", *flags]
+    arguments += ["--engine", "flink", "--", "--runner=X", "--", "--help"]
     assert cli.main(arguments) == 0
-    loaded, (name, _, given_mode, options, progress) = calls
+    loaded, (name, _, given_mode, options, progress, engine) = calls
     assert loaded == ("load_config", "c.yaml", ["a=1"])
     assert (name, given_mode) == ("run", mode)
     assert options == ["--runner=X", "--", "--help"]
     assert isinstance(progress, Progress)
     assert progress.stream is sys.stderr
+    assert engine == "flink"
 
 
 def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +194,7 @@ def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[
         "atlases/train/statistics/classes.parquet",
     ):
         assert words in printed
-    assert calls[-1][-1].stream is None  # quiet: no progress
+    assert calls[-1][-2].stream is None  # quiet: no progress
 
 
 def test_a_path_is_not_folded_where_there_is_no_terminal(

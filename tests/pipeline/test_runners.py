@@ -5,7 +5,8 @@ import logging
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, SetupOptions
 
-from pipeline.runners import pipeline_options, runner_name
+from pipeline.engines import runner_name
+from pipeline.runners import pipeline_options
 from transforms.errors import ConfigurationError
 
 
