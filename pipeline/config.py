@@ -24,6 +24,7 @@ from transforms.formats.source import (
     InputSpec,
     SourceSpec,
 )
+from transforms.saliency.engines.engine import AUTO, engine_names
 
 _Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1)]
@@ -145,6 +146,10 @@ class ExplainSection(_Section):
         description="the number of threads of one operation, from 1, or null for TensorFlow's "
         "choice",
     )
+    engine: _Text = Field("auto", description="auto or the name of an engine, such as openvino")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="float32, bfloat16 or float16"
+    )
 
 
 class OutputSection(_Section):
@@ -219,6 +224,11 @@ class Config(_Section):
                 "explain.target is 'label', but source.features.label is null; give the name of "
                 "the feature that holds the label, or set explain.target to predicted"
             )
+        if self.explain.engine not in (AUTO, *engine_names()):
+            problems.append(
+                f"explain.engine is {self.explain.engine!r}; it must be "
+                f"{', '.join((AUTO, *engine_names()[:-1]))} or {engine_names()[-1]}"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -264,10 +274,10 @@ class Config(_Section):
         """The settings that change the bytes of an atlas, as JSON's types.
 
         Where the inputs, the model and the atlas are is not among them, nor who runs it: an atlas
-        is not begun anew because a bucket was renamed. `explain.batch_size` and `explain.threads`
-        are not either, as what counts is what they came to in the run, which the manifest
-        records. What is in the files of `model.uri` and `source.classes`, and in the operator's
-        module, is for the caller to digest.
+        is not begun anew because a bucket was renamed. `explain.batch_size`, `explain.threads` and
+        `explain.engine` are not either, as what counts is what they came to in the run, which the
+        manifest records. What is in the files of `model.uri` and `source.classes`, and in the
+        operator's module, is for the caller to digest.
         """
         settings = self.as_dict()
         return {
@@ -275,7 +285,9 @@ class Config(_Section):
                 settings["source"], "format", "compression", "features", "classes", "input"
             ),
             "model": _only(settings["model"], "output_layer"),
-            "explain": _only(settings["explain"], "method", "target", "operator", "reducer"),
+            "explain": _only(
+                settings["explain"], "method", "target", "operator", "reducer", "precision"
+            ),
             "output": _only(settings["output"], "codec", "block_size"),
             "statistics": settings["statistics"],
             "limits": settings["limits"],

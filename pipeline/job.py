@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
+from pipeline.engine_choice import decide_engine
+from pipeline.first_examples import first_examples, try_examples
 from pipeline.heap import settled_heap
 from pipeline.inputs import class_names_of, list_shards
 from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
 from pipeline.stops import is_foreseen, last_sentence
 from pipeline.versions import installed_versions
-from transforms.elements import Block, BlockKey, Shard
+from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.formats.estimate import estimate_records
-from transforms.formats.reader import probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
 from transforms.models import LoadedModel, configure_threads, load_model
@@ -40,8 +41,6 @@ from transforms.storage import Storage, join
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
-
-_PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -151,6 +150,20 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         sketch=config.statistics.sketch,
         with_boxes=config.source.features.boxes is not None,
     )
+    count = min(batch_size, config.output.block_size)
+    first = first_examples(shards, source, inputs, storage, count)
+    choice = decide_engine(
+        config,
+        recorded,
+        model,
+        explain.program,
+        threads=threads,
+        examples=None if first is None else first[1],
+    )
+    for note in choice.notes:
+        _LOGGER.info("engine: %s", note)
+    program = dataclasses.replace(explain.program, engine=choice.spec)
+    explain = dataclasses.replace(explain, program=program)
     settings = _settings(config, source, explain)
     manifest = {
         "format": FORMAT_VERSION,
@@ -162,7 +175,11 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         "shards": [dataclasses.asdict(shard) for shard in shards],
         "map_format": dataclasses.asdict(explain.map_format),
         "class_names": list(source.class_names),
-        "engine": "tensorflow",
+        "engine": choice.spec.name,
+        "engine_notes": list(choice.notes),
+        "engine_agreement": (
+            choice.agreement.as_dict() if choice.agreement else recorded.get("engine_agreement")
+        ),
         "batch_size": batch_size,
         "threads": threads,
         "started": datetime.datetime.fromtimestamp(started, datetime.timezone.utc).isoformat(),
@@ -183,8 +200,8 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
             atlas, manifest, started, config.failures.max_fraction, lease_path(atlas, attempt)
         ),
     )
-    explainer = BlockExplainer(model, explain)
-    examples, warnings = _try_first_examples(job, explainer, storage)
+    explainer = BlockExplainer(model, explain, choice.gradient)
+    examples, warnings = try_examples(first, explainer, len(shards))
     return Prepared(
         job=job,
         model=model,
@@ -323,43 +340,13 @@ def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[
     settings["model"]["digest"] = explain.model_digest
     settings["explain"]["batch_size"] = explain.program.batch_size
     settings["explain"]["threads"] = explain.threads
-    settings["explain"]["engine"] = "tensorflow"
+    settings["explain"]["engine"] = explain.program.engine.name
     return settings
 
 
 def settings_digest(value: Any) -> str:
     """SHA-256 of settings, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _try_first_examples(
-    job: Job, explainer: BlockExplainer, storage: Storage
-) -> tuple[int, list[str]]:
-    """Reads and explains the first examples, so that what concerns all of them is seen now."""
-    refusal: ConfigurationError | None = None
-    for shard in job.shards[:_PROBED_SHARDS]:
-        count = min(job.explain.program.batch_size, job.block_size)
-        try:
-            examples = probe(shard, job.source, job.inputs, storage, count)
-        except ConfigurationError as error:
-            # One damaged file among good ones is a matter of failure rows, not of the settings.
-            refusal = refusal or error
-            continue
-        if not len(examples):
-            continue
-        key = BlockKey(shard, 0, 0, len(examples), last=False)
-        explained = explainer.explain(Block(key, examples))
-        warnings = []
-        if explained.examples == 0:
-            first = explained.failures[0]
-            warnings.append(
-                f"none of the first {len(examples)} examples of {shard.path} can be explained: "
-                f"{first.error}: {first.message}"
-            )
-        return explained.examples, warnings
-    if refusal is not None:
-        raise refusal
-    return 0, [f"no example in the first {min(len(job.shards), _PROBED_SHARDS)} files"]
 
 
 def _warnings(source: SourceSpec, model: LoadedModel) -> list[str]:

@@ -113,7 +113,7 @@ def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig
                 "input": {"kind": "image", "shape": [SIDE, SIDE, 3], "scale": "unit"},
             },
             "model": {"uri": str(model_path)},
-            "explain": {"batch_size": 3},
+            "explain": {"batch_size": 3, "engine": "tensorflow"},
             "output": {"path": str(tmp_path / "atlas"), "block_size": BLOCK_SIZE},
             "statistics": {"sketch": [4, 4]},
             "failures": {"max_fraction": 1.0},

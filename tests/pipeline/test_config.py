@@ -66,6 +66,8 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "reducer": "max",
             "batch_size": "auto",
             "threads": None,
+            "engine": "auto",
+            "precision": "float32",
         },
         "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512},
         "statistics": {"sketch": [28, 28]},
@@ -249,4 +251,4 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 31
+    assert check(Config) == 33

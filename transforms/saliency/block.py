@@ -23,6 +23,7 @@ from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
 from transforms.models import LoadedModel, configure_threads, load_model
 from transforms.prefetch import prefetched
+from transforms.saliency.engines.engine import CompiledGradient
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.saliency.rows import BlockRows
@@ -98,9 +99,12 @@ class BlockExplainer:
     Args:
       model: The loaded model.
       spec: What an explanation is.
+      gradient: What the spec's engine compiled, if it has been already.
     """
 
-    def __init__(self, model: LoadedModel, spec: ExplainSpec) -> None:
+    def __init__(
+        self, model: LoadedModel, spec: ExplainSpec, gradient: CompiledGradient | None = None
+    ) -> None:
         self._outputs = model.outputs
         self._batch_size = spec.program.batch_size
         self._fixed_batch = model.batch
@@ -110,7 +114,8 @@ class BlockExplainer:
         self._compile = lambda size: Program(
             model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
         )
-        self._programs = {self._batch_size: self._compile(self._batch_size)}
+        program = Program(model, spec.program, spec.statistics, gradient)
+        self._programs = {self._batch_size: program}
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()

@@ -1,4 +1,8 @@
-"""The one compiled function of a run: a mini-batch in; codes, sketches and numbers out."""
+"""What a run computes: a mini-batch in; codes, sketches and numbers out.
+
+Two compiled functions: the gradient, which an engine computes, and what is made of it in
+TensorFlow: channel reduction, statistics, sketch, codes.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,18 @@ import numpy.typing as npt
 from transforms.codec import CodecName
 from transforms.formats.source import InputSpec
 from transforms.models import LoadedModel
+from transforms.saliency.engines.engine import (
+    DEFAULT_ENGINE,
+    CompiledGradient,
+    EngineSpec,
+    GradientFunction,
+    compile_gradient,
+)
 from transforms.saliency.operators import resolve_operator
 from transforms.saliency.preprocess import apply_scale
 from transforms.saliency.quantize import quantize
 from transforms.saliency.reducers import check_reducer, reduce_channels
-from transforms.saliency.target_gradients import target_gradients
+from transforms.saliency.target_gradients import TargetGradients, target_gradients
 from transforms.saliency.targets import TargetSpec
 from transforms.statistics.maps import MapStatistics
 
@@ -39,6 +50,7 @@ class ProgramSpec:
       reducer: `max`, `mean`, `min`, `sum` or `none`.
       codec: Of the codes.
       batch_size: Examples in one call.
+      engine: Who computes the gradient.
     """
 
     inputs: InputSpec
@@ -47,6 +59,7 @@ class ProgramSpec:
     reducer: str
     codec: CodecName
     batch_size: int
+    engine: EngineSpec = DEFAULT_ENGINE
 
 
 class Program:
@@ -56,12 +69,20 @@ class Program:
       model: What is explained.
       spec: What is computed.
       statistics: The statistics of single maps.
+      gradient: The spec's engine's, if it has been compiled already.
     """
 
-    def __init__(self, model: LoadedModel, spec: ProgramSpec, statistics: MapStatistics) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        spec: ProgramSpec,
+        statistics: MapStatistics,
+        gradient: CompiledGradient | None = None,
+    ) -> None:
         self._spec = spec
         self._with_boxes = statistics.with_boxes
-        self._function = _compile(model, spec, statistics)
+        self._gradient = gradient or compile_gradient(gradient_function(model, spec), spec.engine)
+        self._finish = _compile_finish(spec, statistics, model.outputs)
 
     @property
     def batch_size(self) -> int:
@@ -91,11 +112,13 @@ class Program:
         import tensorflow as tf
 
         count = len(inputs)
-        arguments = [_pad(inputs, self._spec.batch_size), _pad(labels, self._spec.batch_size)]
+        size = self._spec.batch_size
+        explained = self._gradient.run(_pad(inputs, size), _pad(labels, size))
+        arguments = [tf.convert_to_tensor(field) for field in explained.fields]
         if self._with_boxes:
             assert box_mask is not None  # noqa: S101 - the caller made the statistics with boxes
-            arguments.append(_pad(box_mask, self._spec.batch_size))
-        results = self._function(*(tf.convert_to_tensor(argument) for argument in arguments))
+            arguments.append(tf.convert_to_tensor(_pad(box_mask, size)))
+        results = self._finish(*arguments)
         return {name: value.numpy()[:count] for name, value in results.items()}
 
 
@@ -106,61 +129,82 @@ def _pad(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
 
 
-def _compile(
-    model: LoadedModel, spec: ProgramSpec, statistics: MapStatistics
-) -> Callable[..., Mapping[str, tf.Tensor]]:
+def gradient_function(model: LoadedModel, spec: ProgramSpec) -> GradientFunction:
+    """The gradient of a program, for an engine to compile: from unscaled inputs to gradients."""
     import tensorflow as tf
 
     operator = resolve_operator(spec.operator)
+
+    def explain(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> TargetGradients:
+        scaled = tf.cast(apply_scale(inputs, spec.inputs.scale), model.input_dtype)
+        return target_gradients(
+            model,
+            operator,
+            scaled,
+            lambda outputs: spec.target.classes(outputs, labels),
+            loss_scale,
+        )
+
+    separable = model.batch is None
+    return GradientFunction(explain, spec.inputs.shape, spec.batch_size, separable)
+
+
+def _compile_finish(
+    spec: ProgramSpec, statistics: MapStatistics, outputs: int
+) -> Callable[..., Mapping[str, tf.Tensor]]:
+    import tensorflow as tf
+
     reducer = check_reducer(spec.reducer)
     shape = spec.inputs.shape
     has_channels = len(shape) == IMAGE_RANK
+    count = spec.target.count
 
-    def explain(
-        inputs: tf.Tensor, labels: tf.Tensor, box_mask: tf.Tensor | None = None
+    def finish(
+        outputs: tf.Tensor,
+        targets: tf.Tensor,
+        scores: tf.Tensor,
+        gradients: tf.Tensor,
+        box_mask: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        scaled = apply_scale(inputs, spec.inputs.scale)
-        scaled = tf.cast(scaled, model.input_dtype)
-        explained = target_gradients(
-            model, operator, scaled, lambda outputs: spec.target.classes(outputs, labels)
-        )
         # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
-        gradients = tf.reshape(explained.gradients, (-1, *shape))
+        gradients = tf.reshape(gradients, (-1, *shape))
         maps = reduce_channels(gradients, reducer)
         if has_channels and reducer != "none":
             maps = tf.squeeze(maps, axis=-1)
         # With all channels kept, statistics describe positions: their largest channel.
         flat = tf.reduce_max(maps, axis=-1) if has_channels and reducer == "none" else maps
-        targets = explained.targets.shape[1]
         if box_mask is not None:
-            box_mask = tf.repeat(box_mask, targets, axis=0)
+            box_mask = tf.repeat(box_mask, count, axis=0)
         per_map = statistics.compute(flat, box_mask)
         codes, scales = quantize(maps, spec.codec)
         levels, _ = quantize(flat, "uint8")
         finite = tf.reduce_all(tf.math.is_finite(gradients), axis=list(range(1, len(shape) + 1)))
         per_map |= {"map": codes, "map_scale": scales, "level": levels, "finite": finite}
         results = {
-            name: tf.reshape(value, (-1, targets, *value.shape[1:]))
+            name: tf.reshape(value, (-1, count, *value.shape[1:]))
             for name, value in per_map.items()
         }
-        predicted = tf.argmax(explained.outputs, axis=-1, output_type=tf.int32)
-        predicted_score = tf.gather(explained.outputs, predicted, batch_dims=1)
-        results["finite"] &= tf.math.is_finite(explained.scores)
+        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        predicted_score = tf.gather(outputs, predicted, batch_dims=1)
+        results["finite"] &= tf.math.is_finite(scores)
         results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
         return results | {
-            "target": explained.targets,
-            "score": explained.scores,
+            "target": targets,
+            "score": scores,
             "predicted": predicted,
             "predicted_score": predicted_score,
         }
 
+    size = spec.batch_size
     signature = [
-        tf.TensorSpec((spec.batch_size, *shape), tf.float32),
-        tf.TensorSpec((spec.batch_size,), tf.int32),
+        tf.TensorSpec((size, outputs), tf.float32),
+        tf.TensorSpec((size, count), tf.int32),
+        tf.TensorSpec((size, count), tf.float32),
+        tf.TensorSpec((size, count, *shape), tf.float32),
     ]
     if statistics.with_boxes:
-        signature.append(tf.TensorSpec((spec.batch_size, *shape[:2]), tf.bool))
-    compiled = tf.function(explain, input_signature=signature, autograph=False)
-    compiled.get_concrete_function()  # Traced now, where an error is about the model, not the data.
+        signature.append(tf.TensorSpec((size, *shape[:2]), tf.bool))
+    compiled = tf.function(finish, input_signature=signature, autograph=False)
+    compiled.get_concrete_function()  # Traced now, not when the first block is there.
     program: Callable[..., Mapping[str, tf.Tensor]] = compiled
     return program

@@ -29,12 +29,18 @@ class TargetGradients:
     scores: tf.Tensor
     gradients: tf.Tensor
 
+    @property
+    def fields(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """All of it, in order."""
+        return self.outputs, self.targets, self.scores, self.gradients
+
 
 def target_gradients(
     model: Callable[[tf.Tensor], tf.Tensor],
     operator: Operator,
     inputs: tf.Tensor,
     choose: Callable[[tf.Tensor], tf.Tensor],
+    loss_scale: float = 1.0,
 ) -> TargetGradients:
     """Gradients of the operator, one for each target that the outputs lead to.
 
@@ -47,6 +53,8 @@ def target_gradients(
       operator: g(model, inputs, targets) -> (N,), targets one-hot (N, C).
       inputs: (N, ...), floating-point.
       choose: Gives the (N, K) classes to explain from the (N, C) outputs; K is static.
+      loss_scale: What is differentiated is the score times this, and divided by it afterwards, so
+        that small gradients do not vanish where some operations have few bits.
 
     Raises:
       ConfigurationError: The operator does not return one score an example, or its score does
@@ -69,13 +77,14 @@ def target_gradients(
     gradients = []
     for score in scores:
         # The gradient of the sum is each example's own: a score depends on its example alone.
-        gradient = tape.gradient(score, inputs)
+        seed = tf.constant(loss_scale, score.dtype, score.shape)
+        gradient = tape.gradient(score, inputs, output_gradients=seed)
         if gradient is None:
             raise ConfigurationError(
                 "the explained score does not depend on the inputs in a differentiable way; choose "
                 "another output_layer or operator (rounding and argmax have no gradient)"
             )
-        gradients.append(tf.cast(tf.convert_to_tensor(gradient), tf.float32))
+        gradients.append(tf.cast(tf.convert_to_tensor(gradient), tf.float32) / loss_scale)
     return TargetGradients(
         outputs=tf.cast(outputs, tf.float32),
         targets=targets,

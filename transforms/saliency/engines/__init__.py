@@ -1,0 +1,34 @@
+"""Engines: who computes the gradient of a run.
+
+| engine       | what it does                                                                   |
+| ------------ | ------------------------------------------------------------------------------ |
+| `tensorflow` | the gradient's graph with its variables frozen; XLA on GPUs                    |
+| `openvino`   | the same graph, its training operations written as inference ones, on CPUs     |
+
+`auto` takes the fastest of those that are installed and agree with `tensorflow` (`selection`).
+
+A third engine is one file, `NAME_engine.py` in this package; its presence makes `explain.engine:
+NAME` valid and `auto` try it. It holds an `ENGINE` of `engine.Engine`'s shape:
+
+    class _OnnxEngine:
+        def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+            try:
+                import onnxruntime
+            except ImportError as error:
+                raise EngineUnavailableError("onnxruntime is not installed") from error
+            frozen = freeze(function.trace(function.batch_size))
+            graph = inference_graph(frozen)   # no training operations, no variables
+            session = ...                     # convert `graph`; results are named RESULT_NAMES
+
+            def run(inputs, labels):          # (N, *shape) float32, (N,) int32; thread-safe
+                return TargetGradients(*session.run(inputs, labels))
+
+            return CompiledGradient(run)
+
+    ENGINE = _OnnxEngine()
+
+Model, output layer, operator, target and input scale are in `function` already; reducer,
+statistics and codec come after the engine. It raises `EngineUnavailableError`, with the reason,
+where it cannot compute a gradient or honour `spec.precision`; `spec.threads` is how many CPU
+threads it may use. Results must be the same bits at every call.
+"""

@@ -1,0 +1,156 @@
+"""What an engine is: it compiles the gradient of a model for one batch shape, and runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import ConfigurationError
+from transforms.saliency.target_gradients import TargetGradients
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+AUTO = "auto"
+"""Stands for the fastest engine that agrees with the reference."""
+
+REFERENCE = "tensorflow"
+"""The engine that is always there, whose maps others' must match."""
+
+_SUFFIX = "_engine"
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """Who computes gradients, and how.
+
+    Attributes:
+      name: Of the engine: `tensorflow`, `openvino`.
+      precision: Of matrix products and convolutions.
+      threads: CPU threads to compute with; None is the engine's own choice.
+    """
+
+    name: str = REFERENCE
+    precision: Precision = "float32"
+    threads: int | None = None
+
+
+DEFAULT_ENGINE = EngineSpec()
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientFunction:
+    """What an engine compiles.
+
+    Attributes:
+      call: (inputs (n, *shape) float32, labels (n,) int32, loss scale) -> what `TargetGradients`
+        holds; to be traced for any n, or for `batch_size` alone if `separable` is false. Scores are
+        multiplied by the loss scale before they are differentiated, gradients divided by it.
+      shape: Of one input.
+      batch_size: Examples in each call of what is compiled.
+      separable: Whether a batch may be computed in parts: the model takes batches of any size.
+    """
+
+    call: Callable[[tf.Tensor, tf.Tensor, float], TargetGradients]
+    shape: tuple[int, ...]
+    batch_size: int
+    separable: bool = True
+
+    def trace(self, size: int, loss_scale: float = 1.0) -> Any:
+        """The concrete function of `size` examples; returns `TargetGradients`' fields in order."""
+        import tensorflow as tf
+
+        def gradients(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return self.call(inputs, labels, loss_scale).fields
+
+        signature = [
+            tf.TensorSpec((size, *self.shape), tf.float32, name="inputs"),
+            tf.TensorSpec((size,), tf.int32, name="labels"),
+        ]
+        return tf.function(
+            gradients, input_signature=signature, autograph=False
+        ).get_concrete_function()
+
+
+Run = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], TargetGradients]
+"""(inputs (N, *shape), labels (N,)) -> tensors or arrays; N is the batch size. Thread-safe."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledGradient:
+    """A gradient ready to run.
+
+    Attributes:
+      run: Computes a batch.
+      notes: What was not done as one would expect, and why; for the log and the manifest.
+    """
+
+    run: Run
+    notes: tuple[str, ...] = ()
+
+
+class EngineUnavailableError(Exception):
+    """This engine cannot compute this gradient, here; the message says why."""
+
+
+class Engine(Protocol):
+    """Compiles gradients. Stateless."""
+
+    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+        """Compiles a gradient for its batch shape.
+
+        Raises:
+          EngineUnavailableError: It is not installed, or cannot compute this gradient.
+        """
+
+
+def engine_names() -> tuple[str, ...]:
+    """All engines there are, installed or not: the modules `NAME_engine` of this package."""
+    package = __name__.rpartition(".")[0]
+    path = importlib.util.find_spec(package)
+    assert path is not None  # noqa: S101 - this module is in it
+    names = (module.name for module in pkgutil.iter_modules(path.submodule_search_locations))
+    return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of a name.
+
+    Raises:
+      ConfigurationError: There is none.
+    """
+    if name not in engine_names():
+        raise ConfigurationError(
+            f"explain.engine {name!r} is unknown; choose auto or one of {', '.join(engine_names())}"
+        )
+    package = __name__.rpartition(".")[0]
+    return cast(Engine, importlib.import_module(f"{package}.{name}{_SUFFIX}").ENGINE)
+
+
+def unusable(spec: EngineSpec, error: EngineUnavailableError) -> ConfigurationError:
+    """What to tell who asked for an engine that is unavailable."""
+    other = "float32" if spec.name == REFERENCE else REFERENCE
+    return ConfigurationError(
+        f"explain.engine {spec.name!r} cannot be used: {error}; choose {other}"
+    )
+
+
+def compile_gradient(function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    """Compiles with the engine that is asked for, and no other.
+
+    Raises:
+      ConfigurationError: It cannot be done.
+    """
+    try:
+        return find_engine(spec.name).compile(function, spec)
+    except EngineUnavailableError as error:
+        raise unusable(spec, error) from error

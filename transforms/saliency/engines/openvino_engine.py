@@ -1,0 +1,151 @@
+"""The openvino engine: the gradient as an inference graph, compiled by OpenVINO for the CPU.
+
+A batch is computed in parts, as large as caches like them, by as many streams as there are threads:
+one thread a part, so nothing waits for the slowest thread of each operation, and the bits of a map
+depend neither on the batch nor on the number of threads.
+
+Each stream is a compilation of its own. OpenVINO's own streams (NUM_STREAMS above 1) share a cache
+of weights, which in 2026.4 mixed up weights that its compiler had made: of 28 compilations of one
+network's gradient 15 were wrong. Single streams, which have no such cache, were right in all of 59.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.saliency.engines.engine import (
+    CompiledGradient,
+    EngineSpec,
+    EngineUnavailableError,
+    GradientFunction,
+)
+from transforms.saliency.engines.freezing import (
+    RESULT_NAMES,
+    NotFreezableError,
+    freeze,
+    inference_graph,
+)
+from transforms.saliency.engines.replay import NotReplayableError
+from transforms.saliency.target_gradients import TargetGradients
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_PART_VALUES = 224 * 224 * 3
+"""About how many input values a part holds: one image of ImageNet's size was the fastest."""
+
+
+class OpenVinoEngine:
+    """Runs on CPUs, in float32."""
+
+    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+        """Traces, freezes, rewrites, converts and compiles; see `Engine`."""
+        try:
+            import openvino
+        except ImportError as error:
+            raise EngineUnavailableError(
+                "OpenVINO is not installed (pip install 'saliency-atlas[openvino]')"
+            ) from error
+        if spec.precision != "float32":
+            raise EngineUnavailableError(f"it computes in float32, not {spec.precision}")
+        threads = spec.threads or os.cpu_count() or 1
+        part = part_size(function, threads)
+        try:
+            graph = inference_graph(freeze(function.trace(part)))
+        except (NotFreezableError, NotReplayableError) as error:
+            raise EngineUnavailableError(str(error)) from error
+        properties = {
+            "INFERENCE_PRECISION_HINT": "f32",  # It takes bfloat16 by itself where CPUs have it.
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # Several workers would share the same cores.
+        }
+        streams = min(threads, function.batch_size // part)
+        core = openvino.Core()
+        try:
+            model = _read(core, graph)
+            compiled = [
+                core.compile_model(
+                    model, "CPU", {**properties, "INFERENCE_NUM_THREADS": threads // streams}
+                )
+                for _ in range(streams)
+            ]
+        except RuntimeError as error:
+            raise EngineUnavailableError(_reason(error)) from error
+        return CompiledGradient(_Runner(compiled, part).run)
+
+
+def part_size(function: GradientFunction, threads: int) -> int:
+    """Examples computed at once: a divisor of the batch size.
+
+    >>> part_size(GradientFunction(None, (64, 64, 3), 64), threads=2)
+    8
+    """
+    size = function.batch_size
+    if not function.separable:
+        return size
+    most = min(_PART_VALUES // int(np.prod(function.shape)), size // threads)
+    return max(part for part in range(1, size + 1) if size % part == 0 and part <= max(most, 1))
+
+
+class _Runner:
+    """Runs batches, part by part. One batch at a time: the streams share the threads."""
+
+    def __init__(self, streams: Sequence[Any], part: int) -> None:
+        self._part = part
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(len(streams), thread_name_prefix="openvino")
+        self._requests = [stream.create_infer_request() for stream in streams]
+        first = streams[0]
+        self._inputs = {name for port in first.inputs for name in port.names}
+        shapes = [first.output(f"{name}:0") for name in RESULT_NAMES]
+        self._results = [(port.shape[1:], port.element_type.to_dtype()) for port in shapes]
+
+    def run(
+        self, inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
+    ) -> TargetGradients:
+        """Computes a batch."""
+        results = [np.empty((len(inputs), *shape), dtype) for shape, dtype in self._results]
+        starts = iter(range(0, len(inputs), self._part))
+
+        def compute(request: Any) -> None:
+            for start in starts:  # Shared: who is done takes the next part.
+                rows = slice(start, start + self._part)
+                given = {"inputs:0": inputs[rows], "labels:0": labels[rows]}
+                # Labels are no input of a gradient that does not depend on them.
+                request.infer({name: given[name] for name in self._inputs & given.keys()})
+                for name, result in zip(RESULT_NAMES, results, strict=True):
+                    result[rows] = request.get_tensor(f"{name}:0").data
+
+        with self._lock:
+            list(self._pool.map(compute, self._requests))
+        return TargetGradients(*results)
+
+
+def _read(core: Any, graph: tf.compat.v1.GraphDef) -> Any:
+    """OpenVINO's model of a graph.
+
+    Its reader is used as it is, not the converter around it, which has telemetry.
+    """
+    with tempfile.TemporaryDirectory(prefix="saliency-atlas-") as folder:
+        path = os.path.join(folder, "gradient.pb")
+        with open(path, "wb") as file:
+            file.write(graph.SerializeToString())
+        return core.read_model(path)
+
+
+def _reason(error: RuntimeError) -> str:
+    """What OpenVINO's report says; the names of operations it does not know are in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    summary = [line.removeprefix("-- ") for line in lines if line.startswith("-- ")]
+    return f"OpenVINO: {'; '.join(summary or lines[-1:])}"
+
+
+ENGINE = OpenVinoEngine()

@@ -1,0 +1,182 @@
+"""Which engine a run uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.saliency.engines.agreement import Agreement, measure_agreement
+from transforms.saliency.engines.engine import (
+    AUTO,
+    REFERENCE,
+    CompiledGradient,
+    EngineSpec,
+    EngineUnavailableError,
+    GradientFunction,
+    engine_names,
+    find_engine,
+    unusable,
+)
+from transforms.saliency.reducers import Reducer, reduce_channels
+
+_ROUNDS = 5  # Interleaved; the medians are compared.
+_GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineChoice:
+    """An engine, compiled, and why it is used.
+
+    Attributes:
+      spec: The engine.
+      gradient: What it compiled.
+      agreement: With the reference in float32; None of the reference itself, or without examples.
+      notes: What a user should know: engines that were not used and why, the speeds measured.
+    """
+
+    spec: EngineSpec
+    gradient: CompiledGradient
+    agreement: Agreement | None
+    notes: tuple[str, ...]
+
+
+def choose_engine(
+    wanted: EngineSpec,
+    function: GradientFunction,
+    reducer: Reducer,
+    inputs: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int32],
+) -> EngineChoice:
+    """Compiles the engine that is wanted, or for `auto` the fastest that agrees.
+
+    Args:
+      wanted: Its name may be `auto`.
+      function: The gradient.
+      reducer: Makes maps of gradients; they are what must agree.
+      inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
+      labels: (n,) int32.
+
+    Raises:
+      ConfigurationError: An engine that is asked for by name cannot be used.
+    """
+    trial = _Trial(function, reducer, wanted.threads, inputs, labels)
+    named = dataclasses.replace(wanted, name=REFERENCE) if wanted.name == AUTO else wanted
+    try:
+        choice = _with_agreement(trial, named)
+    except EngineUnavailableError as error:
+        raise unusable(named, error) from error
+    if wanted.name != AUTO:
+        return choice
+    if not len(inputs):
+        return _noting(choice, "no example to compare engines on")
+    return _fastest(trial, wanted, choice)
+
+
+def _with_agreement(trial: _Trial, spec: EngineSpec) -> EngineChoice:
+    """The engine that is asked for; that it does not agree is for the user to judge."""
+    choice = trial.choice(spec)
+    if spec == trial.exact or not trial.examples:
+        return choice
+    try:
+        agreement = trial.compare(choice)
+    except _IncomparableError as error:
+        return _noting(choice, str(error))
+    choice = dataclasses.replace(choice, agreement=agreement)
+    if agreement.holds:
+        return choice
+    return _noting(
+        choice, f"{spec.name} in {spec.precision} differs from {REFERENCE} in float32: {agreement}"
+    )
+
+
+def _fastest(trial: _Trial, wanted: EngineSpec, reference: EngineChoice) -> EngineChoice:
+    best, shortest = reference, _GAIN_THAT_COUNTS  # of the reference's time
+    notes = []
+    for name in engine_names():
+        if name == REFERENCE:
+            continue
+        try:
+            choice = trial.choice(dataclasses.replace(wanted, name=name))
+            agreement = trial.compare(choice)
+        except (EngineUnavailableError, _IncomparableError) as error:
+            notes.append(f"{name} is not used: {error}")
+            continue
+        if not agreement.holds:
+            notes.append(f"{name} is not used: it differs from {REFERENCE}, {agreement}")
+            continue
+        share = trial.share_of_time(choice, reference)
+        notes.append(f"{name} takes {share:.2f} times as long as {REFERENCE}; {agreement}")
+        if share < shortest:
+            best, shortest = dataclasses.replace(choice, agreement=agreement), share
+    return _noting(best, *notes)
+
+
+def _noting(choice: EngineChoice, *notes: str) -> EngineChoice:
+    return dataclasses.replace(choice, notes=(*choice.notes, *notes))
+
+
+class _IncomparableError(Exception):
+    """The first batch does not tell whether engines agree."""
+
+
+class _Trial:
+    """The first batch, and what the reference makes of it."""
+
+    def __init__(
+        self,
+        function: GradientFunction,
+        reducer: Reducer,
+        threads: int | None,
+        inputs: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int32],
+    ) -> None:
+        self.function = function
+        self.exact = EngineSpec(threads=threads)
+        self.examples = len(inputs)
+        self._reducer = reducer
+        if self.examples:
+            rows = np.arange(function.batch_size) % self.examples
+            self._batch = inputs[rows], labels[rows]
+
+    @functools.cache  # noqa: B019 - a trial lives as long as a choice takes
+    def choice(self, spec: EngineSpec) -> EngineChoice:
+        """An engine, compiled.
+
+        Raises:
+          EngineUnavailableError: It cannot be.
+        """
+        gradient = find_engine(spec.name).compile(self.function, spec)
+        return EngineChoice(spec, gradient, None, gradient.notes)
+
+    def compare(self, choice: EngineChoice) -> Agreement:
+        """How well an engine's maps agree with those of the reference in float32.
+
+        Raises:
+          _IncomparableError: One of them fails on the first batch.
+        """
+        try:
+            return measure_agreement(self._maps(self.choice(self.exact)), self._maps(choice))
+        except Exception as error:  # whatever a model raises on data, or an engine's library
+            raise _IncomparableError(f"the first batch cannot be explained: {error}") from error
+
+    def share_of_time(self, choice: EngineChoice, reference: EngineChoice) -> float:
+        """An engine's time as a share of another's: the ratio of medians of interleaved runs."""
+        seconds: tuple[list[float], list[float]] = ([], [])
+        for _ in range(_ROUNDS):
+            for measured, each in zip(seconds, (choice, reference), strict=True):
+                begun = time.perf_counter()
+                np.asarray(each.gradient.run(*self._batch).gradients)
+                measured.append(time.perf_counter() - begun)
+        return statistics.median(seconds[0]) / statistics.median(seconds[1])
+
+    def _maps(self, choice: EngineChoice) -> npt.NDArray[np.float32]:
+        """(examples * targets, positions)."""
+        explained = np.asarray(choice.gradient.run(*self._batch).gradients)[: self.examples]
+        maps = reduce_channels(explained.reshape(-1, *self.function.shape), self._reducer)
+        flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
+        return flat

@@ -1,0 +1,100 @@
+"""The tensorflow engine: TensorFlow's own gradient, variables frozen, with XLA on GPUs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.saliency.engines.engine import (
+    CompiledGradient,
+    EngineSpec,
+    EngineUnavailableError,
+    GradientFunction,
+    Precision,
+)
+from transforms.saliency.engines.freezing import NotFreezableError, find_effect, freeze
+from transforms.saliency.engines.matrix_precision import LOSS_SCALES, matrix_rewrites
+from transforms.saliency.engines.replay import NotReplayableError, replay
+from transforms.saliency.target_gradients import TargetGradients
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorFlowEngine:
+    """Runs on whatever TensorFlow runs on.
+
+    Attributes:
+      xla: Whether XLA compiles; None: where there is a GPU. On CPUs it made networks for images
+        slower, up to ten times.
+    """
+
+    xla: bool | None = None
+
+    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+        """Traces, freezes, and compiles; see `Engine`."""
+        import tensorflow as tf
+
+        xla = bool(tf.config.list_physical_devices("GPU")) if self.xla is None else self.xla
+        traced = function.trace(function.batch_size, LOSS_SCALES[spec.precision])
+        notes: list[str] = []
+        if spec.precision != "float32":
+            call = _in_precision(traced, spec.precision)
+        elif xla:
+            call = traced  # XLA takes weights as arguments: as constants they slow its compiler.
+        else:
+            call = _frozen(traced, notes)
+        if xla and find_effect(traced) is None:  # XLA would leave effects out.
+            call = _with_xla(call, function, notes)
+
+        def run(inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> TargetGradients:
+            arguments = tf.convert_to_tensor(inputs), tf.convert_to_tensor(labels)
+            return TargetGradients(*call(*arguments))
+
+        return CompiledGradient(run, tuple(notes))
+
+
+def _frozen(traced: Any, notes: list[str]) -> Any:
+    try:
+        return freeze(traced)
+    except NotFreezableError as error:
+        notes.append(f"the gradient is not frozen: {error}")
+        return traced
+
+
+def _in_precision(traced: Any, precision: Precision) -> Any:
+    """The function with its matrix products in another precision."""
+    import tensorflow as tf
+
+    try:
+        frozen = freeze(traced)
+
+        def replayed(*inputs: tf.Tensor) -> list[tf.Tensor]:
+            return replay(frozen, inputs, matrix_rewrites(precision))
+
+        signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in frozen.inputs]
+        compiled = tf.function(replayed, input_signature=signature, autograph=False)
+        return compiled.get_concrete_function()
+    except (NotFreezableError, NotReplayableError) as error:
+        raise EngineUnavailableError(f"explain.precision {precision}: {error}") from error
+
+
+def _with_xla(call: Any, function: GradientFunction, notes: list[str]) -> Any:
+    """The function compiled by XLA; as it is where XLA lacks one of its operations."""
+    import tensorflow as tf
+
+    compiled = tf.function(call, jit_compile=True, autograph=False)
+    size = function.batch_size
+    try:
+        compiled(tf.zeros((size, *function.shape)), tf.zeros((size,), tf.int32))
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        notes.append(f"XLA does not compile this model: {str(error).splitlines()[0]}")
+        return call
+    return compiled
+
+
+ENGINE = TensorFlowEngine()

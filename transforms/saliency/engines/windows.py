@@ -1,0 +1,115 @@
+"""Windows that slide over images, and what spreads values back over them.
+
+Convolution and pooling read windows of `size` elements, `dilation` apart, that move by `stride`.
+Their gradients go the other way: from windows back to the elements in them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A sliding window along one axis.
+
+    Attributes:
+      length: Elements of the axis.
+      size: Elements in the window.
+      stride: From one window to the next.
+      dilation: From one element in the window to the next.
+      before: Elements of padding before the axis.
+      count: Windows.
+    """
+
+    length: int
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    count: int
+
+    @property
+    def reach(self) -> int:
+        """From the window's first element to its last."""
+        return (self.size - 1) * self.dilation
+
+    @property
+    def after(self) -> int:
+        """Padding after the axis; negative where windows do not come to its end."""
+        return (self.count - 1) * self.stride + self.reach + 1 - self.before - self.length
+
+
+def windows(
+    operation: Any, lengths: tuple[int, int], sizes: tuple[int, int], counts: tuple[int, int]
+) -> tuple[Window, Window] | None:
+    """The windows of an operation on (N, H, W, C), over rows and over columns.
+
+    Args:
+      operation: With TensorFlow's attributes of convolution or pooling.
+      lengths: H and W of what the windows move over.
+      sizes: Of the window.
+      counts: Windows, by rows and by columns.
+
+    Returns:
+      None where it is of another layout.
+    """
+    attributes = operation.node_def.attr
+    if attributes["data_format"].s not in (b"NHWC", b""):
+        return None
+    strides = list(attributes["strides"].list.i)[1:3]
+    dilations = list(attributes["dilations"].list.i)[1:3] or [1, 1]
+    explicit = list(attributes["explicit_paddings"].list.i)[2:6:2]
+    padding = attributes["padding"].s
+    found = []
+    for axis in (0, 1):
+        reach = (sizes[axis] - 1) * dilations[axis]
+        needed = (counts[axis] - 1) * strides[axis] + reach + 1 - lengths[axis]
+        before = {b"SAME": max(needed, 0) // 2, b"VALID": 0}.get(padding)
+        found.append(
+            Window(
+                length=lengths[axis],
+                size=sizes[axis],
+                stride=strides[axis],
+                dilation=dilations[axis],
+                before=explicit[axis] if before is None else before,
+                count=counts[axis],
+            )
+        )
+    return found[0], found[1]
+
+
+def spread(values: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
+    """Puts stride - 1 zeros between the elements of (N, H, W, C) and none at its ends."""
+    import tensorflow as tf
+
+    down, across = strides
+    if strides == (1, 1):
+        return values
+    batch, height, width, channels = values.shape
+    apart = tf.reshape(values, (batch, height, 1, width, 1, channels))
+    padded = tf.pad(apart, [[0, 0], [0, 0], [0, down - 1], [0, 0], [0, across - 1], [0, 0]])
+    whole = tf.reshape(padded, (batch, height * down, width * across, channels))
+    return whole[:, : (height - 1) * down + 1, : (width - 1) * across + 1]
+
+
+def pad_rows_and_columns(
+    values: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int], constant: float = 0.0
+) -> tf.Tensor:
+    """Pads (N, H, W, C) by (before, after); negative numbers cut."""
+    import tensorflow as tf
+
+    _, height, width, _ = values.shape
+    cut = values[
+        :,
+        max(-rows[0], 0) : height - max(-rows[1], 0),
+        max(-columns[0], 0) : width - max(-columns[1], 0),
+    ]
+    padding = [[0, 0], [max(e, 0) for e in rows], [max(e, 0) for e in columns], [0, 0]]
+    if not any(map(any, padding)):
+        return cut
+    return tf.pad(cut, padding, constant_values=constant)
