@@ -33,6 +33,7 @@ EXPIRY_SECONDS = 300.0
 
 _ATTEMPTS = 8
 _LONGEST_PAUSE_SECONDS = 1.0
+_HELD: set[str] = set()  # runs of this process; others that bear its mark have ended without a word
 _START_TIME_FIELD = 19  # of /proc/PID/stat, counted behind the name in brackets
 
 
@@ -62,8 +63,14 @@ class Lease:
     def is_dead(self, now: float) -> bool:
         """Whether nobody is behind it any more."""
         ours = process_mark(os.getpid())
-        seen = ours and self.host == socket.gethostname()
-        if seen and _namespace(self.process) == _namespace(ours):
+        on_this_machine = (
+            bool(ours)
+            and self.host == socket.gethostname()
+            and _namespace(self.process) == _namespace(ours)
+        )
+        if on_this_machine and self.process == ours and self.pid == os.getpid():
+            return self.run not in _HELD
+        if on_this_machine:
             return process_mark(self.pid) != self.process
         return now - self.renewed > EXPIRY_SECONDS
 
@@ -120,6 +127,16 @@ def claimed(atlas: str, run: str, storage: Storage) -> Iterator[None]:
         since=time.time(),
         renewed=time.time(),
     )
+    _HELD.add(run)
+    try:
+        with _held(atlas, lease, storage):
+            yield
+    finally:
+        _HELD.discard(run)
+
+
+@contextlib.contextmanager
+def _held(atlas: str, lease: Lease, storage: Storage) -> Iterator[None]:
     try:
         lease = claim(atlas, lease, storage)
     except OSError as error:
@@ -134,8 +151,8 @@ def claimed(atlas: str, run: str, storage: Storage) -> Iterator[None]:
     finally:
         stopped.set()
         renewing.join()
-        with contextlib.suppress(OSError):  # A lease that is left dies with this process.
-            storage.delete(lease_path(atlas, run))
+        with contextlib.suppress(OSError):  # A lease that is left is a dead one.
+            storage.delete(lease_path(atlas, lease.run))
 
 
 def claim(
@@ -161,7 +178,11 @@ def claim(
       ConfigurationError: Another run lives.
     """
     for _ in range(_ATTEMPTS):
-        _write(atlas, dataclasses.replace(lease, held=False, renewed=now()), storage)
+        try:
+            _write(atlas, dataclasses.replace(lease, held=False, renewed=now()), storage)
+        except FileNotFoundError as error:  # Whoever took the atlas meanwhile has swept it.
+            refusal: Exception = error
+            continue
         others = [other for other in _read_leases(atlas, storage) if other.run != lease.run]
         alive = [other for other in others if not other.is_dead(now())]
         if not alive:
@@ -169,13 +190,15 @@ def claim(
             _write(atlas, held, storage)
             for dead in others:
                 storage.delete(lease_path(atlas, dead.run))
+            for entry in storage.match(_leases(atlas, ".temporary")):  # half-written ones
+                storage.delete(entry.path)
             return held
         storage.delete(lease_path(atlas, lease.run))
-        for other in alive:
-            if other.held:
-                raise _refusal(atlas, other)
+        refusal = _refusal(atlas, next((other for other in alive if other.held), alive[0]))
+        if any(other.held for other in alive):
+            break
         sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - it is to differ, no more
-    raise _refusal(atlas, alive[0])
+    raise refusal
 
 
 def renew(
@@ -217,14 +240,18 @@ def _write(atlas: str, lease: Lease, storage: Storage) -> None:
 
 def _read_leases(atlas: str, storage: Storage) -> list[Lease]:
     leases = []
-    every = escape(lease_path(atlas, "")).removesuffix(".json") + "*.json"
-    for entry in storage.match(every):
+    for entry in storage.match(_leases(atlas)):
         try:
             with storage.open(entry.path) as file:
                 leases.append(_parse(json.loads(file.read())))
         except (FileNotFoundError, ValueError, KeyError):
             continue  # just withdrawn, or no lease at all
     return leases
+
+
+def _leases(atlas: str, suffix: str = "") -> str:
+    """A pattern of all leases."""
+    return f"{escape(lease_path(atlas, '')).removesuffix('.json')}*.json{suffix}"
 
 
 def _parse(fields: dict[str, Any]) -> Lease:

@@ -104,7 +104,8 @@ class Trial:
             with _start(self.atlas, self._workers, mode) as process:
                 self._wait_for_a_moment(process, before)
                 in_time = process.poll() is None
-                os.killpg(process.pid, signal.SIGKILL)
+                if in_time:
+                    os.killpg(process.pid, signal.SIGKILL)
             if not in_time or self._is_complete():
                 break
             stages.append(self._stage(before))

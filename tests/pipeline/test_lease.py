@@ -84,6 +84,13 @@ def test_another_process_of_the_same_number_is_another(tmp_path: Path) -> None:
     check_unclaimed(str(tmp_path), STORAGE)
 
 
+def test_what_a_run_of_this_process_could_not_delete_is_dead(tmp_path: Path) -> None:
+    write(tmp_path, here("failed", os.getpid(), process_mark(os.getpid())))
+    (tmp_path / ".lease-failed.json.temporary").write_bytes(b"{")
+    with claimed(str(tmp_path), "next", STORAGE):
+        assert [path.name for path in tmp_path.iterdir()] == [".lease-next.json"]
+
+
 def test_on_another_machine_a_run_is_dead_when_its_lease_expires(tmp_path: Path) -> None:
     write(tmp_path, a_lease(renewed=1000.0))
     with pytest.raises(ConfigurationError, match="process 7 on elsewhere, since 1970-01-01"):
