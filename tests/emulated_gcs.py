@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from transforms.filesystems import BeamStorage
+
 BUCKET = "atlases"
 
 
@@ -22,6 +24,10 @@ class EmulatedGcs:
 
     def uri(self, name: str) -> str:
         return f"gs://{self.bucket}/{name}"
+
+    def write(self, name: str, data: bytes) -> str:
+        BeamStorage().replace(self.uri(f"writing/{name}"), self.uri(name), data)
+        return self.uri(name)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,7 @@ def submitted(
 ) -> Iterator[dict[str, Any]]:
     """The job's JSON, and under `graph` the staged pipeline."""
     for path in (*tfrecords.iterdir(), model_path):
-        with BeamStorage().create(gcs.uri(f"inputs/{path.name}")) as stream:
-            stream.write(path.read_bytes())
+        gcs.write(f"inputs/{path.name}", path.read_bytes())
     source = {**make_config().as_dict()["source"], "pattern": gcs.uri("inputs/*.tfrecord")}
     config = make_config(
         source=source,
@@ -104,14 +103,12 @@ def test_the_template_runs_the_command(gcs: EmulatedGcs, monkeypatch: pytest.Mon
         return 0
 
     monkeypatch.setattr(cli, "main", fake_main)
-    with BeamStorage().create(gcs.uri("config.yaml")) as stream:
-        stream.write(b"a: 1\n")
-    flags = [f"--config={gcs.uri('config.yaml')}", "--set=a=2 b.c=3", "--mode=resume"]
+    flags = [f"--config={gcs.write('config.yaml', b'a: 1')}", "--set=a=2 b.c=3", "--mode=resume"]
     assert flex_template.main([*flags, "--runner=DataflowRunner", "--project=p"]) == 0
     ((_, _, *rest),) = given
     assert rest == [
         *("--engine", "dataflow", "--set", "a=2", "--set", "b.c=3", "--resume", "--"),
-        *("--runner=DataflowRunner", "--project=p", "--no_wait_until_finish", "a: 1\n"),
+        *("--runner=DataflowRunner", "--project=p", "--no_wait_until_finish", "a: 1"),
     ]
 
 

@@ -17,20 +17,14 @@ from transforms.filesystems import BeamStorage
 from transforms.storage import join
 
 
-def copy_to(gcs: EmulatedGcs, path: Path, name: str) -> str:
-    with BeamStorage().create(gcs.uri(name)) as stream:
-        stream.write(path.read_bytes())
-    return gcs.uri(name)
-
-
 @pytest.fixture(scope="module")
 def remote(gcs: EmulatedGcs, tfrecords: Path, model_path: Path) -> dict[str, dict[str, Any]]:
     """The sections of a configuration whose files are all in the bucket."""
     for path in tfrecords.iterdir():
-        copy_to(gcs, path, f"data/{path.name}")
+        gcs.write(f"data/{path.name}", path.read_bytes())
     return {
         "source": {"pattern": gcs.uri("data/*.tfrecord")},
-        "model": {"uri": copy_to(gcs, model_path, "model.keras")},
+        "model": {"uri": gcs.write("model.keras", model_path.read_bytes())},
     }
 
 
@@ -90,8 +84,7 @@ def test_run_resume_overwrite_and_summarize(
 def test_a_folder_is_deleted_with_all_below_it(gcs: EmulatedGcs) -> None:
     storage = BeamStorage()
     for name in ("old/a", "old/b/c", "older"):
-        with storage.create(gcs.uri(f"folders/{name}")) as stream:
-            stream.write(b"x")
+        gcs.write(f"folders/{name}", b"x")
     storage.delete(gcs.uri("folders/old"))
     left = [entry.path for entry in storage.match(gcs.uri("folders/**"))]
     assert left == [gcs.uri("folders/older")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import engines
 import pytest
+from apache_beam import version
 
 
 def test_differences_are_found_wherever_they_are(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_what_is_there_is_not_fetched_again(
 ) -> None:
     monkeypatch.setattr(engines, "ENGINES", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    (tmp_path / f"prism-{engines.beam_version}").touch()
+    (tmp_path / f"prism-{version.__version__}").touch()
     assert engines.fetch("prism") is None
 
 
