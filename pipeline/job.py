@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.batch_size import fixed_batch_size, measure_batch_size
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
 from pipeline.heap import settled_heap
@@ -26,9 +27,9 @@ from transforms.formats.estimate import estimate_records
 from transforms.formats.reader import probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.mapstore import FORMAT_VERSION, CommittedCounter
-from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.models import LoadedModel, configure_threads, load_model, usable_cores
 from transforms.results import Conclusion, read_manifest
-from transforms.saliency.batch_size import choose_batch_size
+from transforms.saliency.batch_size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.operators import check_operator, resolve_operator
 from transforms.saliency.program import ProgramSpec
@@ -96,7 +97,13 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str, Any]) -> Prepared:
+def prepare(
+    config: Config,
+    storage: Storage,
+    mode: Mode,
+    arguments: Mapping[str, Any],
+    processes: int = 1,
+) -> Prepared:
     """Checks everything that can be known before the first block. Writes nothing.
 
     Args:
@@ -104,6 +111,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
       storage: Where inputs, model and atlas are.
       mode: What may be found at the output path.
       arguments: What else the manifest should record of this run, such as the runner.
+      processes: How many worker processes will share this machine's cores.
 
     Raises:
       ConfigurationError: Naming what is wrong, its value and the remedy.
@@ -115,7 +123,10 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     source = config.source_spec(_class_names(config, storage))
     inputs = config.input_spec()
 
-    threads = configure_threads(config.explain.threads or recorded.get("threads"))
+    wanted = config.explain.threads or recorded.get("threads")
+    if wanted is None and processes > 1:
+        wanted = max(1, usable_cores() // processes)
+    threads = configure_threads(wanted)
     uri = storage.absolute(config.model.uri)
     model = load_model(
         uri, storage, config.model.output_layer, config.model.allow_unsafe, inputs.shape
@@ -124,7 +135,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     check_operator(model, operator, inputs.shape)
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
     target.check(model.outputs)
-    batch_size = _batch_size(config, model, inputs, recorded)
+    records = estimate_records(shards, source, storage)
 
     explain = ExplainSpec(
         model_uri=uri,
@@ -137,12 +148,19 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
             operator=config.explain.operator,
             reducer=config.explain.reducer,
             codec=config.output.codec,
-            batch_size=batch_size,
+            batch_size=fixed_batch_size(config, model, recorded)
+            or starting_batch_size(inputs.shape),
         ),
         threads=threads,
         sketch=config.statistics.sketch,
         with_boxes=config.source.features.boxes is not None,
     )
+    explainer = BlockExplainer(model, explain)
+    measured = None
+    if fixed_batch_size(config, model, recorded) is None:
+        measured = measure_batch_size(explainer, shards, source, storage, records)
+        explainer = explainer.resized(measured.size)
+        explain = explainer.spec
     settings = _settings(config, source, explain)
     manifest = {
         "format": FORMAT_VERSION,
@@ -155,7 +173,8 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         "map_format": dataclasses.asdict(explain.map_format),
         "class_names": list(source.class_names),
         "engine": "tensorflow",
-        "batch_size": batch_size,
+        "batch_size": explain.program.batch_size,
+        "batch_size_measured": None if measured is None else measured.as_dict(),
         "threads": threads,
         "started": datetime.datetime.fromtimestamp(started, datetime.timezone.utc).isoformat(),
         "versions": installed_versions(),
@@ -172,14 +191,13 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         resume=mode in ("resume", "extend"),
         conclusion=Conclusion(atlas, manifest, started, config.failures.max_fraction),
     )
-    explainer = BlockExplainer(model, explain)
     examples, warnings = _try_first_examples(job, explainer, storage)
     return Prepared(
         job=job,
         model=model,
         explainer=explainer,
         examples=examples,
-        records_estimated=estimate_records(shards, source, storage),
+        records_estimated=records,
         warnings=(*warnings, *_warnings(source, model)),
     )
 
@@ -203,12 +221,13 @@ def run(
       RunError: The run could not be finished, or too many records failed. What is committed stays.
     """
     # Beam is heavy, and whoever runs in memory does without.
-    from pipeline.runners import pipeline_options, runner_name
+    from pipeline.runners import pipeline_options, processes_here, runner_name
     from transforms.filesystems import BeamStorage
 
     storage = BeamStorage()
     options = pipeline_options(config.runner, beam_options)
-    prepared = prepare(config, storage, mode, {"runner": runner_name(options)})
+    runner = {"runner": runner_name(options)}
+    prepared = prepare(config, storage, mode, runner, processes_here(options))
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
     begin_atlas(prepared.job.atlas, mode, prepared.job.conclusion.manifest, storage)
@@ -304,21 +323,6 @@ def _class_names(config: Config, storage: Storage) -> tuple[str, ...]:
             f"source.classes: {path} {what}; give a file with a class name a line, each once"
         )
     return stripped
-
-
-def _batch_size(
-    config: Config, model: LoadedModel, inputs: InputSpec, recorded: Mapping[str, Any]
-) -> int:
-    given = config.explain.batch_size
-    if given == "auto":
-        # Another size may move the last bits of a gradient, so a resumed atlas keeps its own.
-        return int(recorded.get("batch_size") or choose_batch_size(inputs.shape, model.batch))
-    if model.batch not in (None, given):
-        raise ConfigurationError(
-            f"explain.batch_size is {given}, the model takes batches of {model.batch} only: "
-            "give that, or auto"
-        )
-    return given
 
 
 def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[str, Any]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+)
 
 from transforms.errors import ConfigurationError
 
@@ -50,6 +56,15 @@ def pipeline_options(settings: Mapping[str, Any], arguments: Sequence[str]) -> P
 def runner_name(options: PipelineOptions) -> str:
     """The runner's name, as the manifest records it."""
     return str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+
+
+def processes_here(options: PipelineOptions) -> int:
+    """How many worker processes share this machine's cores."""
+    direct = options.view_as(DirectOptions)
+    local = runner_name(options) == LOCAL_RUNNER
+    if not local or direct.direct_running_mode != "multi_processing":
+        return 1
+    return int(direct.direct_num_workers) or os.cpu_count() or 1
 
 
 def _as_flags(settings: Mapping[str, Any]) -> list[str]:

@@ -7,11 +7,12 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from transforms.errors import DataFault
 from transforms.formats.images import InputDecoder
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
-from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.models import LoadedModel, configure_threads, load_model, spare_cores
 from transforms.prefetch import prefetched
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.saliency.rows import BlockRows
@@ -97,20 +98,58 @@ class BlockExplainer:
     Args:
       model: The loaded model.
       spec: What an explanation is.
+
+    Attributes:
+      spec: The same.
     """
 
     def __init__(self, model: LoadedModel, spec: ExplainSpec) -> None:
+        self.spec = spec
         self._outputs = model.outputs
         self._batch_size = spec.program.batch_size
         self._format = spec.map_format
         self._positions = _positions(spec.program.inputs)
-        self._decoder = InputDecoder(spec.program.inputs)
+        self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
         self._program = Program(model, spec.program, spec.statistics)
         self._load_claim = threading.Lock()
 
     def claim_load(self) -> bool:
         """True for the first caller ever, who counts the load; False for all others."""
         return self._load_claim.acquire(blocking=False)
+
+    def resized(self, batch_size: int) -> BlockExplainer:
+        """The same explainer with another batch size; what is compiled is shared."""
+        program = dataclasses.replace(self.spec.program, batch_size=batch_size)
+        twin = copy.copy(self)
+        twin.spec = dataclasses.replace(self.spec, program=program)
+        twin._batch_size = batch_size
+        twin._program = self._program.resized(batch_size)
+        twin._load_claim = threading.Lock()
+        return twin
+
+    def timer(self, examples: Examples) -> Callable[[int], float | None]:
+        """What runs one mini-batch of a size and returns its seconds; None if it fails.
+
+        Args:
+          examples: At least one; repeated where the size is larger. Decoded here, untimed.
+        """
+        import tensorflow as tf
+
+        inputs, _ = self._decoder.decode(examples.inputs)
+        mask = self._box_mask(examples)
+
+        def time_batch(size: int) -> float | None:
+            rows = np.resize(np.arange(len(examples)), size)
+            arguments = (inputs[rows], examples.labels[rows], None if mask is None else mask[rows])
+            program = self._program.resized(size)
+            begun = time.perf_counter()
+            try:
+                program.run(*arguments)
+            except tf.errors.OpError:  # No memory, or not an input for this model.
+                return None
+            return time.perf_counter() - begun
+
+        return time_batch
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Explains a block's examples; what the data makes impossible is a failure."""
@@ -150,11 +189,7 @@ class BlockExplainer:
                     "LabelOutOfRange",
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
-        mask = None
-        if batch.boxes is not None:
-            cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-            mask = box_mask(cropped, self._positions)
-        results = self._program.run(inputs, batch.labels, mask)
+        results = self._program.run(inputs, batch.labels, self._box_mask(batch))
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -163,6 +198,12 @@ class BlockExplainer:
                     "the gradient or the score is not finite for this input",
                 )
         return results
+
+    def _box_mask(self, examples: Examples) -> npt.NDArray[np.bool_] | None:
+        if examples.boxes is None:
+            return None
+        cropped = [self._decoder.crop_boxes(boxes) for boxes in examples.boxes]
+        return box_mask(cropped, self._positions)
 
 
 def _positions(inputs: InputSpec) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,12 @@ class Program:
         self._spec = spec
         self._with_boxes = statistics.with_boxes
         self._function = _compile(model, spec, statistics)
+
+    def resized(self, batch_size: int) -> Program:
+        """The same trace, for mini-batches of another size."""
+        program = copy.copy(self)
+        program._spec = dataclasses.replace(self._spec, batch_size=batch_size)
+        return program
 
     def run(
         self,
@@ -149,12 +156,13 @@ def _compile(
             "predicted_score": predicted_score,
         }
 
+    # As fast as a trace of one batch size, and every size can be tried without tracing again.
     signature = [
-        tf.TensorSpec((spec.batch_size, *shape), tf.float32),
-        tf.TensorSpec((spec.batch_size,), tf.int32),
+        tf.TensorSpec((model.batch, *shape), tf.float32),
+        tf.TensorSpec((model.batch,), tf.int32),
     ]
     if statistics.with_boxes:
-        signature.append(tf.TensorSpec((spec.batch_size, *shape[:2]), tf.bool))
+        signature.append(tf.TensorSpec((model.batch, *shape[:2]), tf.bool))
     compiled = tf.function(explain, input_signature=signature, autograph=False)
     compiled.get_concrete_function()  # Traced now, where an error is about the model, not the data.
     program: Callable[..., Mapping[str, tf.Tensor]] = compiled
