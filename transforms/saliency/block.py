@@ -7,11 +7,12 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from transforms.errors import DataFault, RunError
 from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
-from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.models import LoadedModel, configure_threads, load_model, spare_cores
 from transforms.prefetch import prefetched
 from transforms.saliency.engines.engine import CompiledGradient
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
@@ -100,17 +101,21 @@ class BlockExplainer:
       model: The loaded model.
       spec: What an explanation is.
       gradient: What the spec's engine compiled, if it has been already.
+
+    Attributes:
+      spec: The same.
     """
 
     def __init__(
         self, model: LoadedModel, spec: ExplainSpec, gradient: CompiledGradient | None = None
     ) -> None:
+        self.spec = spec
         self._outputs = model.outputs
         self._batch_size = spec.program.batch_size
         self._fixed_batch = model.batch
         self._format = spec.map_format
         self._positions = _positions(spec.program.inputs)
-        self._decoder = InputDecoder(spec.program.inputs)
+        self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
         self._compile = lambda size: Program(
             model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
         )
@@ -127,6 +132,43 @@ class BlockExplainer:
     def claim_halvings(self) -> int:
         """How often a lack of memory has halved the batch size since the last call."""
         return self._runner.claim_halvings()
+
+    def resized(self, batch_size: int) -> BlockExplainer:
+        """The same explainer with another batch size, less what is compiled for others."""
+        program = dataclasses.replace(self.spec.program, batch_size=batch_size)
+        twin = copy.copy(self)
+        twin.spec = dataclasses.replace(self.spec, program=program)
+        twin._batch_size = batch_size
+        twin._programs = {batch_size: self._program(batch_size)}
+        twin._compile_lock = threading.Lock()
+        twin._runner = IsolatingRunner(twin._run, batch_size, _model_errors())
+        twin._load_claim = threading.Lock()
+        return twin
+
+    def timer(self, examples: Examples) -> Callable[[int], float | None]:
+        """What runs one mini-batch of a size and returns its seconds; None if it fails.
+
+        The first run of a size takes as long as compiling for it does, too.
+
+        Args:
+          examples: At least one; repeated where the size is larger. Decoded here, untimed.
+        """
+        import tensorflow as tf
+
+        inputs, _ = self._decoder.decode(examples.inputs)
+        mask = self._box_mask(examples)
+
+        def time_batch(size: int) -> float | None:
+            rows = np.resize(np.arange(len(examples)), size)
+            arguments = (inputs[rows], examples.labels[rows], None if mask is None else mask[rows])
+            begun = time.perf_counter()
+            try:
+                self._program(size).run(*arguments)
+            except tf.errors.OpError:  # No memory, or not an input for this model.
+                return None
+            return time.perf_counter() - begun
+
+        return time_batch
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Explains a block's examples; what the data makes impossible is a failure."""
@@ -167,11 +209,9 @@ class BlockExplainer:
                     "LabelOutOfRange",
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
+        mask = self._box_mask(batch)
         arrays: Arrays = (inputs, batch.labels)
-        if batch.boxes is not None:
-            cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-            arrays = (*arrays, box_mask(cropped, self._positions))
-        results, model_faults = self._runner.run(arrays)
+        results, model_faults = self._runner.run(arrays if mask is None else (*arrays, mask))
         faults[:] = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
             return None
@@ -199,6 +239,12 @@ class BlockExplainer:
                     )
                 self._programs[size] = self._compile(size)
             return self._programs[size]
+
+    def _box_mask(self, examples: Examples) -> npt.NDArray[np.bool_] | None:
+        if examples.boxes is None:
+            return None
+        cropped = [self._decoder.crop_boxes(boxes) for boxes in examples.boxes]
+        return box_mask(cropped, self._positions)
 
 
 def _model_errors() -> Errors:
