@@ -174,3 +174,31 @@ def test_block_files_explain_themselves(make_config: MakeConfig, tmp_path: Path)
         "example_id", "shard", "record", "label", "target", "predicted", "score",
         "predicted_score", "map", "map_scale", "sketch", "entropy",
     ]  # fmt: skip
+
+
+def test_lack_of_memory_is_counted_and_costs_no_example(
+    make_config: MakeConfig,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+
+    from transforms.saliency.program import Program
+
+    run_program = Program.run
+
+    def run_if_it_fits(self: Program, *arrays: Any) -> Any:
+        if self.batch_size > 1:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
+        return run_program(self, *arrays)
+
+    monkeypatch.setattr(Program, "run", run_if_it_fits)
+    manifest = make_atlas(make_config, tmp_path / "atlas")
+    assert manifest["explained_examples"] == 37
+    assert manifest["failed_records"] == 3
+    # Preparing tried the first examples already: the explainer, and what it has learnt, is shared.
+    assert manifest["metrics"]["batch_size_halved"] == 1
+    maps = Atlas.open(str(tmp_path / "atlas")).table(["example_id", "target"])
+    assert maps == Atlas.open(str(tmp_path / "expected")).table(["example_id", "target"])
+    assert atlas_bytes(tmp_path / "atlas").keys() == expected.keys()

@@ -149,8 +149,7 @@ LINES = [
     (
         "explain=4",
         "explain is 4: it must be a mapping with the keys method, target, operator, reducer, "
-        "batch_size, threads, "
-        "engine, precision",
+        "batch_size, threads, engine, precision",
     ),
     (
         "explain",
