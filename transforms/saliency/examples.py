@@ -75,7 +75,8 @@ class Explanation:
     @property
     def map(self) -> npt.NDArray[np.float32]:
         """The map's values."""
-        return decode(self.codes[np.newaxis], np.array([self.scale], np.float32))[0]
+        values = decode(self.codes[np.newaxis], np.array([self.scale], np.float32))
+        return values.reshape(self.codes.shape)
 
 
 def explain_spec(
