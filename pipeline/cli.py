@@ -139,6 +139,14 @@ def _show(arguments: argparse.Namespace) -> None:
     _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
 
 
+def _index(arguments: argparse.Namespace) -> None:
+    from pipeline.console import print_index
+    from pipeline.index import index
+    from transforms.filesystems import BeamStorage
+
+    _print(arguments, index(arguments.pattern, BeamStorage()), print_index)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="saliency-atlas",
@@ -186,6 +194,11 @@ def _parser() -> argparse.ArgumentParser:
         "--against", metavar="CONFIG", help="check that its inputs are what the atlas explains, too"
     )
     _add_set(verify)
+
+    index = _add_command(
+        commands, "index", _index, "index TFRecord files, so that big ones are read in portions"
+    )
+    index.add_argument("pattern", metavar="PATTERN", help="a glob; FILE.idx is written beside FILE")
 
     show = _add_command(commands, "show", _show, "draw a map beside and over its input")
     show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")

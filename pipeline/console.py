@@ -94,6 +94,11 @@ def print_verification(verified: Mapping[str, Any]) -> None:
         _print_line(f"{problem['path']}: {problem['what']}", style="red")
 
 
+def print_index(made: Mapping[str, Any]) -> None:
+    """Prints how much was indexed."""
+    _print_line(f"indexed {made['records']:,} records in {made['files']:,} files")
+
+
 def print_shown(shown: Mapping[str, Any]) -> None:
     """Prints the numbers of the example that was drawn, and where its picture is."""
     example = f"{shown['example_id']} ({shown['shard']}, record {shown['record']})"

@@ -37,7 +37,7 @@ def build(
     committed = Committed(job.atlas, job.fingerprint) if job.resume else None
     blocks = (
         root
-        | "Shards" >> beam.Create(job.shards, reshuffle=False)
+        | "Shards" >> beam.Create(job.portions, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "ReadBlocks"
         >> ReadBlocks(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pipeline.config import Config
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
+from transforms.formats.tfrecord_index import without_indexes
 from transforms.storage import Storage
 
 
 def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
-    """The input files, sorted and each once.
+    """The input files, sorted and each once; their indexes are not among them.
 
     Raises:
       ConfigurationError: A pattern that no file matches.
@@ -23,7 +24,7 @@ def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
                 f"({storage.absolute(pattern)}); give a glob that matches the input files"
             )
         found.update((entry.path, entry.size) for entry in entries)
-    return tuple(sorted(Shard(path, size) for path, size in found.items()))
+    return tuple(Shard(path, found[path]) for path in without_indexes(sorted(found)))
 
 
 def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:

@@ -26,9 +26,10 @@ from pipeline.lease import check_unclaimed, claimed
 from pipeline.progress import Progress
 from pipeline.stops import is_foreseen, last_sentence
 from pipeline.versions import installed_versions
-from transforms.elements import Shard
+from transforms.elements import Portion, Shard
 from transforms.errors import RunError
 from transforms.formats.estimate import estimate_records
+from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
 from transforms.models import LoadedModel, configure_threads, load_model, usable_cores
@@ -51,7 +52,7 @@ class Job:
     """What a run does; all of it is known before the graph is built.
 
     Attributes:
-      shards: Input files, sorted.
+      portions: What workers read: the input files, sorted, big ones in ranges of blocks.
       source: What is in them.
       explain: What an explanation is.
       block_size: Records a block.
@@ -62,7 +63,7 @@ class Job:
       conclusion: What the end of the run needs.
     """
 
-    shards: tuple[Shard, ...]
+    portions: tuple[Portion, ...]
     source: SourceSpec
     explain: ExplainSpec
     block_size: int
@@ -71,6 +72,11 @@ class Job:
     attempt: str
     resume: bool
     conclusion: Conclusion
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The input files, each once."""
+        return tuple(dict.fromkeys(portion.shard for portion in self.portions))
 
     @property
     def inputs(self) -> InputSpec:
@@ -206,8 +212,9 @@ def prepare(
         **arguments,
     }
     attempt = uuid.uuid4().hex
+    portions = plan_portions(shards, source, config.output.block_size, storage)
     job = Job(
-        shards=shards,
+        portions=portions,
         source=source,
         explain=explain,
         block_size=config.output.block_size,
@@ -226,7 +233,7 @@ def prepare(
         explainer=explainer,
         examples=examples,
         records_estimated=records,
-        warnings=(*warnings, *_warnings(source, model)),
+        warnings=(*warnings, *_warnings(source, model), *unsplit_warning(portions, source)),
     )
 
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 400
 
 STAGES = frozenset(
-    f"transforms.{name}" for name in ("read", "explain", "write", "aggregate", "publish")
+    f"transforms.{name}"
+    for name in ("read", "explain", "write", "aggregate", "publish", "inference")
 )
 BEAM_MODULES = STAGES | {"transforms.filesystems"}  # which adapts Beam's file systems to Storage
 # Arithmetic in TensorFlow is in libraries; the command line starts it, to keep it quiet.

@@ -1,6 +1,6 @@
 """The nouns that flow through the pipeline: immutable, checked at birth, picklable.
 
-    Shard -> Block -> ExplainedBlock -> CommittedBlock
+    Portion (of a Shard) -> Block -> ExplainedBlock -> CommittedBlock
 
 A `Block` is the unit of everything: memory, work, commit, retry and resume.
 """
@@ -51,6 +51,27 @@ class Shard:
         """
         digest = hashlib.sha256(self.path.encode()).hexdigest()[:8]
         return f"{posixpath.splitext(self.name)[0]}-{digest}"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Portion:
+    """Consecutive blocks of one shard, for one worker to read; by itself, all of it.
+
+    Attributes:
+      shard: The input file.
+      first_block: Number of the first of them.
+      stop_block: Number of the first block after them; None for all there are.
+      offset: Byte at which the first one's first record begins, where the format needs to know.
+    """
+
+    shard: Shard
+    first_block: int = 0
+    stop_block: int | None = None
+    offset: int = 0
+
+    def holds(self, number: int) -> bool:
+        """Whether a block of that number belongs to it."""
+        return self.first_block <= number and (self.stop_block is None or number < self.stop_block)
 
 
 @dataclasses.dataclass(frozen=True, order=True)

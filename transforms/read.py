@@ -1,4 +1,4 @@
-"""ReadBlocks: shards -> blocks, or what is stored of those that are committed already."""
+"""ReadBlocks: portions of shards -> blocks, or what is stored of those committed already."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from transforms import mapstore
-from transforms.elements import Block, CommittedBlock, Shard
+from transforms.elements import Block, CommittedBlock, Portion, Shard
 from transforms.filesystems import BeamStorage
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import InputSpec, SourceSpec
@@ -31,22 +31,25 @@ class Committed:
     fingerprint: str
 
 
-def resume_shard(
-    shard: Shard, committed: Committed | None, storage: BeamStorage
+def resume_portion(
+    portion: Portion, committed: Committed | None, storage: BeamStorage
 ) -> Iterator[CommittedBlock]:
-    """Reads back the committed blocks of a shard, in order; none where nothing is to be resumed."""
+    """Reads back a portion's committed blocks, in order; none where nothing is to be resumed."""
     if committed is None:
         return
-    for file in mapstore.list_blocks(committed.root, shard, storage):
-        yield mapstore.read_committed(file.path, file.size, committed.fingerprint, storage)
+    for file in mapstore.list_blocks(committed.root, portion.shard, storage):
+        if portion.holds(file.number):
+            yield mapstore.read_committed(file.path, file.size, committed.fingerprint, storage)
 
 
 class ReadBlocks(beam.PTransform):
-    """Reads `Shard`s into `Block`s, the next one while the current one is being explained.
+    """Reads `Portion`s into `Block`s, the next one while the current one is being explained.
+
+    A `Shard` is taken for a portion of all its blocks.
 
     Blocks found committed pass down the same line as `CommittedBlock`s: the stages after this one
-    let them through, and no second collection has to be joined (and held in memory) later. A shard
-    whose last block is committed is not opened.
+    let them through, and no second collection has to be joined (and held in memory) later. A
+    portion whose blocks are all committed is not opened.
 
     Args:
       source: What is in the files.
@@ -67,9 +70,11 @@ class ReadBlocks(beam.PTransform):
         super().__init__()
         self._fn = _ReadBlocksFn(source, inputs, block_size, committed, threads)
 
-    def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Block | CommittedBlock]:
+    def expand(
+        self, portions: beam.PCollection[Portion | Shard]
+    ) -> beam.PCollection[Block | CommittedBlock]:
         """Attaches the stage."""
-        return shards | "ReadShard" >> beam.ParDo(self._fn).with_output_types(object)
+        return portions | "ReadPortion" >> beam.ParDo(self._fn).with_output_types(object)
 
 
 class _ReadBlocksFn(beam.DoFn):
@@ -96,19 +101,20 @@ class _ReadBlocksFn(beam.DoFn):
         require_version(self._launcher_version)
         configure_threads(self._threads)
 
-    def process(self, shard: Shard) -> Iterator[Block | CommittedBlock]:
+    def process(self, element: Portion | Shard) -> Iterator[Block | CommittedBlock]:
+        portion = element if isinstance(element, Portion) else Portion(element)
         done: set[int] = set()
-        last: int | None = None
-        for committed in resume_shard(shard, self._committed, self._storage):
+        stop = portion.stop_block
+        for committed in resume_portion(portion, self._committed, self._storage):
             done.add(committed.key.number)
             if committed.key.last:
-                last = committed.key.number
+                stop = committed.key.number + 1
             self._blocks_resumed.inc()
             yield committed
-        if last is not None and done.issuperset(range(last)):
+        if stop is not None and done.issuperset(range(portion.first_block, stop)):
             return
         blocks = read_blocks(
-            shard, self._source, self._inputs, self._block_size, self._storage, done
+            portion, self._source, self._inputs, self._block_size, self._storage, done
         )
         for block in prefetched(blocks):
             self._records_read.inc(block.key.records)

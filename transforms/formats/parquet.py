@@ -101,8 +101,11 @@ def _blocks(
     pending: list[Records] = []
     for group, count in enumerate(rows):
         numbers = range(first // block_size, -(-(first + count) // block_size))
-        if any(number not in skip for number in numbers):
+        wanted = [number for number in numbers if number not in skip]
+        if wanted:
             for records in groups.read(group, first, count, min(block_size, _BATCH_ROWS)):
+                if records.first // block_size > wanted[-1]:
+                    break
                 for piece in _cut(records, block_size):
                     number, end = piece.first // block_size, piece.first + piece.count
                     if number in skip:

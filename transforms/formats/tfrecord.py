@@ -28,6 +28,9 @@ CHUNK_BYTES = 1 << 20
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
+FRAMING_BYTES = _HEADER.size + _CHECKSUM.size
+"""How much longer a record is in the file than its payload."""
+
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _GZIP_WINDOW = 31
 _ZLIB_WINDOW = 15
@@ -60,9 +63,23 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def begins_record(file: BinaryIO) -> bool:
+    """Whether a length with its checksum is what comes next."""
+    head = file.read(_HEADER.size)
+    return len(head) == _HEADER.size and masked_crc(head[:8]) == _HEADER.unpack(head)[1]
+
+
+def is_compressed(file: BinaryIO) -> bool:
+    """Whether a file that was just opened is compressed; it is at its beginning afterwards."""
+    compression = _detect_compression(file.read(_HEADER.size))
+    file.seek(0)
+    return compression != "none"
+
+
 def read_frames(
     file: BinaryIO,
     compression: Compression = "auto",
+    start: tuple[int, int] = (0, 0),
     wanted: Callable[[int], bool] = lambda _: True,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Frame]:
@@ -75,12 +92,15 @@ def read_frames(
     Args:
       file: Opened for reading, at its beginning; seekable when it is not compressed.
       compression: `auto` decides by the first bytes.
+      start: Number of a record and the byte at which it begins, in a file that is not compressed.
       wanted: Of a record number: whether its payload is to be read. The others are passed
         over (in uncompressed files by seeking) without looking at their payloads' checksums.
       max_record_bytes: Longer records are `LostFraming`.
     """
+    record, offset = start
     stream = _open_stream(file, compression)
-    record = 0
+    if offset:
+        stream.skip(offset)
     while True:
         try:
             frame = _read_frame(stream, record, wanted(record), max_record_bytes)

@@ -1,0 +1,193 @@
+"""Explains examples that somebody else has made: no files, no atlas, no Beam."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.codec import CodecName, decode
+from transforms.elements import NO_LABEL, Block, BlockKey, Examples, Failure, Shard
+from transforms.formats.source import InputSpec
+from transforms.mapstore import tensor_values
+from transforms.saliency.batch_size import choose_batch_size
+from transforms.saliency.block import BlockExplainer, ExplainSpec
+from transforms.saliency.program import ProgramSpec
+from transforms.saliency.targets import TargetSpec
+from transforms.statistics.columns import statistic_names
+
+_NOWHERE = Shard("examples", 0)
+_SKETCH = (28, 28)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """What is to be explained.
+
+    Attributes:
+      id: Names it in its explanations.
+      input: An encoded image or a raw tensor (bytes), or an array of the model's shape.
+      label: Its class; None where it has none.
+    """
+
+    id: str
+    input: bytes | npt.NDArray[Any]
+    label: int | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the input, without a look into it."""
+        return len(self.input) if isinstance(self.input, bytes) else self.input.nbytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The map of one example for one class, and what is known of it.
+
+    Attributes:
+      example_id: As given.
+      label: As given.
+      target: The class explained.
+      predicted: The class with the highest output.
+      score: What was explained: the operator's value.
+      predicted_score: The model's output at `predicted`.
+      codes: The map as it is stored, such as (H, W) uint8.
+      scale: The map's maximum.
+      sketch: The unit-mass map, pooled to a small grid, in units of 2**-24.
+      statistics: By name; None where undefined, as of an all-zero map.
+    """
+
+    example_id: str
+    label: int | None
+    target: int
+    predicted: int
+    score: float
+    predicted_score: float
+    codes: npt.NDArray[Any]
+    scale: float
+    sketch: npt.NDArray[np.int32]
+    statistics: dict[str, float | None]
+
+    @property
+    def map(self) -> npt.NDArray[np.float32]:
+        """The map's values."""
+        values = decode(self.codes[np.newaxis], np.array([self.scale], np.float32))
+        return values.reshape(self.codes.shape)
+
+
+def explain_spec(
+    model_uri: str,
+    inputs: InputSpec,
+    target: str | dict[str, int] = "predicted",
+    *,
+    output_layer: str | int | None = None,
+    operator: str = "classification",
+    reducer: str = "max",
+    codec: CodecName = "uint8",
+    batch_size: int | None = None,
+    sketch: tuple[int, int] = _SKETCH,
+    threads: int | None = None,
+    allow_unsafe: bool = False,
+) -> ExplainSpec:
+    """What `ExplainExamples` and `SaliencyModelHandler` need to know. Loads nothing.
+
+    Args:
+      model_uri: Where the model is, absolute.
+      inputs: What it takes.
+      target: `label`, `predicted`, `{"class": 3}` or `{"top": 2}`.
+      output_layer: Name or index of the layer explained; None for the last.
+      operator: `classification` or `package.module:function`.
+      reducer: `max`, `mean`, `min`, `sum` or `none`.
+      codec: Of the codes; `float32` keeps every bit.
+      batch_size: Examples in one call of the model; None chooses by their size.
+      sketch: Rows and columns of sketches.
+      threads: Intra-op threads of TensorFlow; None leaves its default.
+      allow_unsafe: Whether the model may hold code (Lambda layers).
+    """
+    return ExplainSpec(
+        model_uri=model_uri,
+        model_digest="",  # whatever is there
+        output_layer=output_layer,
+        allow_unsafe=allow_unsafe,
+        program=ProgramSpec(
+            inputs=inputs,
+            target=TargetSpec.parse(target),
+            operator=operator,
+            reducer=reducer,
+            codec=codec,
+            batch_size=batch_size or choose_batch_size(inputs.shape, None),
+        ),
+        threads=threads,
+        sketch=sketch,
+        with_boxes=False,
+    )
+
+
+def explain_examples(
+    explainer: BlockExplainer, examples: Sequence[Example]
+) -> list[tuple[Explanation, ...] | Failure]:
+    """Explains examples together.
+
+    Args:
+      explainer: Of a spec without boxes.
+      examples: Inputs are all bytes or all arrays.
+
+    Returns:
+      For each example in order its explanations, one a target, or why it has none.
+    """
+    found: list[tuple[Explanation, ...] | Failure] = [()] * len(examples)
+    if not examples:
+        return found
+    explained = explainer.explain(_block(examples))
+    for row, explanation in _explanations(explained.table):
+        found[row] = (*found[row], explanation)  # type: ignore[misc] # a failure has no rows
+    for failure in explained.failures:
+        assert failure.record is not None  # noqa: S101 - as every record is an example
+        found[failure.record] = failure
+    return found
+
+
+def _block(examples: Sequence[Example]) -> Block:
+    inputs = [example.input for example in examples]
+    encoded = tuple(each for each in inputs if isinstance(each, bytes))
+    if 0 < len(encoded) < len(inputs):
+        raise ValueError("examples of one batch are all bytes or all arrays")
+    labels = [NO_LABEL if example.label is None else example.label for example in examples]
+    return Block(
+        BlockKey(_NOWHERE, 0, 0, len(examples), last=False),
+        Examples(
+            records=np.arange(len(examples), dtype=np.int64),
+            ids=tuple(example.id for example in examples),
+            inputs=encoded or np.stack(inputs),
+            labels=np.array(labels, np.int32),
+        ),
+    )
+
+
+def _explanations(table: pa.Table) -> list[tuple[int, Explanation]]:
+    """The table's rows with the numbers of their examples."""
+    codes, sketches = tensor_values(table["map"]), tensor_values(table["sketch"])
+    names = statistic_names(with_boxes=False)
+    rows = table.drop_columns(["map", "sketch"]).to_pylist()
+    return [
+        (
+            row["record"],
+            Explanation(
+                example_id=row["example_id"],
+                label=row["label"],
+                target=row["target"],
+                predicted=row["predicted"],
+                score=row["score"],
+                predicted_score=row["predicted_score"],
+                codes=codes[number],
+                scale=row["map_scale"],
+                sketch=sketches[number],
+                statistics={name: row[name] for name in names},
+            ),
+        )
+        for number, row in enumerate(rows)
+    ]
