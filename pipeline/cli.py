@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
     _start_tensorflow(arguments)
-    from pipeline.job import run
+    from pipeline.launch import run
 
     progress = Progress(None if arguments.quiet else sys.stderr)
     manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.engine)

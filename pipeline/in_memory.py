@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.begin import Mode, begin_atlas
 from pipeline.config import Config
-from pipeline.job import Job, Prepared, conclude, prepare
+from pipeline.job import Job, Prepared, prepare
+from pipeline.launch import conclude
 from pipeline.lease import check_unclaimed, claimed
 from pipeline.summarize import AtlasSummary
 from transforms import mapstore

@@ -122,7 +122,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(config, "load_config", load_config)
     monkeypatch.setattr(quiet, "start_tensorflow", lambda: None)
     replace("pipeline.plan", plan=calls.fake("plan", FakePlan()))
-    replace("pipeline.job", run=calls.fake("run", MANIFEST))
+    replace("pipeline.launch", run=calls.fake("run", MANIFEST))
     replace("pipeline.summarize", summarize=calls.fake("summarize", SUMMARY))
     replace("pipeline.show", show=calls.fake("show", SHOWN))
     replace("transforms.filesystems", BeamStorage=BeamStorage)
@@ -308,7 +308,7 @@ def test_an_interrupt_that_became_an_error_of_the_runner_is_an_interrupt(
             raise RunError("the run stopped") from error
 
     del calls
-    monkeypatch.setattr(sys.modules["pipeline.job"], "run", run)
+    monkeypatch.setattr(sys.modules["pipeline.launch"], "run", run)
     assert cli.main(["run", "c.yaml"]) == 130
     assert capsys.readouterr().err == (
         "interrupted; committed blocks are kept, go on with: saliency-atlas run c.yaml --resume\n"

@@ -14,7 +14,7 @@ from emulated_gcs import EmulatedGcs
 from small_dataset import MakeConfig
 
 from pipeline import cli, flex_template
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from transforms.filesystems import BeamStorage
 

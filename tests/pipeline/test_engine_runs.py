@@ -9,7 +9,7 @@ from small_dataset import MakeConfig
 from test_graph import atlas_bytes
 
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from pipeline.runners import pipeline_options
 from transforms.errors import ConfigurationError

@@ -13,7 +13,7 @@ from small_dataset import MakeConfig
 
 from pipeline.atlas import Atlas
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from pipeline.summarize import summarize
 from transforms.storage import LocalStorage

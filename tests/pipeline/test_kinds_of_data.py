@@ -15,7 +15,7 @@ import pytest
 from pipeline.atlas import Atlas
 from pipeline.config import Config
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 
 

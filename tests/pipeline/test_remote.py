@@ -10,7 +10,7 @@ from emulated_gcs import EmulatedGcs
 from small_dataset import MakeConfig
 
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from pipeline.summarize import summarize
 from transforms.filesystems import BeamStorage

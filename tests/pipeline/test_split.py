@@ -10,7 +10,7 @@ import pytest
 from small_dataset import MakeConfig
 from test_graph import atlas_bytes
 
-from pipeline import cli, job
+from pipeline import cli, job, launch
 from pipeline.in_memory import run_in_memory
 from pipeline.progress import Progress
 from transforms.formats import portions
@@ -46,19 +46,19 @@ def test_portions_leave_no_trace_in_an_atlas(
     ]
     assert len(prepared.job.shards) == 3  # the indexes are not among them
 
-    job.run(split, "new", [], Progress(None))
+    launch.run(split, "new", [], Progress(None))
     assert atlas_bytes(tmp_path / "split") == expected
     for path in sorted((tmp_path / "split" / "maps").rglob("block-*.parquet"))[1::2]:
         path.unlink()
-    manifest = job.run(split, "resume", [], Progress(None))
+    manifest = launch.run(split, "resume", [], Progress(None))
     assert atlas_bytes(tmp_path / "split") == expected
     assert (manifest["blocks_resumed"], manifest["metrics"]["blocks_committed"]) == (3, 3)
-    manifest = job.run(split, "resume", [], Progress(None))
+    manifest = launch.run(split, "resume", [], Progress(None))
     assert "records_read" not in manifest["metrics"]  # no portion is opened again
 
     # What was begun in portions is completed without, and the other way round.
     next((tmp_path / "whole" / "maps").rglob("block-00001.parquet")).unlink()
-    job.run(whole, "resume", [], Progress(None))
+    launch.run(whole, "resume", [], Progress(None))
     assert atlas_bytes(tmp_path / "whole") == expected
 
 

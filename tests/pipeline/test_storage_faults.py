@@ -17,7 +17,7 @@ from test_graph import atlas_bytes as files_of
 
 from pipeline.config import Config
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from transforms.errors import RunError
 from transforms.filesystems import BeamStorage

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_dataset import MakeConfig
 
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from transforms import package
 from transforms.errors import RunError

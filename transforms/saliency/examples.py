@@ -14,7 +14,7 @@ from transforms.codec import CodecName, decode
 from transforms.elements import NO_LABEL, Block, BlockKey, Examples, Failure, Shard
 from transforms.formats.source import InputSpec
 from transforms.mapstore import tensor_values
-from transforms.saliency.batch_size import choose_batch_size
+from transforms.saliency.batch_size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec
 from transforms.saliency.targets import TargetSpec
@@ -119,7 +119,7 @@ def explain_spec(
             operator=operator,
             reducer=reducer,
             codec=codec,
-            batch_size=batch_size or choose_batch_size(inputs.shape, None),
+            batch_size=batch_size or starting_batch_size(inputs.shape),
         ),
         threads=threads,
         sketch=sketch,
