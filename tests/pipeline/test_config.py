@@ -252,3 +252,9 @@ def test_every_field_says_what_is_allowed() -> None:
         return count
 
     assert check(Config) == 33
+
+
+def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:
+    config = load_config(write(), ["limits={max_record_bytes: 1000, max_pixels: 2000}"])
+    assert config.source_spec().max_record_bytes == 1000
+    assert config.input_spec().max_pixels == 2000

@@ -340,3 +340,13 @@ def test_probe_looks_past_bad_records(tmp_path: pathlib.Path) -> None:
     shard = Shard("/data/shard", 1)
     examples = probe(shard, SourceSpec("tfrecord", FEATURES), SPEC, MemoryStorage(content))
     assert examples.ids == ("example 1",)
+
+
+def test_a_record_beyond_the_limit_ends_the_shard(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "long.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"x" * 11)
+    for limit, error in ((11, "NotAnExample"), (10, "LostFraming")):
+        source = SourceSpec("tfrecord", FEATURES, max_record_bytes=limit)
+        (block,) = read_blocks(Shard(str(path), 1), source, SPEC, 4, LocalStorage())
+        assert [failure.error for failure in block.failures] == [error]
