@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.batch_size import fixed_batch_size, measure_batch_size
 from pipeline.begin import Mode, begin_atlas, check_atlas
 from pipeline.config import Config
 from pipeline.engine_choice import decide_engine
@@ -26,13 +27,13 @@ from pipeline.progress import Progress
 from pipeline.stops import is_foreseen, last_sentence
 from pipeline.versions import installed_versions
 from transforms.elements import Shard
-from transforms.errors import ConfigurationError, RunError
+from transforms.errors import RunError
 from transforms.formats.estimate import estimate_records
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
-from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.models import LoadedModel, configure_threads, load_model, usable_cores
 from transforms.results import Conclusion, read_manifest
-from transforms.saliency.batch_size import choose_batch_size
+from transforms.saliency.batch_size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.operators import check_operator, resolve_operator
 from transforms.saliency.program import ProgramSpec
@@ -103,7 +104,13 @@ class Prepared:
         return dataclasses.replace(self, job=dataclasses.replace(self.job, conclusion=conclusion))
 
 
-def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str, Any]) -> Prepared:
+def prepare(
+    config: Config,
+    storage: Storage,
+    mode: Mode,
+    arguments: Mapping[str, Any],
+    processes: int = 1,
+) -> Prepared:
     """Checks everything that can be known before the first block. Writes nothing.
 
     Args:
@@ -111,6 +118,7 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
       storage: Where inputs, model and atlas are.
       mode: What may be found at the output path.
       arguments: What else the manifest should record of this run, such as the runner.
+      processes: How many worker processes will share this machine's cores.
 
     Raises:
       ConfigurationError: Naming what is wrong, its value and the remedy.
@@ -122,7 +130,10 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     source = config.source_spec(class_names_of(config, storage))
     inputs = config.input_spec()
 
-    threads = configure_threads(config.explain.threads or recorded.get("threads"))
+    wanted = config.explain.threads or recorded.get("threads")
+    if wanted is None and processes > 1:
+        wanted = max(1, usable_cores() // processes)
+    threads = configure_threads(wanted)
     uri = storage.absolute(config.model.uri)
     model = load_model(
         uri, storage, config.model.output_layer, config.model.allow_unsafe, inputs.shape
@@ -131,7 +142,9 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
     check_operator(model, operator, inputs.shape)
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
     target.check(model.outputs)
-    batch_size = _batch_size(config, model, inputs, recorded)
+    fixed = fixed_batch_size(config, model, recorded)
+    batch_size = fixed or starting_batch_size(inputs.shape)
+    records = estimate_records(shards, source, storage)
 
     explain = ExplainSpec(
         model_uri=uri,
@@ -164,6 +177,13 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         _LOGGER.info("engine: %s", note)
     program = dataclasses.replace(explain.program, engine=choice.spec)
     explain = dataclasses.replace(explain, program=program)
+    explainer = BlockExplainer(model, explain, choice.gradient)
+    measured = None
+    if fixed is None:
+        examples = None if first is None else first[1]
+        measured = measure_batch_size(explainer, examples, records)
+        explainer = explainer.resized(measured.size)
+        explain = explainer.spec
     settings = _settings(config, source, explain)
     manifest = {
         "format": FORMAT_VERSION,
@@ -180,7 +200,8 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
         "engine_agreement": (
             choice.agreement.as_dict() if choice.agreement else recorded.get("engine_agreement")
         ),
-        "batch_size": batch_size,
+        "batch_size": explain.program.batch_size,
+        "batch_size_measured": None if measured is None else measured.as_dict(),
         "threads": threads,
         "started": datetime.datetime.fromtimestamp(started, datetime.timezone.utc).isoformat(),
         "versions": installed_versions(),
@@ -200,14 +221,13 @@ def prepare(config: Config, storage: Storage, mode: Mode, arguments: Mapping[str
             atlas, manifest, started, config.failures.max_fraction, lease_path(atlas, attempt)
         ),
     )
-    explainer = BlockExplainer(model, explain, choice.gradient)
-    examples, warnings = try_examples(first, explainer, len(shards))
+    explained, warnings = try_examples(first, explainer, len(shards))
     return Prepared(
         job=job,
         model=model,
         explainer=explainer,
-        examples=examples,
-        records_estimated=estimate_records(shards, source, storage),
+        examples=explained,
+        records_estimated=records,
         warnings=(*warnings, *_warnings(source, model)),
     )
 
@@ -240,7 +260,7 @@ def run(
     from apache_beam.io.filesystems import FileSystems
 
     from pipeline.engines import check_reach, runner_name
-    from pipeline.runners import only_submits, pipeline_options, with_package
+    from pipeline.runners import only_submits, pipeline_options, processes_here, with_package
     from transforms.filesystems import BeamStorage
 
     options = pipeline_options(config.runner, beam_options, engine)
@@ -248,7 +268,8 @@ def run(
     storage = BeamStorage()
     check_reach(options, config, storage)
     check_unclaimed(storage.absolute(config.output.path), storage)
-    prepared = prepare(config, storage, mode, {"runner": runner_name(options)})
+    runner = {"runner": runner_name(options)}
+    prepared = prepare(config, storage, mode, runner, processes_here(options))
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
     if only_submits(options):
@@ -314,21 +335,6 @@ def conclude(job: Job, storage: Storage) -> dict[str, Any]:
             "with --set failures.max_fraction=1.0 accepts it"
         )
     return manifest
-
-
-def _batch_size(
-    config: Config, model: LoadedModel, inputs: InputSpec, recorded: Mapping[str, Any]
-) -> int:
-    given = config.explain.batch_size
-    if given == "auto":
-        # Another size may move the last bits of a gradient, so a resumed atlas keeps its own.
-        return int(recorded.get("batch_size") or choose_batch_size(inputs.shape, model.batch))
-    if model.batch not in (None, given):
-        raise ConfigurationError(
-            f"explain.batch_size is {given}, the model takes batches of {model.batch} only: "
-            "give that, or auto"
-        )
-    return given
 
 
 def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[str, Any]:

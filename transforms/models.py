@@ -223,11 +223,27 @@ def _threads_in_force() -> int:
     import tensorflow as tf
 
     configured = tf.config.threading.get_intra_op_parallelism_threads()
-    if configured:
-        return int(configured)
+    return int(configured) or usable_cores()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux: the cores this process may use
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def spare_cores() -> int:
+    """How many cores the device leaves free for decoding, one at least.
+
+    A GPU leaves all of them. On a CPU the explanation of one mini-batch takes as many as TensorFlow
+    has threads; a thread that decodes the next one fills the gaps.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return usable_cores()
+    return max(1, usable_cores() - _threads_in_force())
 
 
 def _with_batch(shape: Shape) -> str:

@@ -7,11 +7,12 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from transforms.errors import DataFault, RunError
 from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
-from transforms.models import LoadedModel, configure_threads, load_model
+from transforms.models import LoadedModel, configure_threads, load_model, spare_cores
 from transforms.prefetch import prefetched
 from transforms.saliency.engines.engine import CompiledGradient
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
@@ -100,22 +101,26 @@ class BlockExplainer:
       model: The loaded model.
       spec: What an explanation is.
       gradient: What the spec's engine compiled, if it has been already.
+
+    Attributes:
+      spec: What an explanation is.
     """
 
     def __init__(
         self, model: LoadedModel, spec: ExplainSpec, gradient: CompiledGradient | None = None
     ) -> None:
+        self.spec = spec
         self._outputs = model.outputs
         self._batch_size = spec.program.batch_size
         self._fixed_batch = model.batch
         self._format = spec.map_format
         self._positions = _positions(spec.program.inputs)
-        self._decoder = InputDecoder(spec.program.inputs)
+        self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
         self._compile = lambda size: Program(
             model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
         )
-        program = Program(model, spec.program, spec.statistics, gradient)
-        self._programs = {self._batch_size: program}
+        self._base = Program(model, spec.program, spec.statistics, gradient)
+        self._programs = {self._batch_size: self._base}
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()
@@ -127,6 +132,38 @@ class BlockExplainer:
     def claim_halvings(self) -> int:
         """How often a lack of memory has halved the batch size since the last call."""
         return self._runner.claim_halvings()
+
+    def resized(self, batch_size: int) -> BlockExplainer:
+        """The same explainer with another batch size; what is compiled is shared."""
+        program = dataclasses.replace(self.spec.program, batch_size=batch_size)
+        twin = copy.copy(self)
+        twin.spec = dataclasses.replace(self.spec, program=program)
+        twin._batch_size = batch_size
+        twin._runner = IsolatingRunner(twin._run, batch_size, _model_errors())
+        twin._load_claim = threading.Lock()
+        return twin
+
+    def timer(self, examples: Examples) -> Callable[[int], float | None]:
+        """What runs one mini-batch of a size and returns its seconds; None if it fails.
+
+        Args:
+          examples: At least one; repeated where the size is larger. Decoded here, untimed.
+        """
+        arrays = self._arrays(examples, self._decoder.decode(examples.inputs)[0])
+        errors = _model_errors()
+
+        def time_batch(size: int) -> float | None:
+            rows = np.resize(np.arange(len(examples)), size)
+            batch = tuple(array[rows] for array in arrays)
+            program = self._program(size)
+            begun = time.perf_counter()
+            try:
+                program.run(*batch)
+            except (*errors.of_memory, *errors.of_data):
+                return None
+            return time.perf_counter() - begun
+
+        return time_batch
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Explains a block's examples; what the data makes impossible is a failure."""
@@ -167,11 +204,7 @@ class BlockExplainer:
                     "LabelOutOfRange",
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
-        arrays: Arrays = (inputs, batch.labels)
-        if batch.boxes is not None:
-            cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-            arrays = (*arrays, box_mask(cropped, self._positions))
-        results, model_faults = self._runner.run(arrays)
+        results, model_faults = self._runner.run(self._arrays(batch, inputs))
         faults[:] = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
             return None
@@ -183,6 +216,12 @@ class BlockExplainer:
                     "the gradient or the score is not finite for this input",
                 )
         return results
+
+    def _arrays(self, batch: Examples, inputs: npt.NDArray[np.float32]) -> Arrays:
+        if batch.boxes is None:
+            return inputs, batch.labels
+        cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
+        return inputs, batch.labels, box_mask(cropped, self._positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         return self._program(size).run(*arrays)
@@ -197,7 +236,8 @@ class BlockExplainer:
                         "model takes no smaller one: give the run more memory, or a model "
                         "without a fixed batch size"
                     )
-                self._programs[size] = self._compile(size)
+                resized = self._base.resized(size)
+                self._programs[size] = resized or self._compile(size)
             return self._programs[size]
 
 
