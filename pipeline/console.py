@@ -30,6 +30,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         ("threads", str(plan["threads"])),
         ("time", _about(plan["seconds_estimated"], describe_seconds, " in one process")),
         ("maps", _about(plan["map_bytes_estimated"], describe_bytes)),
+        ("memory", _about(plan["memory_bytes_estimated"], describe_bytes, " in one process")),
         ("atlas", plan["atlas"]),
     ]
     _print_rows("Plan", rows)

@@ -1,19 +1,28 @@
-"""What a run would do, and what it would take, from a few examples really explained."""
+"""What a run would do, and what it would take, from one block really explained."""
 
 from __future__ import annotations
 
 import dataclasses
+import resource
+import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from pipeline.config import Config
-from pipeline.job import Prepared, prepare
-from transforms.elements import Block, BlockKey
-from transforms.formats.reader import probe
+from pipeline.job import Job, Prepared, prepare
+from transforms.elements import Block, Examples
+from transforms.formats.reader import read_blocks
 from transforms.mapstore import encode_block
 from transforms.storage import Storage
 
-_TIMED_BATCHES = 4
+_WARM_BATCHES = 2
+_LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
+_GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+_BLOCKS_HELD = 2  # beside the one being explained: the next, read, and the last, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +38,9 @@ class Plan:
       batch_size: Examples in one call of the model.
       threads: Intra-op threads.
       examples_per_second: Explained by this machine in one process; None where no example could be.
-      seconds_estimated: For all of them in one process.
+      seconds_estimated: For all of them in one process, from starting to the manifest.
       map_bytes_estimated: Size of the maps.
+      memory_bytes_estimated: Peak of one process.
       sample: Means over the examples that were tried, by column.
       warnings: What no check refuses but a user should know.
     """
@@ -45,6 +55,7 @@ class Plan:
     examples_per_second: float | None
     seconds_estimated: float | None
     map_bytes_estimated: int | None
+    memory_bytes_estimated: int | None
     sample: dict[str, float]
     warnings: tuple[str, ...]
 
@@ -64,11 +75,15 @@ def plan(config: Config, storage: Storage) -> Plan:
       ConfigurationError: What `run` would refuse.
     """
     # An existing atlas is no reason not to plan: `run` says what may be done with it.
+    begun = time.perf_counter()
     prepared = prepare(config, storage, "overwrite", {})
+    start_up = time.perf_counter() - begun
     job = prepared.job
     examples = prepared.records_estimated
     measured = _measure(prepared, storage) if prepared.examples else None
-    rate = None if measured is None else measured.examples_per_second
+    estimate = None
+    if measured is not None:
+        estimate = predict(measured, examples, start_up + _GRAPH_SECONDS)
     return Plan(
         atlas=job.atlas,
         shards=len(job.shards),
@@ -77,46 +92,123 @@ def plan(config: Config, storage: Storage) -> Plan:
         model=prepared.model.describe(),
         batch_size=job.explain.program.batch_size,
         threads=job.conclusion.manifest["threads"],
-        examples_per_second=rate,
-        seconds_estimated=examples / rate if rate else None,
-        map_bytes_estimated=(
-            None if measured is None else round(examples * measured.bytes_an_example)
-        ),
-        sample={} if measured is None else measured.means,
+        examples_per_second=None if estimate is None else estimate.examples_per_second,
+        seconds_estimated=None if estimate is None else estimate.seconds,
+        map_bytes_estimated=None if estimate is None else estimate.map_bytes,
+        memory_bytes_estimated=None if estimate is None else estimate.memory_bytes,
+        sample={} if measured is None else dict(measured.means),
         warnings=prepared.warnings,
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Measurement:
+class Measurement:
+    """One block, or the beginning of one, measured.
+
+    Attributes:
+      records: How many records it spans.
+      block_records: How many a block of the run spans.
+      explained: How many of them are examples that could be explained.
+      seconds: To read, explain and encode it.
+      input_bytes: Of its examples, still encoded.
+      table_bytes: Of its maps table in memory.
+      file_bytes: Of its file.
+      peak_bytes: Of this process, after it.
+      means: Of the table's columns.
+    """
+
+    records: int
+    block_records: int
+    explained: int
+    seconds: float
+    input_bytes: int
+    table_bytes: int
+    file_bytes: int
+    peak_bytes: int
+    means: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a run will take in one process on this machine.
+
+    Attributes:
+      examples_per_second: Once it has started.
+      seconds: In all.
+      map_bytes: Size of the maps folder.
+      memory_bytes: Peak of the process.
+    """
+
     examples_per_second: float
-    bytes_an_example: float
-    means: dict[str, float]
+    seconds: float
+    map_bytes: int
+    memory_bytes: int
 
 
-def _measure(prepared: Prepared, storage: Storage) -> _Measurement | None:
-    """Explains a few mini-batches; the program has been compiled by `prepare`."""
+def predict(measured: Measurement, examples: int, start_up: float) -> Estimate:
+    """Extrapolates from a block to a run.
+
+    Args:
+      measured: The block.
+      examples: Records of the whole run.
+      start_up: Seconds before the first block and after the last.
+    """
+    bytes_held = measured.input_bytes + measured.table_bytes + measured.file_bytes
+    # The process has held what was measured; to come are the rest of the block, and its neighbours
+    # as far as the run has any.
+    blocks = min(1 + _BLOCKS_HELD, -(-examples // measured.block_records))
+    growth = blocks * measured.block_records / measured.records - 1
+    return Estimate(
+        examples_per_second=measured.explained / measured.seconds,
+        seconds=start_up + examples * measured.seconds / measured.records,
+        map_bytes=round(examples * measured.file_bytes / measured.records),
+        memory_bytes=round(measured.peak_bytes + bytes_held * max(0.0, growth)),
+    )
+
+
+def _measure(prepared: Prepared, storage: Storage) -> Measurement | None:
+    """Reads, explains and encodes one block; the program has been compiled by `prepare`."""
     job = prepared.job
-    count = min(_TIMED_BATCHES * job.explain.program.batch_size, job.block_size)
-    for shard in job.shards:
-        examples = probe(shard, job.source, job.inputs, storage, count)
-        if len(examples):
-            break
+    explain = prepared.explainer.explain
+    warm = _first_block(job, storage, _WARM_BATCHES * job.explain.program.batch_size)
     begun = time.perf_counter()
-    key = BlockKey(shard, 0, 0, len(examples), last=False)
-    explained = prepared.explainer.explain(Block(key, examples))
+    explain(warm)
+    seconds_a_record = (time.perf_counter() - begun) / warm.key.records
+    records = max(warm.key.records, min(job.block_size, round(_LONGEST / seconds_a_record)))
+    begun = time.perf_counter()
+    block = _first_block(job, storage, records)
+    explained = explain(block)
     data = encode_block(explained, job.fingerprint)
     seconds = time.perf_counter() - begun
     if not explained.examples:
         return None
     table = explained.table
-    means = {
-        name: sum(values) / len(values)
-        for name in ("score", *job.explain.map_format.statistic_names)
-        if (values := [value for value in table[name].to_pylist() if value is not None])
-    }
-    return _Measurement(
-        examples_per_second=explained.examples / seconds,
-        bytes_an_example=len(data) / explained.examples,
-        means=means,
+    return Measurement(
+        records=block.key.records,
+        block_records=block.key.records if block.key.last else job.block_size,
+        explained=explained.examples,
+        seconds=seconds,
+        input_bytes=_input_bytes(block.examples),
+        table_bytes=table.nbytes,
+        file_bytes=len(data),
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT,
+        means={
+            name: sum(values) / len(values)
+            for name in ("score", *job.explain.map_format.statistic_names)
+            if (values := [value for value in table[name].to_pylist() if value is not None])
+        },
     )
+
+
+def _first_block(job: Job, storage: Storage, records: int) -> Block:
+    """The first records of the first shard that has an example among them."""
+    for shard in job.shards:
+        block = next(read_blocks(shard, job.source, job.inputs, records, storage))
+        if len(block.examples):
+            break
+    return block
+
+
+def _input_bytes(examples: Examples) -> int:
+    inputs = examples.inputs
+    return inputs.nbytes if isinstance(inputs, np.ndarray) else sum(map(len, inputs))

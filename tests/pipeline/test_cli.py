@@ -40,6 +40,7 @@ PLAN = {
     "examples_per_second": 20.0,
     "seconds_estimated": 100.0,
     "map_bytes_estimated": 2048,
+    "memory_bytes_estimated": 3 << 30,
     "sample": {"entropy": 0.98765},
     "warnings": ["source.classes has 9 names, the model 10 outputs"],
 }
@@ -141,6 +142,7 @@ def test_plan_prints_what_to_expect(capsys: pytest.CaptureFixture[str]) -> None:
         "... 2 more, layer_2, layer_3",
         "about 1:40 in one process",
         "about 2.0 KiB",
+        "about 3.0 GiB in one process",
         "0.9877",
         "warning: source.classes has 9 names, the model 10 outputs",
     ):
@@ -150,12 +152,13 @@ def test_plan_prints_what_to_expect(capsys: pytest.CaptureFixture[str]) -> None:
 def test_plan_says_so_when_no_example_could_be_explained(
     calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown: dict[str, Any] = {"seconds_estimated": None, "map_bytes_estimated": None, "sample": {}}
+    estimates = ("seconds_estimated", "map_bytes_estimated", "memory_bytes_estimated")
+    unknown: dict[str, Any] = {**dict.fromkeys(estimates), "sample": {}}
     monkeypatch.setattr(FakePlan, "as_dict", lambda _: {**PLAN, **unknown})
     assert cli.main(["plan", "c.yaml", "--set", "a=1", "--set", "b=2"]) == 0
     assert calls[0] == ("load_config", "c.yaml", ["a=1", "b=2"])
     assert calls[1][0] == "plan"
-    assert capsys.readouterr().out.count("unknown: no example could be explained") == 2
+    assert capsys.readouterr().out.count("unknown: no example could be explained") == 3
 
 
 @pytest.mark.parametrize(
