@@ -1,248 +1,312 @@
-"""Measures whole runs against a bare loop over the same compiled function.
+"""Measures what whole runs cost beside the gradient, and what each part of them takes.
 
     scripts/bench                                        # a MobileNetV2 with random weights
     scripts/bench --model lite0.keras --scale none       # a model of yours, on the same photographs
+    scripts/bench --data 'mine-*.tfrecord'               # your data: features image and label
+    scripts/bench --only overhead,workers --json bench.json
 
-Each measurement is a process of its own, so that nothing is warm for one and cold for the other;
-`pipeline` and `bare` take turns, and the medians of their ratios are shown.
-
-Inputs are crops, 224 x 224, of the photographs that the scikit-image and scikit-learn packages
-ship, as JPEG in TFRecord shards.
+Each measurement is a process of its own (bench_measures.py). What is compared takes turns, and the
+median of the rounds' ratios is shown, so a machine that others use too disturbs both alike; CPU
+seconds say more there than wall-clock seconds. Inputs are crops of the photographs that the
+scikit-image and scikit-learn packages ship, as JPEG in TFRecord shards: nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-SIDE = 224
-SHARDS = 4
-BYTES_PER_KIB = 1024
+from bench_data import Workload, make_model, write_config
+
 MIB = 1 << 20
+SMALL_SIDE = 64
+PARALLEL = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+Figures = dict[str, Any]
 
 
-def main() -> int:
-    """Parses arguments, measures, prints a table and, with --json, a document."""
-    parser = argparse.ArgumentParser(description="Whole runs against a bare loop.")
-    parser.add_argument("--model", help="a Keras model for 224 x 224 x 3 inputs, with labels 0..9")
-    parser.add_argument("--scale", default="symmetric", help="its source.input.scale")
-    parser.add_argument("--batch-size", default="8")
-    parser.add_argument("--examples", type=int, default=200)
-    parser.add_argument("--many", type=int, default=1000, help="for the growth of memory")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--measure", choices=("pipeline", "bare"), help=argparse.SUPPRESS)
-    parser.add_argument("--config", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if arguments.measure:
-        measure = {"pipeline": measure_pipeline, "bare": measure_bare}[arguments.measure]
-        print(json.dumps(measure(arguments.config)))
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        report = bench(arguments, pathlib.Path(folder))
-    print_report(report)
-    if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
-    return 0
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+      few: Examples of a short run.
+      many: Examples of a longer one.
+      small: Examples for the small model, and ten times as many.
+      repeats: Rounds.
+    """
+
+    few: int = 200
+    many: int = 1000
+    small: int = 2000
+    repeats: int = 5
 
 
-def bench(arguments: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any]:
-    """Makes data and model, measures in turns, and reports."""
-    model = arguments.model or make_model(folder)
-    few, many = (
-        write_config(arguments, folder, model, count)
-        for count in (arguments.examples, arguments.many)
+QUICK = Sizes(few=16, many=40, small=24, repeats=1)
+
+
+class Bench:
+    """Makes the measurements of one workload.
+
+    Args:
+      folder: For data, models and atlases.
+      load: What is explained.
+      sizes: How much of it.
+    """
+
+    def __init__(self, folder: pathlib.Path, load: Workload, sizes: Sizes) -> None:
+        self._folder = folder
+        self._load = load
+        self._sizes = sizes
+        small_model = make_model(folder, SMALL_SIDE, small=True)
+        self._small = Workload(small_model, SMALL_SIDE, "unit", "64", block_size=512)
+
+    def overhead(self) -> Figures:
+        """Whole runs against the bare loop over the same compiled function."""
+        sizes = self._sizes
+        few = write_config(self._folder, self._load, sizes.few)
+        many = write_config(self._folder, self._load, sizes.many)
+        runs = interleave(sizes.repeats, pipeline=[few], bare=[few])
+        longer = interleave(max(1, sizes.repeats // 2), pipeline=[many], bare=[many])
+        growth = median(longer["pipeline"], "peak_bytes") - median(runs["pipeline"], "peak_bytes")
+        return {
+            "few": compare(runs),
+            "many": compare(longer),
+            "start_up_seconds": median(runs["pipeline"], "start_up_seconds"),
+            "memory_growth_mib": growth / MIB,
+            "peak_mib": median(longer["pipeline"], "peak_bytes") / MIB,
+        }
+
+    def small_model(self) -> Figures:
+        """CPU time an example beyond gradient and decoding, and how cost grows with the dataset."""
+        count = self._sizes.small
+        config = write_config(self._folder, self._small, count)
+        large = write_config(self._folder, self._small, 10 * count)
+        runs = interleave(
+            self._sizes.repeats, pipeline=[config], bare=[config], decode=[config], large=[large]
+        )
+        cpu = {kind: median(figures, "cpu_seconds") for kind, figures in runs.items()}
+        examples = runs["pipeline"][0]["examples"]
+        beyond = [
+            large_run["cpu_seconds"] / 10 - bare["cpu_seconds"] - decode["cpu_seconds"]
+            for large_run, bare, decode in zip(
+                runs["large"], runs["bare"], runs["decode"], strict=True
+            )
+        ]
+        peaks = {kind: median(runs[kind], "peak_bytes") for kind in ("pipeline", "large")}
+        return {
+            "examples": examples,
+            "gradient_us": 1e6 * cpu["bare"] / examples,
+            "decode_us": 1e6 * cpu["decode"] / examples,
+            "beyond_decoding_us": 1e6 * statistics.median(beyond) / examples,
+            "cpu_of_ten_times_to_ten": cpu["large"] / (10 * cpu["pipeline"]),
+            "memory_growth_mib": (peaks["large"] - peaks["pipeline"]) / MIB,
+        }
+
+    def workers(self) -> Figures:
+        """Two worker processes on two cores against one on one core."""
+        config = write_config(self._folder, self._load, self._sizes.many)
+        runs = interleave(
+            max(1, self._sizes.repeats // 2),
+            one=[config],
+            two=[config, *PARALLEL],
+            cores={"one": 1},
+        )
+        rates = {
+            kind: [run["run_examples_per_second"] for run in figures]
+            for kind, figures in runs.items()
+        }
+        ratios = [two / one for two, one in zip(rates["two"], rates["one"], strict=True)]
+        return {"speed_up": statistics.median(ratios), "examples_per_second": rates}
+
+    def batch_sizes(self) -> Figures:
+        """What `explain.batch_size: auto` chooses, and what that costs."""
+        load = dataclasses.replace(self._load, batch_size="auto")
+        return measure("batch_sizes", write_config(self._folder, load, self._sizes.many))
+
+    def storing(self) -> Figures:
+        """Codecs and statistics."""
+        return measure("storing", write_config(self._folder, self._load, self._sizes.few))
+
+    def plan(self) -> Figures:
+        """What `plan` predicted over what the run took."""
+        config = write_config(self._folder, self._load, self._sizes.many)
+        ratios: dict[str, list[float]] = {}
+        for _ in range(max(1, self._sizes.repeats // 2)):
+            predicted, taken = measure("plan", config), measure("pipeline", config)
+            for name, value in predicted.items():
+                ratios.setdefault(name, []).append(value / taken[name])
+        return {name: statistics.median(values) for name, values in ratios.items()}
+
+
+SECTIONS: Mapping[str, Callable[[Bench], Figures]] = {
+    "overhead": Bench.overhead,
+    "small_model": Bench.small_model,
+    "workers": Bench.workers,
+    "batch_sizes": Bench.batch_sizes,
+    "storing": Bench.storing,
+    "plan": Bench.plan,
+}
+
+
+def interleave(
+    rounds: int, cores: Mapping[str, int] | None = None, **kinds: Sequence[str]
+) -> dict[str, list[Figures]]:
+    """Measures kinds in turns.
+
+    Args:
+      rounds: How often.
+      cores: How many cores a kind may use; all of them where it is not named.
+      **kinds: Configuration and Beam options of each; a kind that is no measurement is a pipeline.
+    """
+    runs: dict[str, list[Figures]] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind, arguments in kinds.items():
+            name = kind if kind in ("bare", "decode") else "pipeline"
+            runs[kind].append(measure(name, *arguments, cores=(cores or {}).get(kind)))
+    return runs
+
+
+def measure(name: str, config: str, *options: str, cores: int | None = None) -> Figures:
+    """Makes one measurement, in a process of its own, and reads its figures."""
+    script = str(pathlib.Path(__file__).with_name("bench_measures.py"))
+    environment = {**os.environ, "BENCH_BEGUN": str(time.time())}
+    if cores is not None:
+        environment["BENCH_CORES"] = str(cores)
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, script, name, config, *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
-    runs: dict[str, list[dict[str, float]]] = {"pipeline": [], "bare": []}
-    for _ in range(arguments.repeats):
-        for kind in ("pipeline", "bare"):
-            runs[kind].append(measure_in_a_process(kind, few))
-    large = measure_in_a_process("pipeline", many)
-    peak = statistics.median(run["peak_bytes"] for run in runs["pipeline"])
-    return {
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "model": arguments.model or "MobileNetV2, random weights",
-        "examples": arguments.examples,
-        "batch_size": arguments.batch_size,
-        "runs": runs,
-        "cpu_ratio": median_ratio(runs, "cpu_seconds"),
-        "cpu_ratio_whole_process": median_ratio(runs, "process_cpu_seconds"),
-        "wall_ratio": median_ratio(runs, "wall_seconds"),
-        "many": {"examples": arguments.many, **large},
-        "memory_growth_mib": (large["peak_bytes"] - peak) / MIB,
-    }
-
-
-def median_ratio(runs: dict[str, list[dict[str, float]]], figure: str) -> float:
-    """The median over rounds of pipeline / bare."""
-    pairs = zip(runs["pipeline"], runs["bare"], strict=True)
-    return statistics.median(pipeline[figure] / bare[figure] for pipeline, bare in pairs)
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """Prints what counts."""
-    print(f"{report['model']}, {report['examples']} photographs, batch {report['batch_size']}")
-    for kind, runs in report["runs"].items():
-        rate = statistics.median(run["examples_per_second"] for run in runs)
-        cpu = statistics.median(run["cpu_seconds"] for run in runs)
-        print(f"  {kind:9} {rate:7.2f} images/s   {cpu:7.2f} s CPU")
-    print(f"  CPU, pipeline / bare loop            {report['cpu_ratio']:.3f}")
-    print(f"  CPU, whole processes                 {report['cpu_ratio_whole_process']:.3f}")
-    print(f"  wall, pipeline / bare loop           {report['wall_ratio']:.3f}")
-    growth, many = report["memory_growth_mib"], report["many"]["examples"]
-    print(f"  peak memory, {report['examples']} -> {many} examples    {growth:+.0f} MiB")
-
-
-def measure_in_a_process(kind: str, config: pathlib.Path) -> dict[str, float]:
-    """Runs one measurement and reads its figures."""
-    command = [sys.executable, __file__, "--measure", kind, "--config", str(config)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ours
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}\nerror: the measurement {name} failed")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def measure_pipeline(config_path: str) -> dict[str, float]:
-    """A whole run: read, decode, explain, statistics, compress, write, aggregate, publish."""
-    from pipeline.begin import begin_atlas
-    from pipeline.config import load_config
-    from pipeline.job import execute, prepare
-    from pipeline.progress import Progress
-    from pipeline.runners import pipeline_options
-    from transforms.filesystems import BeamStorage
-
-    storage = BeamStorage()
-    config = load_config(config_path)
-    options = pipeline_options(config.runner, [])
-    prepared = prepare(config, storage, "overwrite", {})
-    begin_atlas(prepared.job.atlas, "overwrite", prepared.job.conclusion.manifest, storage)
-    stopwatch = Stopwatch()
-    manifest = execute(prepared, options, Progress(None), storage)
-    return stopwatch.figures(manifest["explained_examples"])
+def median(runs: Sequence[Figures], name: str) -> float:
+    """The median of one figure."""
+    return float(statistics.median(run[name] for run in runs))
 
 
-def measure_bare(config_path: str) -> dict[str, float]:
-    """The compiled function alone, over batches decoded beforehand."""
-    from pipeline.config import load_config
-    from pipeline.job import prepare
-    from transforms.formats.images import InputDecoder
-    from transforms.formats.reader import read_blocks
-    from transforms.saliency.program import Program
-    from transforms.storage import LocalStorage
+def compare(runs: Mapping[str, Sequence[Figures]]) -> Figures:
+    """Medians over rounds of pipeline / bare, and of both."""
+    pairs = list(zip(runs["pipeline"], runs["bare"], strict=True))
 
-    storage = LocalStorage()
-    prepared = prepare(load_config(config_path), storage, "overwrite", {})
-    job = prepared.job
-    decoder = InputDecoder(job.inputs)
-    size = job.explain.program.batch_size
-    batches = []
-    for shard in job.shards:
-        for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage):
-            for start in range(0, len(block.examples), size):
-                inputs, _ = decoder.decode(block.examples.inputs[start : start + size])
-                batches.append((inputs, block.examples.labels[start : start + size]))
-    program = Program(prepared.model, job.explain.program, job.explain.statistics)
-    program.run(*batches[0])
-    stopwatch = Stopwatch()
-    for inputs, labels in batches:
-        program.run(inputs, labels)
-    return stopwatch.figures(sum(len(labels) for _, labels in batches))
+    def ratio(name: str) -> float:
+        return float(statistics.median(run[name] / bare[name] for run, bare in pairs))
 
-
-class Stopwatch:
-    """Wall and CPU time since it was made, and the process's peak memory."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def figures(self, examples: int) -> dict[str, float]:
-        """What has been used."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time()
-        return {
-            "wall_seconds": wall,
-            "cpu_seconds": cpu - self._cpu,
-            "process_cpu_seconds": cpu,
-            "examples_per_second": examples / wall,
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB,
-        }
-
-
-def make_model(folder: pathlib.Path) -> str:
-    """A MobileNetV2 that ends in logits."""
-    import keras
-
-    keras.utils.set_random_seed(0)
-    model = keras.applications.MobileNetV2(
-        weights=None, classes=1000, classifier_activation=None, input_shape=(SIDE, SIDE, 3)
-    )
-    path = folder / "model.keras"
-    model.save(path)
-    return str(path)
-
-
-def write_config(
-    arguments: argparse.Namespace, folder: pathlib.Path, model: str, examples: int
-) -> pathlib.Path:
-    """Writes photographs and a configuration for a run over them."""
-    import yaml
-
-    data = folder / f"data-{examples}"
-    write_photographs(data, examples)
-    settings = {
-        "source": {
-            "pattern": str(data / "*.tfrecord"),
-            "features": {"input": "image", "label": "label"},
-            "input": {"shape": [SIDE, SIDE, 3], "scale": arguments.scale},
-        },
-        "model": {"uri": model},
-        "explain": {
-            "batch_size": arguments.batch_size
-            if arguments.batch_size == "auto"
-            else int(arguments.batch_size)
-        },
-        "output": {"path": str(folder / f"atlas-{examples}"), "block_size": 64},
+    return {
+        "examples": runs["pipeline"][0]["examples"],
+        "batch_size": runs["pipeline"][0]["batch_size"],
+        "cpu_ratio": ratio("cpu_seconds"),
+        "cpu_ratio_with_start_up": ratio("process_cpu_seconds"),
+        "wall_ratio": ratio("wall_seconds"),
+        "pipeline_cpu_seconds": median(runs["pipeline"], "cpu_seconds"),
+        "bare_cpu_seconds": median(runs["bare"], "cpu_seconds"),
+        "examples_per_second": median(runs["pipeline"], "examples_per_second"),
     }
-    path = folder / f"config-{examples}.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
 
 
-def write_photographs(folder: pathlib.Path, count: int) -> None:
-    """Writes random crops of photographs as JPEG, their labels by photograph."""
-    import numpy as np
-    import tensorflow as tf
-    from demo_data import PHOTOGRAPHS, read_photograph
-    from tensorflow.core.example import example_pb2
+def describe_machine() -> Figures:
+    """What the figures were measured on."""
+    from pipeline.versions import installed_versions
 
-    folder.mkdir()
-    photographs = [read_photograph(*place) for place in PHOTOGRAPHS.values()]
-    generator = np.random.default_rng(0)
-    writers = [
-        tf.io.TFRecordWriter(str(folder / f"photographs-{number}.tfrecord"))
-        for number in range(SHARDS)
+    processor = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "load": os.getloadavg()[0],
+        "versions": installed_versions(),
+    }
+
+
+def table(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The report's figures as rows: what, and how much."""
+    rows: list[tuple[str, str]] = []
+    for section in SECTIONS:
+        for path, value in _flatten(report.get(section, {})):
+            text = f"{value:.3f}" if isinstance(value, float) else str(value)
+            rows.append((f"{section}: {path}", text))
+    return rows
+
+
+def _flatten(figures: Any, path: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(figures, dict):
+        return [(path.replace("_", " "), figures)]
+    return [
+        pair
+        for name, value in figures.items()
+        for pair in _flatten(value, f"{path}, {name}" if path else str(name))
     ]
-    for number in range(count):
-        label = number % len(photographs)
-        photograph = photographs[label]
-        top, left = (int(generator.integers(0, side - SIDE + 1)) for side in photograph.shape[:2])
-        crop = photograph[top : top + SIDE, left : left + SIDE]
-        example = example_pb2.Example()
-        features = example.features.feature
-        features["image"].bytes_list.value.append(tf.io.encode_jpeg(crop).numpy())
-        features["label"].int64_list.value.append(label)
-        writers[number % SHARDS].write(example.SerializeToString())
-    for writer in writers:
-        writer.close()
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="What whole runs cost beside the gradient.")
+    parser.add_argument("--model", help="a Keras model for square colour images, labels 0..9")
+    parser.add_argument("--side", type=int, default=224, help="height and width of its input")
+    parser.add_argument("--scale", default="symmetric", help="its source.input.scale")
+    parser.add_argument("--data", help="TFRecord shards of your own instead of photographs")
+    parser.add_argument("--batch-size", default="8", help="a number, or auto")
+    parser.add_argument("--block-size", type=int, default=64)
+    for field in dataclasses.fields(Sizes):
+        parser.add_argument(f"--{field.name}", type=int, default=field.default)
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
+    parser.add_argument("--quick", action="store_true", help="see that it works; measures nothing")
+    parser.add_argument("--json", metavar="FILE")
+    parsed = parser.parse_args(arguments)
+    parsed.only = parsed.only.split(",")
+    unknown = [name for name in parsed.only if name not in SECTIONS]
+    if unknown:
+        parser.error(f"--only {unknown[0]}: choose of {', '.join(SECTIONS)}")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints a table and, with --json, a document."""
+    parsed = parse_arguments(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sizes = QUICK if parsed.quick else Sizes(parsed.few, parsed.many, parsed.small, parsed.repeats)
+    side = SMALL_SIDE if parsed.quick else parsed.side
+    report: Figures = {"machine": describe_machine(), "sizes": dataclasses.asdict(sizes)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        model = parsed.model or make_model(folder, side, small=parsed.quick)
+        report["model"] = parsed.model or "random weights"
+        load = Workload(
+            model, side, parsed.scale, parsed.batch_size, parsed.block_size, parsed.data
+        )
+        bench = Bench(folder, load, sizes)
+        for section in parsed.only:
+            print(f"measuring: {section}", file=sys.stderr)
+            report[section] = SECTIONS[section](bench)
+    rows = table(report)
+    width = max(len(what) for what, _ in rows)
+    print(json.dumps(report["machine"]))
+    for what, value in rows:
+        print(f"{what:{width}}  {value}")
+    if parsed.json:
+        pathlib.Path(parsed.json).write_text(json.dumps(report, indent=2) + "\n")
+    return 0
 
 
 if __name__ == "__main__":

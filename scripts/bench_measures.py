@@ -1,0 +1,239 @@
+"""The benchmark's measurements, each made in a process of its own.
+
+    python scripts/bench_measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
+
+So nothing is warm for one and cold for another, and the peak memory is that of what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.job import Prepared
+    from transforms.elements import ExplainedBlock
+
+BYTES_PER_KIB = 1024  # ru_maxrss is in KiB on Linux
+SWEPT_SIZES = (4, 8, 16, 32, 64)
+SWEEP_CALLS = 5
+REPEATS = 5
+CODECS = ("uint8", "float16", "float32")
+
+Figures = dict[str, Any]
+
+
+class Stopwatch:
+    """Wall and CPU time since it was made, and the process's peak memory."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def figures(self, examples: int) -> Figures:
+        """What has been used; `process_cpu_seconds` counts from the interpreter's start."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time()
+        return {
+            "wall_seconds": wall,
+            "cpu_seconds": cpu - self._cpu,
+            "process_cpu_seconds": cpu,
+            "examples": examples,
+            "examples_per_second": examples / wall,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB,
+        }
+
+
+def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
+    """A whole run: read, decode, explain, statistics, compress, write, aggregate, publish."""
+    begun = float(os.environ.get("BENCH_BEGUN", time.time()))
+    from pipeline.begin import begin_atlas
+    from pipeline.config import load_config
+    from pipeline.job import execute, prepare
+    from pipeline.progress import Progress
+    from pipeline.runners import pipeline_options, processes_here
+    from transforms.filesystems import BeamStorage
+
+    storage = BeamStorage()
+    config = load_config(config_path)
+    options = pipeline_options(config.runner, beam_options)
+    prepared = prepare(config, storage, "overwrite", {}, processes_here(options))
+    begin_atlas(prepared.job.atlas, "overwrite", prepared.job.conclusion.manifest, storage)
+    stopwatch = Stopwatch()
+    manifest = execute(prepared, options, Progress(None), storage)
+    figures = stopwatch.figures(manifest["explained_examples"])
+    committed = pathlib.Path(prepared.job.atlas, "maps").rglob("*.parquet")
+    return figures | {
+        "run_seconds": manifest["wall_seconds"],
+        "run_examples_per_second": manifest["examples_per_second"],
+        "map_bytes": manifest["map_bytes"],
+        "batch_size": manifest["batch_size"],
+        "threads": manifest["threads"],
+        "start_up_seconds": min(path.stat().st_mtime for path in committed) - begun,
+    }
+
+
+def measure_bare(config_path: str, _: Sequence[str]) -> Figures:
+    """The compiled function alone, over batches decoded beforehand."""
+    from transforms.saliency.program import Program
+
+    prepared = _prepare(config_path)
+    explain = prepared.job.explain
+    batches = list(_decoded_batches(prepared))
+    program = Program(prepared.model, explain.program, explain.statistics)
+    program.run(*batches[0])
+    stopwatch = Stopwatch()
+    for inputs, labels in batches:
+        program.run(inputs, labels)
+    return stopwatch.figures(sum(len(labels) for _, labels in batches))
+
+
+def measure_decode(config_path: str, _: Sequence[str]) -> Figures:
+    """Reading and decoding alone."""
+    prepared = _prepare(config_path)
+    stopwatch = Stopwatch()
+    return stopwatch.figures(sum(len(labels) for _, labels in _decoded_batches(prepared)))
+
+
+def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
+    """What `auto` chooses and what that costs, beside a full sweep."""
+    from pipeline.batch_size import measure_batch_size
+    from transforms.formats.reader import probe
+    from transforms.storage import LocalStorage
+
+    storage = LocalStorage()
+    prepared = _prepare(config_path)
+    job, explainer = prepared.job, prepared.explainer
+    begun = time.perf_counter()
+    choice = measure_batch_size(
+        explainer, job.shards, job.source, storage, prepared.records_estimated
+    )
+    cost = time.perf_counter() - begun
+    time_batch = explainer.timer(probe(job.shards[0], job.source, job.inputs, storage, 64))
+    fastest: dict[int, float] = {}
+    for _round in range(SWEEP_CALLS):  # interleaved: a disturbance does not hit one size alone
+        for size in {*SWEPT_SIZES, choice.size}:
+            seconds = time_batch(size)
+            if seconds is not None:
+                fastest[size] = min(fastest.get(size, seconds), seconds)
+    rates = {size: size / seconds for size, seconds in sorted(fastest.items())}
+    return {
+        "chosen": choice.size,
+        "measured": choice.as_dict(),
+        "measuring_seconds": cost,
+        "share_of_2000_examples": cost * rates[choice.size] / 2000,
+        "sweep": rates,
+        "chosen_to_best": rates[choice.size] / max(rates.values()),
+    }
+
+
+def measure_plan(config_path: str, _: Sequence[str]) -> Figures:
+    """What `plan` predicts."""
+    from pipeline.config import load_config
+    from pipeline.plan import plan
+    from transforms.filesystems import BeamStorage
+
+    planned = plan(load_config(config_path), BeamStorage())
+    return {
+        "run_seconds": planned.seconds_estimated,
+        "map_bytes": planned.map_bytes_estimated,
+        "peak_bytes": planned.memory_bytes_estimated,
+    }
+
+
+def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
+    """One block of each codec encoded, and its statistics summed: CPU time a map, bytes a map."""
+    from transforms.mapstore import encode_block
+    from transforms.statistics.classes import ClassAccumulator
+    from transforms.statistics.rows import rows_by_class
+
+    figures: Figures = {}
+    explained = None
+    for codec in CODECS:
+        explained = _first_explained(config_path, codec)
+        maps = explained.table.num_rows
+        size = len(encode_block(explained, "bench"))
+        seconds = _cpu_seconds(lambda block=explained: encode_block(block, "bench"))  # type: ignore[misc]
+        figures[codec] = {"encode_us_a_map": 1e6 * seconds / maps, "bytes_a_map": size / maps}
+    assert explained is not None  # noqa: S101 - there are codecs
+    summary = explained.table.drop_columns(["map"])
+    sketch_shape = tuple(summary.schema.field("sketch").type.shape)
+
+    def aggregate() -> None:
+        classes: dict[int, ClassAccumulator] = {}
+        for number, rows in rows_by_class(summary):
+            classes.setdefault(number, ClassAccumulator(sketch_shape, with_boxes=False)).add(rows)
+
+    figures["statistics_rows_per_second"] = summary.num_rows / _cpu_seconds(aggregate)
+    return figures
+
+
+def _prepare(config_path: str) -> Prepared:
+    from pipeline.config import load_config
+    from pipeline.job import prepare
+    from transforms.storage import LocalStorage
+
+    return prepare(load_config(config_path), LocalStorage(), "overwrite", {})
+
+
+def _decoded_batches(prepared: Prepared) -> Iterator[tuple[Any, Any]]:
+    """(inputs, labels) of the mini-batches that a run would make."""
+    from transforms.formats.images import InputDecoder
+    from transforms.formats.reader import read_blocks
+    from transforms.storage import LocalStorage
+
+    job = prepared.job
+    decoder = InputDecoder(job.inputs, threads=1)
+    size = job.explain.program.batch_size
+    for shard in job.shards:
+        for block in read_blocks(shard, job.source, job.inputs, job.block_size, LocalStorage()):
+            for start in range(0, len(block.examples), size):
+                inputs, _ = decoder.decode(block.examples.inputs[start : start + size])
+                yield inputs, block.examples.labels[start : start + size]
+
+
+def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
+    """The first block, explained, for a codec."""
+    from pipeline.config import load_config
+    from pipeline.job import prepare
+    from transforms.formats.reader import read_blocks
+    from transforms.storage import LocalStorage
+
+    settings = load_config(config_path).as_dict()
+    settings["output"]["codec"] = codec
+    config = type(load_config(config_path)).from_dict(settings)
+    prepared = prepare(config, LocalStorage(), "overwrite", {})
+    job = prepared.job
+    blocks = read_blocks(job.shards[0], job.source, job.inputs, job.block_size, LocalStorage())
+    return prepared.explainer.explain(next(blocks))
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    """The least of a few calls' CPU time."""
+    taken = []
+    for _ in range(REPEATS):
+        begun = time.process_time()
+        work()
+        taken.append(time.process_time() - begun)
+    return min(taken)
+
+
+MEASURES: dict[str, Callable[[str, Sequence[str]], Figures]] = {
+    "pipeline": measure_pipeline,
+    "bare": measure_bare,
+    "decode": measure_decode,
+    "batch_sizes": measure_batch_sizes,
+    "plan": measure_plan,
+    "storing": measure_storing,
+}
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "BENCH_CORES" in os.environ:
+        usable = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, usable[: int(os.environ["BENCH_CORES"])])
+    print(json.dumps(MEASURES[sys.argv[1]](sys.argv[2], sys.argv[3:])))

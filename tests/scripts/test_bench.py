@@ -1,0 +1,62 @@
+"""That the benchmark works, never what it measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import bench
+import pytest
+
+
+def run(cpu: float, **figures: float) -> dict[str, float]:
+    same = dict.fromkeys(("cpu_seconds", "process_cpu_seconds", "wall_seconds"), cpu)
+    return {"examples": 8, "batch_size": 4, "examples_per_second": 1.0, **same, **figures}
+
+
+def test_ratios_are_medians_of_rounds_not_ratios_of_medians() -> None:
+    runs = {"pipeline": [run(2.0), run(30.0), run(9.0)], "bare": [run(1.0), run(10.0), run(9.0)]}
+    compared = bench.compare(runs)
+    assert compared["cpu_ratio"] == 2.0  # of 2, 3 and 1
+    assert compared["pipeline_cpu_seconds"] == 9.0
+
+
+def test_kinds_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, str, int | None]] = []
+
+    def measure(name: str, config: str, *, cores: int | None = None) -> dict[str, float]:
+        calls.append((name, config, cores))
+        return {}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    runs = bench.interleave(2, cores={"one": 1}, one=["a"], bare=["b"])
+    assert calls == [("pipeline", "a", 1), ("bare", "b", None)] * 2
+    assert runs == {"one": [{}, {}], "bare": [{}, {}]}
+
+
+def test_every_figure_has_a_row() -> None:
+    report = {"machine": {}, "plan": {"run_seconds": 1.25}, "overhead": {"few": {"examples": 3}}}
+    assert bench.table(report) == [
+        ("overhead: few, examples", "3"),
+        ("plan: run seconds", "1.250"),
+    ]
+
+
+def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bench.parse_arguments(["--only", "overhead,speed"])
+    assert "--only speed: choose of overhead, small_model" in capsys.readouterr().err
+
+
+def test_a_quick_benchmark_ends_with_a_table_and_a_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "bench.json"
+    assert bench.main(["--quick", "--only", "overhead", "--json", str(document)]) == 0
+    printed = capsys.readouterr().out
+    report = json.loads(document.read_text())
+    assert report["machine"]["cores"] >= 1
+    assert report["overhead"]["few"]["examples"] == 16
+    assert report["overhead"]["many"]["examples"] == 40
+    assert {"cpu_ratio", "cpu_ratio_with_start_up"} <= set(report["overhead"]["many"])
+    assert "overhead: memory growth mib" in printed
