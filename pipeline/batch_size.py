@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import Config
-from transforms.elements import Examples, Shard
+from transforms.elements import Examples
 from transforms.errors import ConfigurationError
-from transforms.formats.reader import probe
-from transforms.formats.source import SourceSpec
 from transforms.models import LoadedModel
 from transforms.saliency.batch_size import BatchSizeChoice, measure_batch_sizes
 from transforms.saliency.block import BlockExplainer
-from transforms.storage import Storage
 
 _SHARE_OF_RUN = 0.02
 _LONGEST = 10.0  # seconds
-_PROBED_SHARDS = 8
-_PROBED_EXAMPLES = 64
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,25 +43,18 @@ def fixed_batch_size(config: Config, model: LoadedModel, recorded: Mapping[str, 
 
 
 def measure_batch_size(
-    explainer: BlockExplainer,
-    shards: Sequence[Shard],
-    source: SourceSpec,
-    storage: Storage,
-    records: int,
+    explainer: BlockExplainer, examples: Examples | None, records: int
 ) -> BatchSizeChoice:
     """Tries batch sizes on the first examples, for at most 2 % of the time the run will take.
 
-    Where no example can be explained the explainer's own size stays, and a warning says so.
+    Where none can be explained the explainer's own size stays, and a warning says so.
 
     Args:
       explainer: Compiled, with the size to start from.
-      shards: The input files.
-      source: What is in them.
-      storage: Where they are.
+      examples: The first ones; None where there are none.
       records: How many the run will explain.
     """
     start = explainer.spec.program.batch_size
-    examples = _first_examples(explainer, shards, source, storage)
     choice = BatchSizeChoice(start, {})
     if examples is not None:
         choice = measure_batch_sizes(
@@ -81,17 +69,3 @@ def measure_batch_size(
             start,
         )
     return choice
-
-
-def _first_examples(
-    explainer: BlockExplainer, shards: Sequence[Shard], source: SourceSpec, storage: Storage
-) -> Examples | None:
-    for shard in shards[:_PROBED_SHARDS]:
-        try:
-            inputs = explainer.spec.program.inputs
-            examples = probe(shard, source, inputs, storage, _PROBED_EXAMPLES)
-        except ConfigurationError:
-            continue  # One damaged file says nothing of the others; all of them, and the run stops.
-        if len(examples):
-            return examples
-    return None

@@ -157,6 +157,15 @@ def only_submits(options: PipelineOptions) -> bool:
     )
 
 
+def processes_here(options: PipelineOptions) -> int:
+    """How many worker processes share this machine's cores."""
+    direct = options.view_as(DirectOptions)
+    local = runner_name(options) == LOCAL_RUNNER
+    if not local or direct.direct_running_mode != "multi_processing":
+        return 1
+    return int(direct.direct_num_workers) or os.cpu_count() or 1
+
+
 def _with_preset(given: list[str], settings: Mapping[str, Any], engine: str | None) -> list[str]:
     runner = PipelineOptions(given).view_as(StandardOptions).runner
     if engine is None:

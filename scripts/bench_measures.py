@@ -53,8 +53,7 @@ def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     begun = float(os.environ.get("BENCH_BEGUN", time.time()))
     from pipeline.begin import begin_atlas
     from pipeline.config import load_config
-    from pipeline.job import prepare
-    from pipeline.launch import execute
+    from pipeline.job import execute, prepare
     from pipeline.progress import Progress
     from pipeline.runners import pipeline_options, processes_here
     from transforms.filesystems import BeamStorage

@@ -36,7 +36,7 @@ def test_what_cannot_be_measured_is_the_rule_s_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("pipeline.batch_size._first_examples", lambda *_: None)
+    monkeypatch.setattr("pipeline.job.first_examples", lambda *_: None)
     with caplog.at_level(logging.WARNING):
         manifest = run_in_memory(make_config(explain={"batch_size": "auto"}))
     assert manifest["batch_size"] == 64

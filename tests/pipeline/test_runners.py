@@ -10,6 +10,15 @@ from pipeline.runners import pipeline_options, processes_here
 from transforms.errors import ConfigurationError
 
 
+def test_only_processes_of_one_machine_share_its_cores() -> None:
+    two = ["--direct_num_workers=2"]
+    assert processes_here(pipeline_options({}, two)) == 1
+    assert processes_here(pipeline_options({"direct_running_mode": "multi_threading"}, two)) == 1
+    assert processes_here(pipeline_options({"direct_running_mode": "multi_processing"}, two)) == 2
+    portable = {"direct_running_mode": "multi_processing", "runner": "PortableRunner"}
+    assert processes_here(pipeline_options(portable, two)) == 1
+
+
 def test_the_default_names_its_engine() -> None:
     options = pipeline_options({}, [])
     assert runner_name(options) == "FnApiRunner"

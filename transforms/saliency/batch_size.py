@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 _CACHED_BYTES = 8 << 20
@@ -64,7 +65,10 @@ class BatchSizeChoice:
 
 
 def measure_batch_sizes(
-    time_batch: Callable[[int], float | None], start: int, budget: Callable[[float], float]
+    time_batch: Callable[[int], float | None],
+    start: int,
+    budget: Callable[[float], float],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> BatchSizeChoice:
     """Measures sizes around `start` until the budget is spent, and takes the best.
 
@@ -73,6 +77,7 @@ def measure_batch_sizes(
         run, for want of memory most likely: then no larger size is tried.
       start: The first size; halved until it can be run.
       budget: Seconds that measuring may take, given the seconds an example takes at `start`.
+      clock: Gives seconds; what compiling for a size takes is on the budget, too.
 
     Returns:
       What was chosen, and all that was measured; the start where no size can be run.
@@ -91,12 +96,13 @@ def measure_batch_sizes(
         calls = min(_MOST_CALLS, int(_SHARE * left / expected))
         if size >= limit or calls < _FEWEST_CALLS:
             continue
+        begun = clock()
         timed = [time_batch(size) for _ in range(calls)]
+        left -= clock() - begun
         seconds = [each for each in timed if each is not None]
         if len(seconds) < len(timed):
             limit = size
             continue
-        left -= sum(seconds)
         fastest = min(seconds[1:]) / size  # The first has warmed up.
         seconds_an_example[size] = min(fastest, seconds_an_example.get(size, fastest))
     best = min(seconds_an_example.values())

@@ -103,7 +103,7 @@ class BlockExplainer:
       gradient: What the spec's engine compiled, if it has been already.
 
     Attributes:
-      spec: The same.
+      spec: What an explanation is.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class BlockExplainer:
         self._compile = lambda size: Program(
             model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
         )
-        program = Program(model, spec.program, spec.statistics, gradient)
-        self._programs = {self._batch_size: program}
+        self._base = Program(model, spec.program, spec.statistics, gradient)
+        self._programs = {self._batch_size: self._base}
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()
@@ -134,13 +134,11 @@ class BlockExplainer:
         return self._runner.claim_halvings()
 
     def resized(self, batch_size: int) -> BlockExplainer:
-        """The same explainer with another batch size, less what is compiled for others."""
+        """The same explainer with another batch size; what is compiled is shared."""
         program = dataclasses.replace(self.spec.program, batch_size=batch_size)
         twin = copy.copy(self)
         twin.spec = dataclasses.replace(self.spec, program=program)
         twin._batch_size = batch_size
-        twin._programs = {batch_size: self._program(batch_size)}
-        twin._compile_lock = threading.Lock()
         twin._runner = IsolatingRunner(twin._run, batch_size, _model_errors())
         twin._load_claim = threading.Lock()
         return twin
@@ -148,23 +146,20 @@ class BlockExplainer:
     def timer(self, examples: Examples) -> Callable[[int], float | None]:
         """What runs one mini-batch of a size and returns its seconds; None if it fails.
 
-        The first run of a size takes as long as compiling for it does, too.
-
         Args:
           examples: At least one; repeated where the size is larger. Decoded here, untimed.
         """
-        import tensorflow as tf
-
-        inputs, _ = self._decoder.decode(examples.inputs)
-        mask = self._box_mask(examples)
+        arrays = self._arrays(examples, self._decoder.decode(examples.inputs)[0])
+        errors = _model_errors()
 
         def time_batch(size: int) -> float | None:
             rows = np.resize(np.arange(len(examples)), size)
-            arguments = (inputs[rows], examples.labels[rows], None if mask is None else mask[rows])
+            batch = tuple(array[rows] for array in arrays)
+            program = self._program(size)
             begun = time.perf_counter()
             try:
-                self._program(size).run(*arguments)
-            except tf.errors.OpError:  # No memory, or not an input for this model.
+                program.run(*batch)
+            except (*errors.of_memory, *errors.of_data):
                 return None
             return time.perf_counter() - begun
 
@@ -209,9 +204,7 @@ class BlockExplainer:
                     "LabelOutOfRange",
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
-        mask = self._box_mask(batch)
-        arrays: Arrays = (inputs, batch.labels)
-        results, model_faults = self._runner.run(arrays if mask is None else (*arrays, mask))
+        results, model_faults = self._runner.run(self._arrays(batch, inputs))
         faults[:] = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
             return None
@@ -223,6 +216,12 @@ class BlockExplainer:
                     "the gradient or the score is not finite for this input",
                 )
         return results
+
+    def _arrays(self, batch: Examples, inputs: npt.NDArray[np.float32]) -> Arrays:
+        if batch.boxes is None:
+            return inputs, batch.labels
+        cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
+        return inputs, batch.labels, box_mask(cropped, self._positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         return self._program(size).run(*arrays)
@@ -237,7 +236,8 @@ class BlockExplainer:
                         "model takes no smaller one: give the run more memory, or a model "
                         "without a fixed batch size"
                     )
-                self._programs[size] = self._compile(size)
+                resized = self._base.resized(size)
+                self._programs[size] = resized or self._compile(size)
             return self._programs[size]
 
     def _box_mask(self, examples: Examples) -> npt.NDArray[np.bool_] | None:

@@ -6,6 +6,7 @@ TensorFlow: channel reduction, statistics, sketch, codes.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,14 @@ class Program:
     def batch_size(self) -> int:
         """Examples in one call."""
         return self._spec.batch_size
+
+    def resized(self, batch_size: int) -> Program | None:
+        """The same for mini-batches of another size; None if that has to be compiled anew."""
+        if not self._gradient.takes(batch_size):
+            return None
+        program = copy.copy(self)
+        program._spec = dataclasses.replace(self._spec, batch_size=batch_size)
+        return program
 
     def run(
         self,
@@ -195,15 +204,14 @@ def _compile_finish(
             "predicted_score": predicted_score,
         }
 
-    size = spec.batch_size
-    signature = [
-        tf.TensorSpec((size, outputs), tf.float32),
-        tf.TensorSpec((size, count), tf.int32),
-        tf.TensorSpec((size, count), tf.float32),
-        tf.TensorSpec((size, count, *shape), tf.float32),
+    signature = [  # For any batch size, so that others can be tried.
+        tf.TensorSpec((None, outputs), tf.float32),
+        tf.TensorSpec((None, count), tf.int32),
+        tf.TensorSpec((None, count), tf.float32),
+        tf.TensorSpec((None, count, *shape), tf.float32),
     ]
     if statistics.with_boxes:
-        signature.append(tf.TensorSpec((size, *shape[:2]), tf.bool))
+        signature.append(tf.TensorSpec((None, *shape[:2]), tf.bool))
     compiled = tf.function(finish, input_signature=signature, autograph=False)
     compiled.get_concrete_function()  # Traced now, not when the first block is there.
     program: Callable[..., Mapping[str, tf.Tensor]] = compiled

@@ -77,7 +77,7 @@ def target_gradients(
     gradients = []
     for score in scores:
         # The gradient of the sum is each example's own: a score depends on its example alone.
-        seed = tf.constant(loss_scale, score.dtype, score.shape)
+        seed = loss_scale * tf.ones_like(score)
         gradient = tape.gradient(score, inputs, output_gradients=seed)
         if gradient is None:
             raise ConfigurationError(

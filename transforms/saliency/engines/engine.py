@@ -65,8 +65,11 @@ class GradientFunction:
     batch_size: int
     separable: bool = True
 
-    def trace(self, size: int, loss_scale: float = 1.0) -> Any:
-        """The concrete function of `size` examples; returns `TargetGradients`' fields in order."""
+    def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
+        """The concrete function of `size` examples, None for any number.
+
+        It returns `TargetGradients`' fields in order.
+        """
         import tensorflow as tf
 
         def gradients(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -92,10 +95,16 @@ class CompiledGradient:
     Attributes:
       run: Computes a batch.
       notes: What was not done as one would expect, and why; for the log and the manifest.
+      step: Batches of any multiple of so many examples may be run; None: of `batch_size` alone.
     """
 
     run: Run
     notes: tuple[str, ...] = ()
+    step: int | None = None
+
+    def takes(self, batch_size: int) -> bool:
+        """Whether batches of this size can be run, too, without compiling anew."""
+        return self.step is not None and batch_size % self.step == 0
 
 
 class EngineUnavailableError(Exception):

@@ -79,7 +79,9 @@ class OpenVinoEngine:
             ]
         except RuntimeError as error:
             raise EngineUnavailableError(_reason(error)) from error
-        return CompiledGradient(_Runner(compiled, part).run)
+        return CompiledGradient(
+            _Runner(compiled, part).run, step=part if function.separable else None
+        )
 
 
 def part_size(function: GradientFunction, threads: int) -> int:

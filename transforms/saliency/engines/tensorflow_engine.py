@@ -40,7 +40,10 @@ class TensorFlowEngine:
         import tensorflow as tf
 
         xla = bool(tf.config.list_physical_devices("GPU")) if self.xla is None else self.xla
-        traced = function.trace(function.batch_size, LOSS_SCALES[spec.precision])
+        # A trace for any batch size is as fast on CPUs; XLA and rewriting need to know it.
+        any_size = function.separable and not xla and spec.precision == "float32"
+        size = None if any_size else function.batch_size
+        traced = function.trace(size, LOSS_SCALES[spec.precision])
         notes: list[str] = []
         if spec.precision != "float32":
             call = _in_precision(traced, spec.precision)
@@ -55,7 +58,7 @@ class TensorFlowEngine:
             arguments = tf.convert_to_tensor(inputs), tf.convert_to_tensor(labels)
             return TargetGradients(*call(*arguments))
 
-        return CompiledGradient(run, tuple(notes))
+        return CompiledGradient(run, tuple(notes), step=1 if any_size else None)
 
 
 def _frozen(traced: Any, notes: list[str]) -> Any:
