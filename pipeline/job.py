@@ -16,18 +16,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.batch_size import fixed_batch_size, measure_batch_size
-from pipeline.begin import Mode, begin_atlas, check_atlas
+from pipeline.begin import Mode, check_atlas
 from pipeline.config import Config
 from pipeline.engine_choice import decide_engine
 from pipeline.first_examples import first_examples, try_examples
 from pipeline.inputs import class_names_of, list_shards
 from pipeline.versions import installed_versions
-from transforms.elements import Shard
-from transforms.errors import RunError
+from transforms.elements import Portion, Shard
 from transforms.formats.estimate import estimate_records
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.mapstore import FORMAT_VERSION, CommittedCounter, lease_path
+from transforms.mapstore import FORMAT_VERSION, lease_path
 from transforms.models import LoadedModel, configure_threads, load_model, usable_cores
 from transforms.results import Conclusion, read_manifest
 from transforms.saliency.batch_size import starting_batch_size
@@ -145,7 +144,6 @@ def prepare(
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
     target.check(model.outputs)
     fixed = fixed_batch_size(config, model, recorded)
-    batch_size = fixed or starting_batch_size(inputs.shape)
     records = estimate_records(shards, source, storage)
 
     explain = ExplainSpec(
@@ -159,8 +157,7 @@ def prepare(
             operator=config.explain.operator,
             reducer=config.explain.reducer,
             codec=config.output.codec,
-            batch_size=fixed_batch_size(config, model, recorded)
-            or starting_batch_size(inputs.shape),
+            batch_size=fixed or starting_batch_size(inputs.shape),
         ),
         threads=threads,
         sketch=config.statistics.sketch,
@@ -232,113 +229,8 @@ def prepare(
         explainer=explainer,
         examples=explained,
         records_estimated=records,
-        warnings=(*warnings, *_warnings(source, model)),
+        warnings=(*warnings, *_warnings(source, model), *unsplit_warning(portions, source)),
     )
-
-
-def run(
-    config: Config,
-    mode: Mode,
-    beam_options: Sequence[str],
-    progress: Progress,
-    engine: str | None = None,
-) -> dict[str, Any]:
-    """Makes or completes an atlas.
-
-    Args:
-      config: The configuration.
-      mode: What may be found at the output path.
-      beam_options: Override the configuration's `runner` section.
-      progress: Shows how far it is.
-      engine: A preset of options that both override; None is `local`.
-
-    Returns:
-      The manifest, and under `metrics` the counters of this run. Where the options say not to wait,
-      what is known at the beginning, with the status `submitted`.
-
-    Raises:
-      ConfigurationError: Before any work.
-      RunError: The run could not be finished, or too many records failed. What is committed stays.
-    """
-    # Beam is heavy, and whoever runs in memory does without.
-    from apache_beam.io.filesystems import FileSystems
-
-    from pipeline.engines import check_reach, runner_name
-    from pipeline.runners import only_submits, pipeline_options, processes_here, with_package
-    from transforms.filesystems import BeamStorage
-
-    options = pipeline_options(config.runner, beam_options, engine)
-    FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
-    storage = BeamStorage()
-    check_reach(options, config, storage)
-    check_unclaimed(storage.absolute(config.output.path), storage)
-    runner = {"runner": runner_name(options)}
-    prepared = prepare(config, storage, mode, runner, processes_here(options))
-    for warning in prepared.warnings:
-        _LOGGER.warning("%s", warning)
-    if only_submits(options):
-        prepared = prepared.without_lease()
-    job = prepared.job
-    with claimed(job.atlas, job.attempt, storage), with_package(options):
-        begin_atlas(job.atlas, mode, job.conclusion.manifest, storage)
-        return execute(prepared, options, progress, storage)
-
-
-@settled_heap()
-def execute(
-    prepared: Prepared, options: PipelineOptions, progress: Progress, storage: Storage
-) -> dict[str, Any]:
-    """Runs the graph of a job whose atlas has been begun.
-
-    Raises:
-      RunError: The run could not be finished, or too many records failed.
-    """
-    import apache_beam as beam
-    from apache_beam.utils.shared import Shared
-
-    from pipeline.graph import build
-    from pipeline.runners import explain_hints, only_submits
-
-    job = prepared.job
-    shared = Shared()
-    shared.acquire(lambda: prepared.explainer, tag=job.explain.identity)
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline, job, shared, explain_hints(options))
-    count = CommittedCounter(job.atlas, storage)
-    try:
-        if only_submits(options):
-            pipeline.run()
-            return {**job.conclusion.manifest, "status": "submitted", "metrics": {}}
-        with progress.watching(count, prepared.records_estimated):
-            result = pipeline.run()
-            result.wait_until_finish()
-    except Exception as error:  # Runners wrap whatever stopped them in errors of their own.
-        if not is_foreseen(error):
-            _LOGGER.error("the run stopped at something unforeseen", exc_info=error)
-        raise RunError(
-            f"the run stopped: {last_sentence(error)}; committed blocks are kept, "
-            "go on with --resume once the cause is mended"
-        ) from error
-    return {**conclude(job, storage), "metrics": _counters(result)}
-
-
-def conclude(job: Job, storage: Storage) -> dict[str, Any]:
-    """Reads the manifest that a run has left.
-
-    Raises:
-      RunError: There is none of this run, or too many records failed.
-    """
-    manifest = read_manifest(job.atlas, storage)
-    if manifest is None or manifest["status"] == "incomplete":
-        raise RunError(f"the run ended without finishing {job.atlas}: go on with --resume")
-    if manifest["status"] == "failed":
-        raise RunError(
-            f"{manifest['failed_records']} of {manifest['records_read']} records failed, more than "
-            f"failures.max_fraction allows ({job.conclusion.max_failed_fraction}): read "
-            f"{join(job.atlas, 'failures.parquet')}; what could be explained is kept, and --resume "
-            "with --set failures.max_fraction=1.0 accepts it"
-        )
-    return manifest
 
 
 def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[str, Any]:

@@ -180,15 +180,6 @@ def _with_preset(given: list[str], settings: Mapping[str, Any], engine: str | No
     return preset + given
 
 
-def processes_here(options: PipelineOptions) -> int:
-    """How many worker processes share this machine's cores."""
-    direct = options.view_as(DirectOptions)
-    local = runner_name(options) == LOCAL_RUNNER
-    if not local or direct.direct_running_mode != "multi_processing":
-        return 1
-    return int(direct.direct_num_workers) or os.cpu_count() or 1
-
-
 def _as_flags(settings: Mapping[str, Any]) -> list[str]:
     flags = []
     for name, value in settings.items():

@@ -32,15 +32,6 @@ def test_the_command_line_overrides_the_configuration() -> None:
     assert direct.direct_running_mode == "multi_threading"
 
 
-def test_only_processes_of_one_machine_share_its_cores() -> None:
-    two = ["--direct_num_workers=2"]
-    assert processes_here(pipeline_options({}, two)) == 1
-    assert processes_here(pipeline_options({"direct_running_mode": "multi_threading"}, two)) == 1
-    assert processes_here(pipeline_options({"direct_running_mode": "multi_processing"}, two)) == 2
-    portable = {"direct_running_mode": "multi_processing", "runner": "PortableRunner"}
-    assert processes_here(pipeline_options(portable, two)) == 1
-
-
 def test_booleans_and_lists_become_flags() -> None:
     options = pipeline_options({"experiments": ["one", "two"], "streaming": False}, [])
     assert options.get_all_options()["experiments"] == ["one", "two"]
