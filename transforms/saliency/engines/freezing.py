@@ -40,6 +40,10 @@ def freeze(function: Any) -> Any:
     effect = find_effect(function)
     if effect is not None:
         raise NotFreezableError(f"operation {effect} has an effect or a state")
+    if _calls_xla(function):
+        raise NotFreezableError(
+            "a layer of the model is compiled by XLA (grouped convolutions are)"
+        )
     size = sum(each.dtype.size * each.shape.num_elements() for each in function.graph.variables)
     if size > _MOST_BYTES:
         raise NotFreezableError(f"the variables have {size / 1e9:.1f} GB, and a graph holds 2 GB")
@@ -60,6 +64,13 @@ def find_effect(function: Any) -> str | None:
             if definition is None or definition.is_stateful:
                 return str(node.op)
     return None
+
+
+def _calls_xla(function: Any) -> bool:
+    """Whether there are calls that cannot be inlined, as XLA must compile them."""
+    graph = function.graph.as_graph_def()
+    bodies = (each.node_def for each in graph.library.function)
+    return any(node.attr["_XlaMustCompile"].b for nodes in (graph.node, *bodies) for node in nodes)
 
 
 def inference_graph(frozen: Any) -> tf.compat.v1.GraphDef:

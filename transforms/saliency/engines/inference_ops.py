@@ -34,6 +34,15 @@ def _leaky_relu(operation: Any, g: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return g * (alpha + (1.0 - alpha) * _where(x > 0, g))
 
 
+def _bias(operation: Any, g: tf.Tensor) -> Any:
+    """The sum over everything but channels; that of an input, where grappler folds shapes of 1."""
+    import tensorflow as tf
+
+    if operation.get_attr("data_format") != b"NHWC":
+        return None
+    return tf.reduce_sum(g, axis=list(range(g.shape.rank - 1)))
+
+
 def _elu(_: Any, g: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
@@ -56,6 +65,14 @@ def _softsign(_: Any, g: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return g / tf.square(1.0 + tf.abs(x))
+
+
+def _log_softmax(_: Any, x: tf.Tensor) -> tf.Tensor:
+    """Not a gradient; OpenVINO takes it along another axis after a convolution."""
+    import tensorflow as tf
+
+    shifted = x - tf.reduce_max(x, axis=-1, keepdims=True)
+    return shifted - tf.math.log(tf.reduce_sum(tf.exp(shifted), axis=-1, keepdims=True))
 
 
 def _batch_norm(
@@ -89,17 +106,16 @@ def _resize_matrix(operation: Any, length: int, resized: int) -> npt.NDArray[np.
         "ResizeBilinearGrad": tf.raw_ops.ResizeBilinear,
         "ResizeBicubicGrad": tf.raw_ops.ResizeBicubic,
     }[operation.type]
-    with tf.init_scope():
+    attributes = {
+        name: operation.get_attr(name) for name in ("align_corners", "half_pixel_centers")
+    }
+    with tf.Graph().as_default() as graph:
         # One image a unit vector: (length, length, 1, 1).
         units = tf.eye(length)[:, :, tf.newaxis, tf.newaxis]
-        matrix = forward(
-            images=units,
-            size=[resized, 1],
-            align_corners=operation.get_attr("align_corners"),
-            half_pixel_centers=operation.get_attr("half_pixel_centers"),
-        )
-    transposed: npt.NDArray[np.float32] = matrix[:, :, 0, 0].numpy().T
-    return transposed
+        resized_units = forward(images=units, size=[resized, 1], **attributes)
+    with tf.compat.v1.Session(graph=graph) as session:
+        matrix: npt.NDArray[np.float32] = session.run(resized_units)
+    return matrix[:, :, 0, 0].T
 
 
 def _strided_slice(operation: Any, _: tf.Tensor, *arguments: tf.Tensor) -> Any:
@@ -115,24 +131,41 @@ def _strided_slice(operation: Any, _: tf.Tensor, *arguments: tf.Tensor) -> Any:
         f"{name}_mask": operation.get_attr(f"{name}_mask")
         for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
     }
-    with tf.init_scope():
+    begin, end, strides = constants
+    with tf.Graph().as_default() as graph:
         places = tf.reshape(tf.range(shape.num_elements()), shape)
-        taken = tf.raw_ops.StridedSlice(
-            input=places, begin=constants[0], end=constants[1], strides=constants[2], **masks
-        ).numpy()
+        sliced = tf.raw_ops.StridedSlice(
+            input=places, begin=begin, end=end, strides=strides, **masks
+        )
+    with tf.compat.v1.Session(graph=graph) as session:
+        taken = session.run(sliced)
     source = np.full(shape.num_elements(), taken.size, np.int32)
     source[taken.ravel()] = np.arange(taken.size)
     padded = tf.pad(tf.reshape(g, [-1]), [[0, 1]])
     return tf.reshape(tf.gather(padded, source), shape)
 
 
+def _tile(operation: Any, x: tf.Tensor, _: tf.Tensor) -> Any:
+    """As a broadcast, where it is one: OpenVINO moves transpositions over tiling wrongly."""
+    import tensorflow as tf
+
+    shape = operation.outputs[0].shape
+    if not shape.is_fully_defined() or any(
+        before not in (1, after) for before, after in zip(x.shape, shape, strict=True)
+    ):
+        return None
+    return tf.broadcast_to(x, shape)
+
+
 INFERENCE_REWRITES: dict[str, Rewrite] = {
+    "BiasAddGrad": _bias,
     "EluGrad": _elu,
     "FusedBatchNormGradV2": _batch_norm,
     "FusedBatchNormGradV3": _batch_norm,
     "InvGrad": lambda _, y, g: -g * y * y,
     "LeakyReluGrad": _leaky_relu,
     "ReciprocalGrad": lambda _, y, g: -g * y * y,
+    "LogSoftmax": _log_softmax,
     "Relu6Grad": lambda _, g, x: g * _where(x > 0, g) * _where(x < _RELU6_BOUND, g),
     "ReluGrad": lambda _, g, x: g * _where(x > 0, g),
     "ResizeBicubicGrad": _resize,
@@ -145,6 +178,7 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "SoftsignGrad": _softsign,
     "SqrtGrad": lambda _, y, g: 0.5 * g / y,
     "StridedSliceGrad": _strided_slice,
+    "Tile": _tile,
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),
     **WINDOW_REWRITES,
 }

@@ -2,7 +2,7 @@
 
 To replay a frozen function is to make each of its operations anew in the function that is being
 traced, where something else may take an operation's place. So training-only operations become
-inference ones, and matrix products change their precision.
+inference ones, and matrix products change their precision. Arithmetic on shapes becomes constants.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transforms.saliency.engines.shape_ops import fold_shapes
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Rewrite = Callable[..., Any]
-"""(operation, *its new inputs) -> what stands for its first output; None leaves it as it is."""
+"""(operation, *its new inputs) -> what stands for its outputs; None leaves it as it is.
+
+What is returned is the first output, or a list of all.
+"""
 
 
 class NotReplayableError(Exception):
@@ -47,7 +52,7 @@ def replay(
     for operation in _ordered(frozen.outputs, made):
         arguments = [made[tensor.name] for tensor in operation.inputs]
         rewrite = rewrites.get(operation.type)
-        result = None if rewrite is None else rewrite(operation, *arguments)
+        result = rewrite(operation, *arguments) if rewrite else fold_shapes(operation, arguments)
         if result is None:
             if any(value.HasField("func") for value in operation.node_def.attr.values()):
                 raise NotReplayableError(f"operation {operation.type} has a function of its own")
@@ -59,7 +64,7 @@ def replay(
                 name=operation.name,
             ).outputs
         else:
-            results = [result]
+            results = result if isinstance(result, list) else [result]
         for before, after in zip(operation.outputs, results, strict=False):
             after.set_shape(before.shape)
             made[before.name] = after

@@ -99,9 +99,11 @@ def _average_pool(operation: Any, _: tf.Tensor, gradient: tf.Tensor) -> Any:
     found = _pooling_windows(operation, shape, gradient.shape)
     if found is None:
         return None
-    members = np.multiply.outer(*map(_members, found))[np.newaxis, :, :, np.newaxis]
+    members = np.multiply.outer(*map(_members, found))
+    # For every channel: OpenVINO takes a (1, 3, 3, 1) before a 3 x 3 kernel for its weights.
+    shares = np.repeat((1.0 / members)[np.newaxis, :, :, np.newaxis], shape[-1], axis=-1)
     ones = tf.ones((found[0].size, found[1].size, shape[-1], 1), gradient.dtype)
-    return _transposed_depthwise(gradient / members.astype(np.float32), ones, *found)
+    return _transposed_depthwise(gradient * shares.astype(np.float32), ones, *found)
 
 
 def _pooling_windows(operation: Any, shape: Any, pooled: Any) -> tuple[Window, Window] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -87,10 +89,14 @@ def spread(values: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
     """Puts stride - 1 zeros between the elements of (N, H, W, C) and none at its ends."""
     import tensorflow as tf
 
-    down, across = strides
-    if strides == (1, 1):
-        return values
     batch, height, width, channels = values.shape
+    # Nothing lies between a single element and the next; OpenVINO stumbles over such axes.
+    down, across = (
+        1 if length == 1 else stride
+        for length, stride in zip((height, width), strides, strict=True)
+    )
+    if (down, across) == (1, 1):
+        return values
     apart = tf.reshape(values, (batch, height, 1, width, 1, channels))
     padded = tf.pad(apart, [[0, 0], [0, 0], [0, down - 1], [0, 0], [0, across - 1], [0, 0]])
     whole = tf.reshape(padded, (batch, height * down, width * across, channels))
@@ -104,12 +110,11 @@ def pad_rows_and_columns(
     import tensorflow as tf
 
     _, height, width, _ = values.shape
-    cut = values[
-        :,
-        max(-rows[0], 0) : height - max(-rows[1], 0),
-        max(-columns[0], 0) : width - max(-columns[1], 0),
-    ]
+    if min(*rows, *columns) < 0:
+        values = values[
+            :,
+            max(-rows[0], 0) : height - max(-rows[1], 0),
+            max(-columns[0], 0) : width - max(-columns[1], 0),
+        ]
     padding = [[0, 0], [max(e, 0) for e in rows], [max(e, 0) for e in columns], [0, 0]]
-    if not any(map(any, padding)):
-        return cut
-    return tf.pad(cut, padding, constant_values=constant)
+    return tf.pad(values, padding, constant_values=constant) if np.any(padding) else values
