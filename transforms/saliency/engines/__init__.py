@@ -18,7 +18,7 @@ NAME` valid and `auto` try it. It holds an `ENGINE` of `engine.Engine`'s shape:
                 raise EngineUnavailableError("onnxruntime is not installed") from error
             frozen = freeze(function.trace(function.batch_size))
             graph = inference_graph(frozen)   # no training operations, no variables
-            session = ...                     # convert `graph`; results are named RESULT_NAMES
+            session = ...                     # convert `graph.definition`
 
             def run(inputs, labels):          # (N, *shape) float32, (N,) int32; thread-safe
                 return TargetGradients(*session.run(inputs, labels))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from transforms.saliency.engines.inference_ops import INFERENCE_REWRITES
 from transforms.saliency.engines.replay import replay
@@ -73,19 +77,39 @@ def _calls_xla(function: Any) -> bool:
     return any(node.attr["_XlaMustCompile"].b for nodes in (graph.node, *bodies) for node in nodes)
 
 
-def inference_graph(frozen: Any) -> tf.compat.v1.GraphDef:
-    """A frozen gradient's graph in inference operations.
+@dataclasses.dataclass(frozen=True)
+class InferenceGraph:
+    """A gradient as a graph of inference operations.
+
+    Attributes:
+      definition: Its placeholders are named `inputs` and `labels`, its results `RESULT_NAMES`.
+      constants: Results that depend on no input, such as the targets of one class, by name; what
+        reads graphs may leave such results out.
+    """
+
+    definition: tf.compat.v1.GraphDef
+    constants: Mapping[str, npt.NDArray[Any]]
+
+
+def inference_graph(frozen: Any) -> InferenceGraph:
+    """Writes a frozen gradient in inference operations.
 
     Args:
       frozen: Takes `inputs` and `labels`.
 
-    Returns:
-      A graph whose placeholders are named `inputs` and `labels`, its results `RESULT_NAMES`.
+    Raises:
+      NotReplayableError: It has loops or conditions.
     """
     import tensorflow as tf
 
+    constants = {}
+
     def named(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         results = replay(frozen, [inputs, labels], INFERENCE_REWRITES)
+        for name, result in zip(RESULT_NAMES, results, strict=True):
+            value = tf.get_static_value(result)
+            if value is not None:
+                constants[name] = value
         return [
             tf.identity(result, name=name)
             for name, result in zip(RESULT_NAMES, results, strict=True)
@@ -96,4 +120,4 @@ def inference_graph(frozen: Any) -> tf.compat.v1.GraphDef:
         for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
     ]
     traced = tf.function(named, input_signature=signature, autograph=False)
-    return traced.get_concrete_function().graph.as_graph_def()
+    return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)

@@ -114,8 +114,8 @@ def _resize_matrix(operation: Any, length: int, resized: int) -> npt.NDArray[np.
         units = tf.eye(length)[:, :, tf.newaxis, tf.newaxis]
         resized_units = forward(images=units, size=[resized, 1], **attributes)
     with tf.compat.v1.Session(graph=graph) as session:
-        matrix: npt.NDArray[np.float32] = session.run(resized_units)
-    return matrix[:, :, 0, 0].T
+        resized_back: npt.NDArray[np.float32] = session.run(resized_units)[:, :, 0, 0].T
+    return resized_back
 
 
 def _strided_slice(operation: Any, _: tf.Tensor, *arguments: tf.Tensor) -> Any:

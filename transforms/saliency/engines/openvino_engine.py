@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class OpenVinoEngine:
         streams = min(threads, function.batch_size // part)
         core = openvino.Core()
         try:
-            model = _read(core, graph)
+            model = _read(core, graph.definition)
             compiled = [
                 core.compile_model(
                     model, "CPU", {**properties, "INFERENCE_NUM_THREADS": threads // streams}
@@ -80,7 +80,8 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineUnavailableError(_reason(error)) from error
         return CompiledGradient(
-            _Runner(compiled, part).run, step=part if function.separable else None
+            _Runner(compiled, part, graph.constants).run,
+            step=part if function.separable else None,
         )
 
 
@@ -100,35 +101,44 @@ def part_size(function: GradientFunction, threads: int) -> int:
 class _Runner:
     """Runs batches, part by part. One batch at a time: the streams share the threads."""
 
-    def __init__(self, streams: Sequence[Any], part: int) -> None:
+    def __init__(
+        self, streams: Sequence[Any], part: int, constants: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
         self._part = part
+        self._constants = constants
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(len(streams), thread_name_prefix="openvino")
         self._requests = [stream.create_infer_request() for stream in streams]
-        first = streams[0]
-        self._inputs = {name for port in first.inputs for name in port.names}
-        shapes = [first.output(f"{name}:0") for name in RESULT_NAMES]
-        self._results = [(port.shape[1:], port.element_type.to_dtype()) for port in shapes]
+        # Labels are no input of a gradient that does not depend on them.
+        self._inputs = {name for port in streams[0].inputs for name in port.names}
+        self._outputs = {
+            name: streams[0].output(f"{name}:0") for name in RESULT_NAMES if name not in constants
+        }
 
     def run(
         self, inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
     ) -> TargetGradients:
         """Computes a batch."""
-        results = [np.empty((len(inputs), *shape), dtype) for shape, dtype in self._results]
-        starts = iter(range(0, len(inputs), self._part))
+        count = len(inputs)
+        results = {
+            name: np.concatenate([value] * (count // self._part))
+            for name, value in self._constants.items()
+        }
+        for name, port in self._outputs.items():
+            results[name] = np.empty((count, *port.shape[1:]), port.element_type.to_dtype())
+        starts = iter(range(0, count, self._part))
 
         def compute(request: Any) -> None:
             for start in starts:  # Shared: who is done takes the next part.
                 rows = slice(start, start + self._part)
                 given = {"inputs:0": inputs[rows], "labels:0": labels[rows]}
-                # Labels are no input of a gradient that does not depend on them.
                 request.infer({name: given[name] for name in self._inputs & given.keys()})
-                for name, result in zip(RESULT_NAMES, results, strict=True):
-                    result[rows] = request.get_tensor(f"{name}:0").data
+                for name in self._outputs:
+                    results[name][rows] = request.get_tensor(f"{name}:0").data
 
         with self._lock:
             list(self._pool.map(compute, self._requests))
-        return TargetGradients(*results)
+        return TargetGradients(*(results[name] for name in RESULT_NAMES))
 
 
 def _read(core: Any, graph: tf.compat.v1.GraphDef) -> Any:

@@ -1,0 +1,165 @@
+"""Which engine is used, and what is said about the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import batch_of, gradient_of
+
+from transforms.errors import ConfigurationError
+from transforms.saliency.engines import selection
+from transforms.saliency.engines.engine import (
+    CompiledGradient,
+    EngineSpec,
+    EngineUnavailableError,
+    GradientFunction,
+    engine_names,
+    find_engine,
+)
+from transforms.saliency.engines.selection import EngineChoice, choose_engine
+from transforms.saliency.target_gradients import TargetGradients
+
+SHAPE = (5, 5, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeEngine:
+    """TensorFlow's gradients, times a factor; or none."""
+
+    factor: Any = 1.0
+    refusal: str | None = None
+
+    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+        if self.refusal:
+            raise EngineUnavailableError(self.refusal)
+        real = find_engine("tensorflow").compile(function, dataclasses.replace(spec))
+
+        def run(inputs: Any, labels: Any) -> TargetGradients:
+            result = real.run(inputs, labels)
+            return dataclasses.replace(result, gradients=result.gradients * self.factor)
+
+        return CompiledGradient(run)
+
+
+def _model(inputs: tf.Tensor) -> tf.Tensor:
+    weights = tf.reshape(tf.sin(tf.range(75.0 * 4)), (75, 4))
+    return tf.tanh(tf.reshape(inputs, (-1, 75))) @ weights
+
+
+Choose = Callable[..., EngineChoice]
+
+
+@pytest.fixture
+def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
+    def run(
+        name: str,
+        fakes: dict[str, FakeEngine],
+        shares: dict[str, float] | None = None,
+        examples: int = 2,
+        model: Any = _model,
+        **spec: Any,
+    ) -> EngineChoice:
+        engines = {"tensorflow": find_engine("tensorflow"), **fakes}
+        monkeypatch.setattr(selection, "engine_names", lambda: tuple(engines))
+        monkeypatch.setattr(selection, "find_engine", engines.__getitem__)
+        monkeypatch.setattr(
+            selection._Trial,
+            "share_of_time",
+            lambda _, choice, __: (shares or {})[choice.spec.name],
+        )
+        inputs, labels = batch_of(SHAPE)
+        function = gradient_of(model, SHAPE)
+        wanted = EngineSpec(name, threads=2, **spec)
+        return choose_engine(wanted, function, "max", inputs[:examples], labels[:examples])
+
+    return run
+
+
+def test_auto_takes_the_fastest(choose: Choose) -> None:
+    fakes = {"fast": FakeEngine(), "faster": FakeEngine(), "slow": FakeEngine()}
+    found = choose("auto", fakes, {"fast": 0.7, "faster": 0.5, "slow": 1.4})
+    assert found.spec == EngineSpec("faster", threads=2)
+    assert found.agreement is not None
+    assert found.agreement.holds
+    assert found.agreement.maps == 2
+    assert [note.split(";")[0] for note in found.notes] == [
+        "fast takes 0.70 times as long as tensorflow",
+        "faster takes 0.50 times as long as tensorflow",
+        "slow takes 1.40 times as long as tensorflow",
+    ]
+
+
+def test_auto_stays_where_nothing_is_gained(choose: Choose) -> None:
+    found = choose("auto", {"same": FakeEngine()}, {"same": 0.97})
+    assert found.spec.name == "tensorflow"
+    assert found.agreement is None
+
+
+def test_auto_takes_no_engine_that_disagrees(choose: Choose) -> None:
+    noise = 1.0 + 0.01 * np.random.default_rng(2).normal(size=(2, 1, *SHAPE))
+    found = choose("auto", {"wrong": FakeEngine(noise.astype(np.float32))}, {"wrong": 0.1})
+    assert found.spec.name == "tensorflow"
+    (note,) = found.notes
+    assert note.startswith("wrong is not used: it differs from tensorflow, Spearman at least 0.9")
+
+
+def test_auto_says_why_an_engine_cannot_be_used(choose: Choose) -> None:
+    found = choose("auto", {"absent": FakeEngine(refusal="it is not installed")})
+    assert found.spec.name == "tensorflow"
+    assert found.notes == ("absent is not used: it is not installed",)
+
+
+def test_an_engine_asked_for_must_be_usable(choose: Choose) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        choose("absent", {"absent": FakeEngine(refusal="it is not installed")})
+    assert str(raised.value) == (
+        "explain.engine 'absent' cannot be used: it is not installed; choose tensorflow"
+    )
+
+
+def test_an_engine_asked_for_is_used_though_it_disagrees(choose: Choose) -> None:
+    found = choose("wrong", {"wrong": FakeEngine(1.5)})
+    assert found.spec.name == "wrong"
+    assert found.agreement is not None
+    assert found.agreement.mean_difference == pytest.approx(0.5)
+    assert found.notes[0].startswith("wrong in float32 differs from tensorflow in float32")
+
+
+def test_precision_is_compared_with_float32(choose: Choose) -> None:
+    found = choose("tensorflow", {}, precision="bfloat16")
+    assert found.agreement is not None
+    assert 1e-5 < found.agreement.mean_difference < 0.05
+
+
+def test_without_examples_the_reference_is_used(choose: Choose) -> None:
+    found = choose("auto", {"fast": FakeEngine()}, {"fast": 0.1}, examples=0)
+    assert found.spec.name == "tensorflow"
+    assert found.notes == ("no example to compare engines on",)
+
+
+def test_fewer_examples_than_a_batch_are_enough(choose: Choose) -> None:
+    found = choose("auto", {"fast": FakeEngine()}, {"fast": 0.1}, examples=1)
+    assert found.spec.name == "fast"
+    assert found.agreement is not None
+    assert found.agreement.maps == 1
+
+
+def test_a_first_batch_that_the_model_refuses_decides_nothing(choose: Choose) -> None:
+    def picky(inputs: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_less(inputs, -100.0)]):
+            return _model(tf.identity(inputs))
+
+    found = choose("auto", {"fast": FakeEngine()}, {"fast": 0.1}, model=picky)
+    assert found.spec.name == "tensorflow"
+    assert "the first batch cannot be explained" in found.notes[-1]
+
+
+def test_engines_are_found_by_their_files() -> None:
+    assert engine_names() == ("openvino", "tensorflow")
+    with pytest.raises(ConfigurationError, match="'onnx' is unknown; choose auto or one of openvi"):
+        find_engine("onnx")
