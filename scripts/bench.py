@@ -267,6 +267,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--scale", default="symmetric", help="its source.input.scale")
     parser.add_argument("--data", help="TFRecord shards of your own instead of photographs")
     parser.add_argument("--batch-size", default="8", help="a number, or auto")
+    parser.add_argument("--engine", default="tensorflow", help="tensorflow or openvino")
     parser.add_argument("--block-size", type=int, default=64)
     for field in dataclasses.fields(Sizes):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
@@ -292,8 +293,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = pathlib.Path(name)
         model = parsed.model or make_model(folder, side, small=parsed.quick)
         report["model"] = parsed.model or "random weights"
+        report["engine"] = parsed.engine
         load = Workload(
-            model, side, parsed.scale, parsed.batch_size, parsed.block_size, parsed.data
+            model,
+            side,
+            parsed.scale,
+            parsed.batch_size,
+            parsed.block_size,
+            parsed.engine,
+            parsed.data,
         )
         bench = Bench(folder, load, sizes)
         for section in parsed.only:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any
 
 SHARDS = 4
 SEED = 0
@@ -20,6 +19,7 @@ class Workload:
       scale: Its `source.input.scale`.
       batch_size: `auto` or a number.
       block_size: Records in one output file.
+      engine: Who computes the gradient. With auto two runs might use different ones.
       pattern: Shards of one's own, with features `image` and `label`; None makes photographs.
     """
 
@@ -28,6 +28,7 @@ class Workload:
     scale: str
     batch_size: str
     block_size: int
+    engine: str = "tensorflow"
     pattern: str | None = None
 
 
@@ -52,14 +53,13 @@ def make_model(folder: pathlib.Path, side: int, small: bool = False) -> str:
     return str(path)
 
 
-def write_config(folder: pathlib.Path, load: Workload, examples: int, **explain: Any) -> str:
+def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
     """Writes a configuration, and the photographs it is for where they are not there yet.
 
     Args:
       folder: Where to.
       load: What is explained.
       examples: How many photographs.
-      **explain: Keys of the section `explain`.
     """
     import yaml
 
@@ -75,7 +75,7 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int, **explain:
             "input": {"shape": [load.side, load.side, 3], "scale": load.scale},
         },
         "model": {"uri": load.model},
-        "explain": {"batch_size": batch_size, **explain},
+        "explain": {"batch_size": batch_size, "engine": load.engine},
         "output": {"path": str(folder / f"atlas-{name}"), "block_size": load.block_size},
     }
     path = folder / f"{name}.yaml"

@@ -61,7 +61,7 @@ def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     storage = BeamStorage()
     config = load_config(config_path)
     options = pipeline_options(config.runner, beam_options)
-    prepared = prepare(config, storage, "overwrite", {}, processes_here(options))
+    prepared = prepare(config, storage, "overwrite", {}, processes_here(options)).without_lease()
     begin_atlas(prepared.job.atlas, "overwrite", prepared.job.conclusion.manifest, storage)
     stopwatch = Stopwatch()
     manifest = execute(prepared, options, Progress(None), storage)
@@ -103,17 +103,21 @@ def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
     """What `auto` chooses and what that costs, beside a full sweep."""
     from pipeline.batch_size import measure_batch_size
     from transforms.formats.reader import probe
+    from transforms.saliency.batch_size import starting_batch_size
     from transforms.storage import LocalStorage
 
     storage = LocalStorage()
     prepared = _prepare(config_path)
-    job, explainer = prepared.job, prepared.explainer
-    begun = time.perf_counter()
-    choice = measure_batch_size(
-        explainer, job.shards, job.source, storage, prepared.records_estimated
+    job, explainer = (
+        prepared.job,
+        prepared.explainer.resized(starting_batch_size(prepared.job.inputs.shape)),
     )
+    examples = probe(job.shards[0], job.source, job.inputs, storage, max(SWEPT_SIZES))
+    time_batch = explainer.timer(examples)
+    time_batch(job.explain.program.batch_size)  # as a run has, before it measures
+    begun = time.perf_counter()
+    choice = measure_batch_size(explainer, examples, prepared.records_estimated)
     cost = time.perf_counter() - begun
-    time_batch = explainer.timer(probe(job.shards[0], job.source, job.inputs, storage, 64))
     fastest: dict[int, float] = {}
     for _round in range(SWEEP_CALLS):  # interleaved: a disturbance does not hit one size alone
         for size in {*SWEPT_SIZES, choice.size}:
