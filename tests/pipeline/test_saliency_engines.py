@@ -14,7 +14,7 @@ from small_dataset import MakeConfig
 from pipeline.atlas import Atlas
 from pipeline.config import Config
 from pipeline.in_memory import run_in_memory
-from pipeline.job import run
+from pipeline.launch import run
 from pipeline.progress import Progress
 from transforms.errors import ConfigurationError
 from transforms.saliency.engines import selection
