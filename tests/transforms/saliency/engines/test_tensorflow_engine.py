@@ -52,8 +52,8 @@ def test_what_is_too_large_runs_unfrozen(
     compiled = find_engine("tensorflow").compile(function, EngineSpec())
     (note,) = compiled.notes
     assert note.startswith("the gradient is not frozen: the variables have 0.0 GB")
-    result = compiled.run(*batch_of(SHAPE))
-    np.testing.assert_array_equal(result.gradients, plain(function).gradients)
+    result, expected = compiled.run(*batch_of(SHAPE)), plain(function)
+    np.testing.assert_allclose(result.gradients, expected.gradients, rtol=1e-3, atol=1e-8)
 
 
 def test_what_asserts_still_asserts() -> None:
