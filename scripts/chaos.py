@@ -123,32 +123,36 @@ class Trial:
         missing = self._blocks - committed
         target = committed + self._random.randint(min(1, missing), missing)
 
-        def is_committing() -> bool:
-            return self._count_blocks() >= target and self._is_writing_a_block()
+        def has_come_to_target() -> bool:
+            return self._count_blocks() >= target
 
-        moments: list[Callable[[], bool]] = [
-            lambda: True,  # while it starts
-            lambda: self._mtime("manifest.json") != before["manifest.json"],
-            lambda: self._count_blocks() >= target,
-            lambda: self._count_blocks() >= target,
-            is_committing,
-            is_committing,
-            lambda: self._count_blocks() >= self._blocks,  # while it aggregates
-            lambda: self._mtime(CLASSES) != before[CLASSES],
-            lambda: self._mtime(FAILURES) != before[FAILURES],
+        # Each moment, and up to how many seconds later the run is killed.
+        moments: list[tuple[Callable[[], bool], float]] = [
+            (lambda: True, LONGEST_START_SECONDS),
+            (lambda: self._mtime("manifest.json") != before["manifest.json"], 0.05),
+            (has_come_to_target, 0.05),
+            (self._is_writing_a_block, 0.0),
+            (self._is_writing_a_block, 0.0),
+            (lambda: self._count_blocks() >= self._blocks, 0.05),  # while it aggregates
+            (lambda: self._mtime(CLASSES) != before[CLASSES], 0.003),
+            (lambda: self._mtime(FAILURES) != before[FAILURES], 0.003),
         ]
-        moment = self._random.choice(moments)
-        self._poll(process, moment)
-        longest = LONGEST_START_SECONDS if moment is moments[0] else 0.05
+        moment, longest = self._random.choice(moments)
+        if moment == self._is_writing_a_block:  # not always the first one
+            self._poll(process, has_come_to_target)
+        self._poll(process, moment, hurried=not longest)
         self._poll(process, lambda: False, self._random.uniform(0, longest))
 
     @staticmethod
     def _poll(
-        process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 600
+        process: subprocess.Popen[str],
+        reached: Callable[[], bool],
+        seconds: float = 600,
+        hurried: bool = False,
     ) -> None:
         until = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < until and not reached():
-            time.sleep(POLL_SECONDS)
+            time.sleep(0 if hurried else POLL_SECONDS)
 
     def _stage(self, before: dict[str, float | None]) -> str:
         """Where the run was when it was killed, by what it has left."""
@@ -163,7 +167,14 @@ class Trial:
         return sum(1 for _ in self.atlas.glob("maps/*/block-*.parquet"))
 
     def _is_writing_a_block(self) -> bool:
-        return any(self.atlas.glob(".temporary/*/*.parquet"))
+        try:
+            attempts = os.listdir(self.atlas / ".temporary")
+        except FileNotFoundError:
+            return False
+        return any(
+            os.path.isdir(folder) and os.listdir(folder)
+            for folder in (self.atlas / ".temporary" / attempt for attempt in attempts)
+        )
 
     def _is_complete(self) -> bool:
         try:
