@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -34,7 +35,8 @@ TEMPORARY_FOLDER = ".temporary"
 METADATA_KEY = b"saliency_atlas"
 BODY_KEY = b"saliency_atlas_body"
 FORMAT_VERSION = 1
-ROWS_PER_GROUP = 64  # What reading one map back has to decode, at most.
+ROWS_PER_GROUP = 64  # Of maps of 224 x 224: what reading one of them back has to decode.
+VALUES_PER_GROUP = ROWS_PER_GROUP * 224 * 224  # Smaller maps are stored faster in longer groups.
 COMPRESSION_LEVEL = 3
 
 _BLOCK_NAME = re.compile(r"block-(\d{5,})\.parquet")
@@ -210,11 +212,21 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
             ("map.list.element", "sketch.list.element"), "BYTE_STREAM_SPLIT"
         ),
     ) as writer:
-        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        writer.write_table(table, row_group_size=rows_per_group(table.schema.field("map").type))
         body = sink.getvalue()
         described = {"bytes": len(body), "crc32c": google_crc32c.value(body)}
         writer.add_key_value_metadata({BODY_KEY: json.dumps(described)})
     return pa.py_buffer(sink.getvalue())
+
+
+def rows_per_group(maps: pa.FixedShapeTensorType) -> int:
+    """Rows of a row group: as many as hold the values of 64 maps of 224 x 224, and 64 at least.
+
+    >>> rows_per_group(pa.fixed_shape_tensor(pa.uint8(), (112, 112)))
+    256
+    """
+    shape: list[int] = maps.shape
+    return max(ROWS_PER_GROUP, VALUES_PER_GROUP // math.prod(shape))
 
 
 def tail_digest(file: pq.ParquetFile, stream: BinaryIO) -> int:

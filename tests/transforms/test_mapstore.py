@@ -116,3 +116,10 @@ def test_tensors_of_another_shape_are_refused() -> None:
     columns["map"] = np.zeros((2, 5, 3), np.uint8)
     with pytest.raises(ValueError, match=r"expected tensors of \(3, 5\), not \(5, 3\)"):
         FORMAT.table(columns)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((224, 224), 64), ((64, 64), 784), ((448, 448, 3), 64), ((10,), 321_126)]
+)
+def test_row_groups_hold_about_the_same_number_of_values(shape: tuple[int, ...], rows: int) -> None:
+    assert mapstore.rows_per_group(pa.fixed_shape_tensor(pa.uint8(), shape)) == rows
