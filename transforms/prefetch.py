@@ -1,13 +1,16 @@
-"""Reads ahead of a consumer in a thread, by a bounded number of items."""
+"""Works ahead of a consumer in threads, by a bounded number of items."""
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class _End:
@@ -67,3 +70,35 @@ def prefetched(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, N
         stopped.set()
         free.release()
         producer.join()
+
+
+def computed_ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    pool: concurrent.futures.Executor,
+    ahead: int,
+) -> Generator[Result, None, None]:
+    """Yields the results of `function` in the order of `items`, while a pool computes later ones.
+
+    Items are made in the caller's thread, each no sooner than there is a place for it. An
+    exception is raised where its result would have come; what has not begun by then never does.
+
+    Args:
+      function: Called in the pool.
+      items: What to call it with.
+      pool: Who calls it.
+      ahead: Items that may be computed or wait for it, at least 1.
+    """
+    if ahead < 1:
+        raise ValueError(f"ahead must be at least 1, not {ahead}")
+    begun: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(function, item))
+            if len(begun) == ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()

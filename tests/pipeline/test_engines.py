@@ -18,7 +18,13 @@ from small_dataset import MakeConfig
 
 from pipeline import cli, engines
 from pipeline.engines import check_reach, runner_name
-from pipeline.runners import PRESETS, explain_hints, only_submits, pipeline_options
+from pipeline.runners import (
+    PRESETS,
+    explain_hints,
+    only_submits,
+    pipeline_options,
+    processes_here,
+)
 from transforms.errors import ConfigurationError
 from transforms.storage import LocalStorage
 
@@ -47,11 +53,12 @@ def test_the_command_line_offers_every_preset() -> None:
     assert tuple(PRESETS) == cli.ENGINES
 
 
-def test_local_uses_every_core() -> None:
+def test_local_is_one_process_whose_model_has_every_core() -> None:
     for options in (pipeline_options({}, []), pipeline_options({}, [], "local")):
         direct = options.view_as(DirectOptions)
         assert runner_name(options) == "FnApiRunner"
-        assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_threading", 0)
+        assert (direct.direct_running_mode, direct.direct_num_workers) == ("in_memory", 1)
+        assert processes_here(options) == 1
 
 
 def test_a_runner_named_by_itself_keeps_its_own_defaults() -> None:

@@ -7,6 +7,7 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import dataclasses
 import hashlib
@@ -23,13 +24,16 @@ from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
 from transforms.models import LoadedModel, configure_threads, load_model, spare_cores
-from transforms.prefetch import prefetched
+from transforms.prefetch import computed_ahead
 from transforms.saliency.engines.engine import CompiledGradient
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.saliency.rows import BlockRows
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
+
+# One mini-batch leaves cores (or the GPU) idle in its serial parts, which another one's work fills.
+BATCHES_AT_ONCE = 2
 
 _DecodedBatch = tuple[Examples, npt.NDArray[np.float32], list[DataFault | None]]
 
@@ -122,6 +126,8 @@ class BlockExplainer:
         self._base = Program(model, spec.program, spec.statistics, gradient)
         self._programs = {self._batch_size: self._base}
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
+        # Shared by all who explain with this model, however many threads a runner has.
+        self._pool = concurrent.futures.ThreadPoolExecutor(BATCHES_AT_ONCE, "explain")
         self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()
 
@@ -171,8 +177,12 @@ class BlockExplainer:
         failures = list(block.failures)
         rows = BlockRows(self._format, block.key.shard.name)
         explained = 0
-        for batch, inputs, faults in prefetched(self._decoded(block.examples)):
-            results = self._explain_batch(batch, inputs, faults)
+        decoded = self._decoded(block.examples)
+        # One more than are computed at once: it has been decoded by the time that one is finished.
+        ahead = BATCHES_AT_ONCE + 1
+        for batch, faults, results in computed_ahead(
+            self._explain_batch, decoded, self._pool, ahead
+        ):
             kept = [row for row, fault in enumerate(faults) if fault is None]
             explained += len(kept)
             failures += _failures(block, batch, faults)
@@ -188,15 +198,16 @@ class BlockExplainer:
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
-        """Mini-batches with their inputs; the next is decoded while the device has the current."""
+        """Mini-batches with their inputs, each decoded while the device has those before it."""
         for start in range(0, len(examples), self._batch_size):
             batch = _slice(examples, start, start + self._batch_size)
             yield (batch, *self._decoder.decode(batch.inputs))
 
     def _explain_batch(
-        self, batch: Examples, inputs: npt.NDArray[np.float32], faults: list[DataFault | None]
-    ) -> Results | None:
+        self, decoded: _DecodedBatch
+    ) -> tuple[Examples, list[DataFault | None], Results | None]:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
+        batch, inputs, faults = decoded
         for row, label in enumerate(batch.labels):
             if faults[row] is None and label != NO_LABEL and label >= self._outputs:
                 faults[row] = DataFault(
@@ -205,9 +216,9 @@ class BlockExplainer:
                     f"label {label} is not one of the model's {self._outputs} classes",
                 )
         results, model_faults = self._runner.run(self._arrays(batch, inputs))
-        faults[:] = [first or second for first, second in zip(faults, model_faults, strict=True)]
+        faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
-            return None
+            return batch, faults, None
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -215,7 +226,7 @@ class BlockExplainer:
                     "NonFiniteGradient",
                     "the gradient or the score is not finite for this input",
                 )
-        return results
+        return batch, faults, results
 
     def _arrays(self, batch: Examples, inputs: npt.NDArray[np.float32]) -> Arrays:
         if batch.boxes is None:
@@ -239,12 +250,6 @@ class BlockExplainer:
                 resized = self._base.resized(size)
                 self._programs[size] = resized or self._compile(size)
             return self._programs[size]
-
-    def _box_mask(self, examples: Examples) -> npt.NDArray[np.bool_] | None:
-        if examples.boxes is None:
-            return None
-        cropped = [self._decoder.crop_boxes(boxes) for boxes in examples.boxes]
-        return box_mask(cropped, self._positions)
 
 
 def _model_errors() -> Errors:

@@ -11,6 +11,7 @@ Nothing here knows TensorFlow: what runs, and which errors mean what, is given.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
@@ -66,6 +67,8 @@ class IsolatingRunner:
         self._errors = errors
         self._lock = threading.Lock()
         self._halved = 0
+        self._alone = threading.Lock()
+        self._crowded = False
 
     @property
     def batch_size(self) -> int:
@@ -124,7 +127,11 @@ class IsolatingRunner:
     ) -> Iterator[tuple[Results, range]]:
         """Results of the rows of a mini-batch (the window) that have any, and whose they are."""
         try:
-            yield self._run_batch(size, _only(arrays, window, rows)), rows
+            # Once memory was short mini-batches take turns: whether one fits must not depend on
+            # what another thread runs at the same moment.
+            with self._alone if self._crowded else contextlib.nullcontext():
+                results = self._run_batch(size, _only(arrays, window, rows))
+            yield results, rows
         except self._errors.of_data as error:
             if len(rows) == 1:
                 faults[rows[0]] = DataFault(
@@ -142,6 +149,7 @@ class IsolatingRunner:
             if self._batch_size != size:  # another thread has halved it meanwhile
                 return
             self._batch_size = size // 2
+            self._crowded = True
             self._halved += 1
         _LOGGER.warning(
             "a mini-batch of %d does not fit into memory (%s): %d at a time from here on",

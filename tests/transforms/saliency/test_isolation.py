@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,3 +122,27 @@ def test_a_failure_of_a_combination_costs_no_example() -> None:
     assert faults == [None] * 4
     assert results is not None
     assert results["value"].tolist() == [0, 1, 2, 3]
+
+
+def test_mini_batches_take_turns_once_memory_was_short() -> None:
+    another = threading.Event()
+    inside: list[int] = []
+
+    class Watched(Program):
+        """Waits a moment for another mini-batch to come in beside it."""
+
+        def __call__(self, size: int, arrays: Arrays) -> Results:
+            inside.append(size)
+            if len(inside) > 1:
+                another.set()
+            another.wait(0.1)
+            inside.pop()
+            return super().__call__(size, arrays)
+
+    runner = IsolatingRunner(Watched(fits=2), 4, ERRORS)
+    runner.run((np.arange(4),))  # alone, it finds out
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(runner.run, [(np.arange(2),)] * 2))
+    assert all(faults == [None] * 2 for _, faults in found)
+    assert runner.batch_size == 2
+    assert not another.is_set()
