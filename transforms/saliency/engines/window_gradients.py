@@ -1,4 +1,4 @@
-"""Gradients of depthwise convolution and pooling, as inference operations."""
+"""Gradients of convolution and pooling, as inference operations."""
 
 from __future__ import annotations
 
@@ -35,6 +35,19 @@ def _depthwise(operation: Any, _: tf.Tensor, kernel: tf.Tensor, gradient: tf.Ten
     return tf.reduce_sum(
         tf.reshape(spread_back, (batch, height, width, channels, multiplier)), axis=-1
     )
+
+
+def _pointwise(operation: Any, _: tf.Tensor, kernel: tf.Tensor, gradient: tf.Tensor) -> Any:
+    """A 1 x 1 convolution transposed is one with the kernel transposed, which engines fuse more."""
+    import tensorflow as tf
+
+    rows, columns, channels, _ = kernel.shape
+    attributes = operation.node_def.attr
+    if (rows, columns, channels) != (1, 1, operation.outputs[0].shape[-1]) or (
+        list(attributes["strides"].list.i) != [1, 1, 1, 1] or attributes["data_format"].s != b"NHWC"
+    ):
+        return None
+    return tf.nn.conv2d(gradient, tf.transpose(kernel, [0, 1, 3, 2]), 1, "VALID")
 
 
 def _transposed_depthwise(
@@ -121,6 +134,7 @@ def _members(window: Window) -> npt.NDArray[np.int64]:
 
 WINDOW_REWRITES: dict[str, Rewrite] = {
     "AvgPoolGrad": _average_pool,
+    "Conv2DBackpropInput": _pointwise,
     "DepthwiseConv2dNativeBackpropInput": _depthwise,
     "MaxPoolGrad": _max_pool,
 }

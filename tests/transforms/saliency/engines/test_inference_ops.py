@@ -25,6 +25,7 @@ _LAYERS: dict[str, Layers] = {
     "conv strided": lambda: [layers.Conv2D(5, 3, strides=2, padding="same")],
     "conv strided, with a remainder": lambda: [layers.Conv2D(5, 2, strides=3)],
     "conv dilated": lambda: [layers.Conv2D(5, 2, dilation_rate=2, padding="same")],
+    "conv of one pixel": lambda: [layers.Conv2D(5, 1), layers.Conv2D(6, 1, strides=2)],
     "conv of an even kernel": lambda: [layers.Conv2D(5, (4, 1), padding="same")],
     "conv transposed": lambda: [layers.Conv2DTranspose(3, 3, strides=2, padding="same")],
     "depthwise": lambda: [layers.DepthwiseConv2D(3, padding="same")],
