@@ -1,13 +1,14 @@
 """Engines against each other, against other libraries, and against the machine.
 
-    python scripts/bench_engines.py                              # engines alone
-    python scripts/bench_engines.py --peers ~/peers --install    # makes environments for peers
-    python scripts/bench_engines.py --models lite0.keras,ResNet50 --json engines.json
+    scripts/bench engines                              # engines alone
+    scripts/bench engines --peers ~/peers --install    # makes environments for peers
+    scripts/bench engines --models lite0.keras,ResNet50 --json engines.json
 
-Each contestant is a process that is made ready and then runs a round when it is its turn, so all of
-them meet the same disturbances; figures are medians of rounds, comparisons medians of the rounds'
-ratios. Peers need environments of their own, `PEERS/xplique` and `PEERS/pytorch`; what is absent is
-left out, and said.
+Each contestant is a process that is made ready and then runs a round when it is its turn, so those
+that are compared meet the same disturbances; figures are medians of rounds, comparisons medians of
+the rounds' ratios. Engines are compared with each other and with a matrix product; whole runs with
+peers, whose inputs are decoded beforehand. Peers need environments of their own, `PEERS/xplique`
+and `PEERS/pytorch`; what is absent is left out, and said.
 """
 
 from __future__ import annotations
@@ -171,17 +172,22 @@ def _serve(run: Any, count: int, ready: Figures) -> None:
         print(json.dumps(figures), flush=True)
 
 
-def commands(
-    model: str, path: str, folder: pathlib.Path, parsed: argparse.Namespace
-) -> dict[str, list[str]]:
-    """Contestants' command lines, by name."""
+def engine_commands(path: str, parsed: argparse.Namespace) -> dict[str, list[str]]:
+    """Command lines of the engines and of the matrix product, by name."""
     here = [sys.executable, __file__]
     count, size = str(parsed.examples), str(parsed.batch_size)
+    found = {name: [*here, "--serve-engine", name, path, count, size] for name in ENGINES}
+    return found | {"sgemm": [*here, "--serve-sgemm"]}
+
+
+def run_commands(
+    model: str, path: str, folder: pathlib.Path, parsed: argparse.Namespace
+) -> dict[str, list[str]]:
+    """Command lines of a whole run and of the peers, by name."""
+    count = str(parsed.examples)
     load = Workload(path, SIDE, "none", "auto", 64, engine="auto")
-    config = write_config(folder, load, 4 * parsed.examples)
-    found = {"pipeline": [*here, "--serve-pipeline", config], "sgemm": [*here, "--serve-sgemm"]}
-    for name in ENGINES:
-        found[name] = [*here, "--serve-engine", name, path, count, size]
+    config = write_config(folder, load, parsed.run_examples)
+    found = {"pipeline": [sys.executable, __file__, "--serve-pipeline", config]}
     script = str(pathlib.Path(__file__).with_name("bench_peers.py"))
     for peer, subject in (("xplique", path), ("pytorch", model)):
         python = pathlib.Path(parsed.peers or "", peer, "bin", "python")
@@ -195,7 +201,7 @@ def commands(
 
 
 def measure(model: str, folder: pathlib.Path, parsed: argparse.Namespace) -> Figures:
-    """All contestants on one model, taking turns."""
+    """All contestants on one model; those that are compared take turns."""
     path, name = model, pathlib.Path(model).stem
     if not model.endswith(".keras"):
         import keras
@@ -204,17 +210,20 @@ def measure(model: str, folder: pathlib.Path, parsed: argparse.Namespace) -> Fig
         make = getattr(keras.applications, model)
         path = str(folder / f"{model}.keras")
         make(weights=None, classifier_activation=None, input_shape=(SIDE, SIDE, 3)).save(path)
-    with contextlib.ExitStack() as stack:
-        contestants = {
-            each: contestant
-            for each, command in commands(name, path, folder, parsed).items()
-            if (contestant := stack.enter_context(started(each, command))) is not None
-        }
-        rounds = [
-            {each: contestant.round() for each, contestant in contestants.items()}
-            for _ in range(parsed.rounds)
-        ]
-        sizes = {each: contestant.ready for each, contestant in contestants.items()}
+    groups = [engine_commands(path, parsed), run_commands(name, path, folder, parsed)]
+    rounds: list[dict[str, Figures]] = [{} for _ in range(parsed.rounds)]
+    sizes: Figures = {}
+    for group in groups:  # All at once would not fit into memory.
+        with contextlib.ExitStack() as stack:
+            contestants = {
+                each: contestant
+                for each, command in group.items()
+                if (contestant := stack.enter_context(started(each, command))) is not None
+            }
+            for each_round in rounds:
+                for each, contestant in contestants.items():
+                    each_round[each] = contestant.round()
+            sizes |= {each: contestant.ready for each, contestant in contestants.items()}
     return summarize(name, rounds) | {"ready": sizes}
 
 
@@ -280,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--install", action="store_true", help="make peers' environments first")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=16, help="in a round")
+    parser.add_argument("--run-examples", type=int, default=512, help="in a whole run")
     parser.add_argument("--batch-size", type=int, default=8, help="of engines alone")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--serve-engine", nargs=4, help=argparse.SUPPRESS)

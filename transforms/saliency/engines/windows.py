@@ -7,6 +7,7 @@ Their gradients go the other way: from windows back to the elements in them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,8 +86,20 @@ def windows(
     return found[0], found[1]
 
 
-def spread(values: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
-    """Puts stride - 1 zeros between the elements of (N, H, W, C) and none at its ends."""
+def spread(
+    values: tf.Tensor,
+    strides: tuple[int, int],
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> tf.Tensor:
+    """Puts stride - 1 zeros between the elements of (N, H, W, C), and zeros around them.
+
+    Args:
+      values: What to spread.
+      strides: Of the elements in the result.
+      rows: Zeros before the first row and after the last; negative numbers cut.
+      columns: The same for columns.
+    """
     import tensorflow as tf
 
     batch, height, width, channels = values.shape
@@ -95,12 +108,60 @@ def spread(values: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
         1 if length == 1 else stride
         for length, stride in zip((height, width), strides, strict=True)
     )
+    if (down, across) != (1, 1):
+        # Channels are innermost: what is appended to them lies between columns, and what is
+        # appended to a row lies between rows.
+        wide = tf.pad(values, [[0, 0], [0, 0], [0, 0], [0, (across - 1) * channels]])
+        lines = tf.reshape(wide, (batch, height, width * across * channels))
+        apart = tf.pad(lines, [[0, 0], [0, 0], [0, (down - 1) * lines.shape[-1]]])
+        values = tf.reshape(apart, (batch, height * down, width * across, channels))
+    # The last element has its zeros already. Cutting them off to pad again would cost an engine
+    # three copies of the largest tensors, and its fusing of the padding.
+    return pad_rows_and_columns(
+        values, (rows[0], rows[1] - (down - 1)), (columns[0], columns[1] - (across - 1))
+    )
+
+
+def take_apart(values: tf.Tensor, strides: tuple[int, int]) -> list[list[tf.Tensor]]:
+    """The phases of (N, H, W, C): phase (i, j) has every stride-th row from i and column from j.
+
+    Args:
+      values: H and W are multiples of the strides.
+      strides: Of rows and of columns.
+    """
+    import tensorflow as tf
+
+    batch, height, width, channels = values.shape
+    down, across = strides
+    if strides == (1, 1):
+        return [[values]]
+    line = width * channels
+    lines = tf.reshape(values, (batch, height // down, down * line))
+    return [
+        [
+            tf.reshape(
+                lines[:, :, row * line : (row + 1) * line],
+                (batch, height // down, width // across, across * channels),
+            )[..., column * channels : (column + 1) * channels]
+            for column in range(across)
+        ]
+        for row in range(down)
+    ]
+
+
+def put_together(phases: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
+    """Undoes `take_apart`."""
+    import tensorflow as tf
+
+    down, across = len(phases), len(phases[0])
     if (down, across) == (1, 1):
-        return values
-    apart = tf.reshape(values, (batch, height, 1, width, 1, channels))
-    padded = tf.pad(apart, [[0, 0], [0, 0], [0, down - 1], [0, 0], [0, across - 1], [0, 0]])
-    whole = tf.reshape(padded, (batch, height * down, width * across, channels))
-    return whole[:, : (height - 1) * down + 1, : (width - 1) * across + 1]
+        return phases[0][0]
+    batch, height, width, channels = phases[0][0].shape
+    lines = [
+        tf.reshape(tf.concat(line, -1), (batch, height, width * across * channels))
+        for line in phases
+    ]
+    return tf.reshape(tf.concat(lines, -1), (batch, height * down, width * across, channels))
 
 
 def pad_rows_and_columns(
