@@ -140,10 +140,13 @@ def _is_of_client(error: BaseException) -> bool:
 
 
 def _open(path: str) -> BinaryIO:
-    # Beam's local file system opens folders with a message of its own; ask first.
-    if not FileSystems.exists(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    return cast(BinaryIO, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    try:
+        opened = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except Exception as error:  # Each file system has errors of its own for what is not there.
+        if FileSystems.exists(path):
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+    return cast(BinaryIO, opened)
 
 
 def _replace(temporary: str, path: str, data: bytes | memoryview) -> None:

@@ -25,7 +25,7 @@ from transforms.model_functions import (
 )
 from transforms.model_layers import list_layers
 from transforms.model_softmax import SoftmaxEnding
-from transforms.storage import Storage
+from transforms.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -143,8 +143,8 @@ def load_model(
       ConfigurationError: It cannot be loaded or explained, or does not take such inputs.
     """
     function: ModelFunction
-    digest = model_digest(uri, storage)
     with local_model(uri, storage) as path:
+        digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
         if is_keras_file(path):
             function = KerasFunction(open_keras(uri, path, allow_unsafe), output_layer)
         else:

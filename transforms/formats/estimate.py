@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pyarrow as pa
@@ -35,7 +36,8 @@ def estimate_records(shards: Sequence[Shard], source: SourceSpec, storage: Stora
     step = max(1, len(shards) // _SAMPLED_SHARDS)
     sample = shards[::step][:_SAMPLED_SHARDS]
     count = _parquet_rows if source.format == "parquet" else _tfrecord_records
-    records = [count(shard, source.compression, storage) for shard in sample]
+    with ThreadPoolExecutor(_SAMPLED_SHARDS) as pool:  # Each waits for its storage, not for us.
+        records = list(pool.map(lambda shard: count(shard, source.compression, storage), sample))
     if len(sample) == len(shards):
         return sum(records)
     sampled_bytes = sum(shard.size for shard in sample)
