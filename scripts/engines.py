@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
+from flink_job_server import libraries_command, write_jar
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +26,7 @@ ATLASES = Path("demo/atlases/engines")
 FLINK_VERSION = "1.20"
 PRISM_MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version}"
 FLINK_ARTIFACT = f"org.apache.beam:beam-runners-flink-{FLINK_VERSION}-job-server:{beam_version}"
+ASSEMBLED_FLINK = ENGINES / "flink-job-server.jar"
 FETCH_SECONDS = 600  # Prism is compiled, Flink's job server has 200 MB
 RUN_SECONDS = 300
 POOL_SECONDS = 30
@@ -123,15 +125,31 @@ def fetch(need: str) -> str | None:
         ]
         if shutil.which("java") is None:
             return "java was not found: install a JDK, version 17"
-    if there.exists():
+    if there.exists() or (need == "flink" and ASSEMBLED_FLINK.exists()):
         return None
     if shutil.which(tool) is None:
         return f"{tool} was not found: install it to fetch {need}"
     print(f"Fetching {need} with {tool}", file=sys.stderr, flush=True)
-    environment = os.environ | {"GOBIN": str(ENGINES.absolute())}
     log = ENGINES / f"{need}.log"
+    fetched = succeeds(command, log)
+    if need == "flink" and not fetched:
+        print(f"{FLINK_ARTIFACT} cannot be had: assembling one", file=sys.stderr, flush=True)
+        libraries = ENGINES / "flink-libraries"
+        fetched = succeeds(libraries_command(libraries), log)
+        if fetched:
+            write_jar(libraries, ASSEMBLED_FLINK)
+    if not fetched:
+        return f"{tool} could not fetch {command[-1] if need == 'prism' else FLINK_ARTIFACT}: {log}"
+    if need == "prism":  # under a name with its version, so that another Beam fetches its own
+        there.hardlink_to(ENGINES / "prism")
+    return None
+
+
+def succeeds(command: Sequence[str], log: Path) -> bool:
+    """Runs a tool that fetches something."""
+    environment = os.environ | {"GOBIN": str(ENGINES.absolute())}
     try:
-        with log.open("w") as output:
+        with log.open("a") as output:
             subprocess.run(  # noqa: S603 - constants
                 command,
                 env=environment,
@@ -141,10 +159,8 @@ def fetch(need: str) -> str | None:
                 timeout=FETCH_SECONDS,
             )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        return f"{tool} could not fetch {command[-1] if need == 'prism' else FLINK_ARTIFACT}: {log}"
-    if need == "prism":  # under a name with its version, so that another Beam fetches its own
-        there.hardlink_to(ENGINES / "prism")
-    return None
+        return False
+    return True
 
 
 def run(way: Way, reference: Path | None, kill: bool = False) -> Outcome:
@@ -154,6 +170,8 @@ def run(way: Way, reference: Path | None, kill: bool = False) -> Outcome:
         *(".venv/bin/saliency-atlas", "run", CONFIG, "--quiet", "--overwrite"),
         *("--set", f"output.path={atlas}", *way.options),
     ]
+    if way.needs == "flink" and ASSEMBLED_FLINK.exists():
+        command.append(f"--flink_job_server_jar={ASSEMBLED_FLINK}")
     if kill:  # blocks of an earlier run are not half of this one
         shutil.rmtree(atlas, ignore_errors=True)
     log = ATLASES / f"{way.name}.log"
