@@ -238,7 +238,10 @@ def worker_pool(output: object) -> Iterator[tuple[subprocess.Popen[bytes], str]]
         *(sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"),
         f"--service_port={port}",
     ]
-    pool = subprocess.Popen(command, stdout=output, stderr=output)  # type: ignore[call-overload] # noqa: S603
+    # It starts its workers as `python`, whichever that is.
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path}
+    pool = subprocess.Popen(command, stdout=output, stderr=output, env=environment)  # type: ignore[call-overload] # noqa: S603
     try:
         deadline = time.monotonic() + POOL_SECONDS
         while True:
