@@ -50,7 +50,8 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
         # Flink's default is one slot, so one worker however many cores there are.
         f"--parallelism={os.cpu_count() or 1}",
         # A lost worker fails the job unless Flink may begin it again; what had been explained by
-        # then is made again to the same bytes. Its own default is never.
+        # then is made again to the same bytes. Its own default is never. (The cluster inside a
+        # job server was seen to stop all the same; --resume completes the atlas.)
         "--number_of_execution_retries=3",
         "--execution_retry_delay=1000",  # milliseconds
     ),
