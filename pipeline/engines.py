@@ -25,6 +25,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.version import __version__ as beam_version
 
 from pipeline.config import Config
+from pipeline.flink import let_jobs_restart
 from transforms.errors import ConfigurationError
 from transforms.storage import Storage
 
@@ -112,6 +113,7 @@ def _find_flink(options: PipelineOptions) -> None:
     version = re.search(r"flink-(\d+\.\d+)-job-server", jar.name)
     if version:  # The jar holds one version of Flink; the option only says which to download.
         flink.flink_version = version.group(1)
+    let_jobs_restart()
 
 
 def _find_spark(options: PipelineOptions) -> None:

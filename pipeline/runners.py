@@ -49,11 +49,6 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
         "--runner=FlinkRunner",
         # Flink's default is one slot, so one worker however many cores there are.
         f"--parallelism={os.cpu_count() or 1}",
-        # A lost worker fails the job unless Flink may begin it again; what had been explained by
-        # then is made again to the same bytes. Its own default is never. (The cluster inside a
-        # job server was seen to stop all the same; --resume completes the atlas.)
-        "--number_of_execution_retries=3",
-        "--execution_retry_delay=1000",  # milliseconds
     ),
     # LOOPBACK is the runner's default: the workers are threads of the launching process.
     "prism": ("--runner=PrismRunner", "--prism_log_level=warn"),

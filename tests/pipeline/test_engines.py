@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,9 @@ def test_flink_needs_java(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_flink_needs_its_job_server(folder: Path) -> None:
+def test_flink_needs_its_job_server_and_may_restart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     java = ["--job_server_java_launcher=sh"]  # any program that is there
     with pytest.raises(ConfigurationError, match=r"job server is not at .*Maven Central"):
         pipeline_options({}, java, "flink")
@@ -103,7 +106,14 @@ def test_flink_needs_its_job_server(folder: Path) -> None:
     jar = folder / f"beam-runners-flink-1.20-job-server-{beam_version}.jar"
     (folder / "beam-runners-flink-1.20-job-server-2.1.0.jar").touch()  # of another Beam
     jar.touch()
+    monkeypatch.setenv("FLINK_CONF_DIR", "mine")
     flink = pipeline_options({}, java, "flink").view_as(FlinkRunnerOptions)
+    assert os.environ["FLINK_CONF_DIR"] == "mine"
+    monkeypatch.delenv("FLINK_CONF_DIR")
+    pipeline_options({}, java, "flink")
+    assert "restart-strategy: fixed-delay" in (
+        Path(os.environ["FLINK_CONF_DIR"], "flink-conf.yaml").read_text()
+    )
     assert (flink.flink_job_server_jar, flink.flink_version) == (str(jar), "1.20")
 
 
