@@ -309,11 +309,16 @@ def test_an_interrupt_that_became_an_error_of_the_runner_is_an_interrupt(
 
     del calls
     monkeypatch.setattr(sys.modules["pipeline.launch"], "run", run)
-    assert cli.main(["run", "c.yaml"]) == 130
+    # Whoever was started in the background has inherited that interrupts are ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(["run", "c.yaml"]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == (
         "interrupted; committed blocks are kept, go on with: saliency-atlas run c.yaml --resume\n"
     )
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupt_that_is_ignored_stays_so(calls: Calls) -> None:
