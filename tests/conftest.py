@@ -19,9 +19,10 @@ pytest_plugins = ("small_dataset", "emulated_gcs")
 
 _SEED = 7
 
-# How long an example takes says more of the machine than of the code.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# How long an example takes says more of the machine than of the code, and what fails here has to
+# fail everywhere: looking further is for scripts/fuzz, and for --hypothesis-seed.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
