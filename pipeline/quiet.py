@@ -37,7 +37,7 @@ def native_stderr_held_back() -> Iterator[None]:
         os.dup2(held.fileno(), _STDERR)
         try:
             yield
-        except Exception:
+        except Exception:  # Whatever it was: what was held back may say why.
             held.seek(0)
             os.write(kept, held.read())
             raise

@@ -158,7 +158,7 @@ def _replace(temporary: str, path: str, data: bytes | memoryview) -> None:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.write(data)
         FileSystems.rename([temporary], [path])
-    except Exception:
+    except Exception:  # Each file system has errors of its own; what cannot be explained is raised.
         if _holds(path, data):  # The rename succeeded, and only its answer was lost.
             return
         raise
@@ -223,14 +223,14 @@ class _ReopeningFile(io.RawIOBase):
     def _seek(self, offset: int, whence: int) -> int:
         try:
             return self._at_position().seek(offset, whence)
-        except Exception:
+        except Exception:  # Whatever went wrong, the file is of no use any more.
             self._drop()
             raise
 
     def _read(self, size: int) -> bytes:
         try:
             return self._at_position().read(size)
-        except Exception:
+        except Exception:  # Whatever went wrong, the file is of no use any more.
             self._drop()
             raise
 
