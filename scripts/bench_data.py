@@ -106,6 +106,6 @@ def write_photographs(folder: pathlib.Path, count: int, side: int) -> None:
         features = example.features.feature
         features["image"].bytes_list.value.append(tf.io.encode_jpeg(crop).numpy())
         features["label"].int64_list.value.append(label)
-        writers[number % SHARDS].write(example.SerializeToString())
+        writers[number % SHARDS].write(example.SerializeToString(deterministic=True))
     for writer in writers:
         writer.close()

@@ -75,7 +75,7 @@ def _example(example_id: Any, image: Any, label: Any) -> bytes:
                 feature.float_list.value.append(item)
             elif item is not None:
                 feature.bytes_list.value.append(item.encode() if isinstance(item, str) else item)
-    serialized: bytes = example.SerializeToString()
+    serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
 
 
@@ -194,7 +194,7 @@ def _compressed(payloads: list[bytes]) -> Iterator[DamagedShard]:
     yield DamagedShard("zlib", "tfrecord", zlib.compress(shard), everything)
     packed = gzip.compress(shard, mtime=0)
     yield DamagedShard("gzip", "tfrecord", packed, everything)
-    yield DamagedShard("gzip twice over", "tfrecord", gzip.compress(packed), frozenset())
+    yield DamagedShard("gzip twice over", "tfrecord", gzip.compress(packed, mtime=0), frozenset())
     bomb = gzip.compress(_frame(bytes(MAX_RECORD_BYTES)), mtime=0)
     yield DamagedShard("a gzip bomb", "tfrecord", bomb, frozenset())
     for place in range(0, len(packed), len(packed) // 12):
