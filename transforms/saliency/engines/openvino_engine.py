@@ -99,16 +99,21 @@ def part_size(function: GradientFunction, threads: int) -> int:
 
 
 class _Runner:
-    """Runs batches, part by part. One batch at a time: the streams share the threads."""
+    """Runs batches, part by part: who is done takes the next part, of whichever batch it is."""
 
     def __init__(
         self, streams: Sequence[Any], part: int, constants: Mapping[str, npt.NDArray[Any]]
     ) -> None:
         self._part = part
         self._constants = constants
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(len(streams), thread_name_prefix="openvino")
-        self._requests = [stream.create_infer_request() for stream in streams]
+        requests = iter([stream.create_infer_request() for stream in streams])
+        # A thread keeps its request, whose weights and activations are in its core's caches.
+        self._of_thread = threading.local()
+        self._pool = ThreadPoolExecutor(
+            len(streams),
+            thread_name_prefix="openvino",
+            initializer=lambda: setattr(self._of_thread, "request", next(requests)),
+        )
         # Labels are no input of a gradient that does not depend on them.
         self._inputs = {name for port in streams[0].inputs for name in port.names}
         self._outputs = {
@@ -126,18 +131,16 @@ class _Runner:
         }
         for name, port in self._outputs.items():
             results[name] = np.empty((count, *port.shape[1:]), port.element_type.to_dtype())
-        starts = iter(range(0, count, self._part))
 
-        def compute(request: Any) -> None:
-            for start in starts:  # Shared: who is done takes the next part.
-                rows = slice(start, start + self._part)
-                given = {"inputs:0": inputs[rows], "labels:0": labels[rows]}
-                request.infer({name: given[name] for name in self._inputs & given.keys()})
-                for name in self._outputs:
-                    results[name][rows] = request.get_tensor(f"{name}:0").data
+        def compute(start: int) -> None:
+            rows = slice(start, start + self._part)
+            given = {"inputs:0": inputs[rows], "labels:0": labels[rows]}
+            request = self._of_thread.request
+            request.infer({name: given[name] for name in self._inputs & given.keys()})
+            for name in self._outputs:
+                results[name][rows] = request.get_tensor(f"{name}:0").data
 
-        with self._lock:
-            list(self._pool.map(compute, self._requests))
+        list(self._pool.map(compute, range(0, count, self._part)))
         return TargetGradients(*(results[name] for name in RESULT_NAMES))
 
 
