@@ -10,7 +10,11 @@ from pipeline.config import Config
 from transforms.elements import Examples
 from transforms.errors import ConfigurationError
 from transforms.models import LoadedModel
-from transforms.saliency.batch_size import BatchSizeChoice, measure_batch_sizes
+from transforms.saliency.batch_size import (
+    BatchSizeChoice,
+    fewest_examples,
+    measure_batch_sizes,
+)
 from transforms.saliency.block import BlockExplainer
 
 _SHARE_OF_RUN = 0.02
@@ -57,11 +61,15 @@ def measure_batch_size(
     start = explainer.spec.program.batch_size
     choice = BatchSizeChoice(start, {})
     if examples is not None:
-        choice = measure_batch_sizes(
-            explainer.timer(examples),
-            start,
-            lambda seconds: min(_LONGEST, _SHARE_OF_RUN * records * seconds),
-        )
+        trial, affordable = explainer.trial(examples), _SHARE_OF_RUN * records
+        if affordable < fewest_examples(trial, start):
+            _LOGGER.info(
+                "explain.batch_size: auto is %d: %d examples are too few to try others",
+                start,
+                records,
+            )
+            return choice
+        choice = measure_batch_sizes(trial, start, affordable, _LONGEST)
     if not choice.examples_per_second:
         _LOGGER.warning(
             "explain.batch_size: auto could not be measured, as none of the first examples can be "

@@ -27,7 +27,13 @@ from transforms.formats.estimate import estimate_records
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.mapstore import FORMAT_VERSION, lease_path
-from transforms.models import LoadedModel, configure_threads, load_model, usable_cores
+from transforms.models import (
+    LoadedModel,
+    configure_threads,
+    has_gpu,
+    load_model,
+    usable_cores,
+)
 from transforms.results import Conclusion, read_manifest
 from transforms.saliency.batch_size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
@@ -157,7 +163,7 @@ def prepare(
             operator=config.explain.operator,
             reducer=config.explain.reducer,
             codec=config.output.codec,
-            batch_size=fixed or starting_batch_size(inputs.shape),
+            batch_size=fixed or starting_batch_size(inputs.shape, on_gpu=has_gpu()),
         ),
         threads=threads,
         sketch=config.statistics.sketch,

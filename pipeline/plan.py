@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.job import Job, Prepared, prepare
+from transforms import memory
 from transforms.elements import Block, Examples
 from transforms.formats.reader import read_blocks
 from transforms.mapstore import encode_block
@@ -21,7 +20,6 @@ from transforms.storage import Storage
 _WARM_BATCHES = 2
 _LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
 _GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
-_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 _BLOCKS_HELD = 2  # beside the one being explained: the next, read, and the last, written
 
 
@@ -191,7 +189,7 @@ def _measure(prepared: Prepared, storage: Storage) -> Measurement | None:
         input_bytes=_input_bytes(block.examples),
         table_bytes=table.nbytes,
         file_bytes=len(data),
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT,
+        peak_bytes=memory.peak_bytes(),
         means={
             name: sum(values) / len(values)
             for name in ("score", *job.explain.map_format.statistic_names)

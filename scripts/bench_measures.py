@@ -104,6 +104,7 @@ def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
     """What `auto` chooses and what that costs, beside a full sweep."""
     from pipeline.batch_size import measure_batch_size
     from transforms.formats.reader import probe
+    from transforms.models import has_gpu
     from transforms.saliency.batch_size import starting_batch_size
     from transforms.storage import LocalStorage
 
@@ -111,21 +112,23 @@ def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
     prepared = _prepare(config_path)
     job, explainer = (
         prepared.job,
-        prepared.explainer.resized(starting_batch_size(prepared.job.inputs.shape)),
+        prepared.explainer.resized(
+            starting_batch_size(prepared.job.inputs.shape, on_gpu=has_gpu())
+        ),
     )
     examples = probe(job.shards[0], job.source, job.inputs, storage, max(SWEPT_SIZES))
-    time_batch = explainer.timer(examples)
-    time_batch(job.explain.program.batch_size)  # as a run has, before it measures
+    trial = explainer.trial(examples)
+    trial.seconds(job.explain.program.batch_size)  # as a run has, before it measures
     begun = time.perf_counter()
     choice = measure_batch_size(explainer, examples, prepared.records_estimated)
     cost = time.perf_counter() - begun
     fastest: dict[int, float] = {}
     for _round in range(SWEEP_CALLS):  # interleaved: a disturbance does not hit one size alone
         for size in {*SWEPT_SIZES, choice.size}:
-            seconds = time_batch(size)
+            seconds = trial.seconds(size)
             if seconds is not None:
                 fastest[size] = min(fastest.get(size, seconds), seconds)
-    rates = {size: size / seconds for size, seconds in sorted(fastest.items())}
+    rates = {size: trial.at_once * size / each for size, each in sorted(fastest.items())}
     return {
         "chosen": choice.size,
         "measured": choice.as_dict(),

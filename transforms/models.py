@@ -233,15 +233,20 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def spare_cores() -> int:
     """How many cores the device leaves free for decoding, one at least.
 
     A GPU leaves all of them. On a CPU the explanation of one mini-batch takes as many as TensorFlow
     has threads; a thread that decodes the next one fills the gaps.
     """
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return usable_cores()
     return max(1, usable_cores() - _threads_in_force())
 

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,13 @@ from transforms.errors import DataFault, RunError
 from transforms.formats.images import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.mapstore import MapFormat
-from transforms.models import LoadedModel, configure_threads, load_model, spare_cores
+from transforms.models import LoadedModel, configure_threads, has_gpu, load_model, spare_cores
 from transforms.prefetch import computed_ahead
 from transforms.saliency.engines.engine import CompiledGradient
 from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.saliency.rows import BlockRows
+from transforms.saliency.trial import BatchTrial
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 
@@ -149,27 +150,26 @@ class BlockExplainer:
         twin._load_claim = threading.Lock()
         return twin
 
-    def timer(self, examples: Examples) -> Callable[[int], float | None]:
-        """What runs one mini-batch of a size and returns its seconds; None if it fails.
+    def trial(self, examples: Examples) -> BatchTrial:
+        """What runs mini-batches of any size, to find the best.
 
         Args:
-          examples: At least one; repeated where the size is larger. Decoded here, untimed.
+          examples: At least one; repeated where the size is larger. Decoded here.
         """
         arrays = self._arrays(examples, self._decoder.decode(examples.inputs)[0])
         errors = _model_errors()
 
-        def time_batch(size: int) -> float | None:
+        def run(size: int) -> None:
             rows = np.resize(np.arange(len(examples)), size)
-            batch = tuple(array[rows] for array in arrays)
-            program = self._program(size)
-            begun = time.perf_counter()
-            try:
-                program.run(*batch)
-            except (*errors.of_memory, *errors.of_data):
-                return None
-            return time.perf_counter() - begun
+            self._program(size).run(*(array[rows] for array in arrays))
 
-        return time_batch
+        return BatchTrial(
+            run,
+            self._base.preparation,
+            refusals=(*errors.of_memory, *errors.of_data),
+            at_once=BATCHES_AT_ONCE,
+            on_host=not has_gpu(),
+        )
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Explains a block's examples; what the data makes impossible is a failure."""

@@ -90,6 +90,11 @@ class Program:
         """Examples in one call."""
         return self._spec.batch_size
 
+    def preparation(self, batch_size: int) -> float:
+        """Seconds that compiling for mini-batches of a size may take; 0 where nothing has to be."""
+        prepared = batch_size == self.batch_size or self._gradient.takes(batch_size)
+        return 0.0 if prepared else self._gradient.compile_seconds
+
     def resized(self, batch_size: int) -> Program | None:
         """The same for mini-batches of another size; None if that has to be compiled anew."""
         if not self._gradient.takes(batch_size):

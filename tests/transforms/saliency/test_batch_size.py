@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 
 import pytest
 
 from transforms.saliency.batch_size import (
     BatchSizeChoice,
+    fewest_examples,
     measure_batch_sizes,
     starting_batch_size,
 )
@@ -14,27 +16,37 @@ from transforms.saliency.batch_size import (
 
 @dataclasses.dataclass
 class FakeDevice:
-    """Takes the seconds an example that are given by size, else 1; full at `full`."""
+    """Takes the seconds an example that are given by size, else 1; full at `full`.
 
-    seconds: Mapping[int, float]
+    Of `at_once` mini-batches in a call.
+    """
+
+    seconds_an_example: Mapping[int, float]
     full: int = 1 << 20
+    at_once: int = 1
     compiling: float = 0.0
+    expected: float = 0.0
     calls: list[int] = dataclasses.field(default_factory=list)
     now: float = 0.0
 
-    def __call__(self, size: int) -> float | None:
+    def preparation(self, size: int) -> float:
+        return 0.0 if size in self.calls else self.expected
+
+    def seconds(self, size: int) -> float | None:
         self.now += self.compiling if size not in self.calls else 0.0
-        self.now += size * self.seconds.get(size, 1.0)
+        taken = self.at_once * size * self.seconds_an_example.get(size, 1.0)
+        self.now += taken
         self.calls.append(size)
-        return None if size >= self.full else size * self.seconds.get(size, 1.0)
+        return None if size >= self.full else taken
 
-    def choose(self, budget: Callable[[float], float] = lambda _: 1e9) -> BatchSizeChoice:
-        return measure_batch_sizes(self, 8, budget, lambda: self.now)
+    def choose(self, examples: float = 1e9, seconds: float = math.inf) -> BatchSizeChoice:
+        return measure_batch_sizes(self, 8, examples, seconds, lambda: self.now)
 
 
-def test_the_fastest_size_is_taken() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_the_fastest_size_is_taken(at_once: int) -> None:
     for fastest in (1, 4, 16, 64):
-        choice = FakeDevice({fastest: 0.5}).choose()
+        choice = FakeDevice({fastest: 0.5}, at_once=at_once).choose()
         assert choice.size == fastest
         assert choice.examples_per_second[fastest] == 2.0
         assert choice.examples_per_second[8] == 1.0
@@ -52,27 +64,52 @@ def test_the_start_stays_unless_another_is_clearly_faster() -> None:
     assert FakeDevice({16: 0.94}).choose().size == 16
 
 
-@pytest.mark.parametrize("examples", [0, 10, 40, 100, 400, 4000])
-def test_the_budget_is_kept(examples: int) -> None:
-    device = FakeDevice(dict.fromkeys((1 << n for n in range(12)), 0.02))
-    choice = device.choose(lambda seconds: examples * seconds)
-    warming_up = 8 * 0.02  # the run would have to do that, too
-    assert device.now - warming_up <= max(examples, 8) * 0.02
-    assert choice.size == 8
+@pytest.mark.parametrize("examples", [16, 40, 100, 400, 4000])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_time_of_no_more_examples_is_spent(examples: int, at_once: int) -> None:
+    device = FakeDevice(dict.fromkeys((1 << n for n in range(12)), 0.02), at_once=at_once)
+    assert device.choose(examples).size == 8
+    assert device.now <= examples * 0.02 + 1e-9
 
 
-def test_two_percent_of_two_thousand_images_measure_other_sizes() -> None:
+def test_no_more_seconds_are_spent() -> None:
     device = FakeDevice({})
-    choice = device.choose(lambda seconds: 0.02 * 2000 * seconds)
-    assert len(choice.examples_per_second) > 1
-    assert device.now - 8 <= 40
+    assert len(device.choose(1e9, 100.0).examples_per_second) > 1
+    assert device.now <= 100.0
+
+
+def test_the_fewest_examples_are_enough_to_try_a_size_more() -> None:
+    for at_once in (1, 2, 3):
+        device = FakeDevice({}, at_once=at_once)
+        fewest = fewest_examples(device, 8)
+        assert device.choose(fewest - 1).examples_per_second.keys() == {8}
+        assert len(FakeDevice({}, at_once=at_once).choose(fewest).examples_per_second) > 1
+
+
+def test_two_percent_of_ten_thousand_images_measure_larger_and_smaller_sizes() -> None:
+    device = FakeDevice({}, at_once=2)
+    choice = device.choose(0.02 * 10_000)
+    assert {4, 8, 16} <= choice.examples_per_second.keys()
+
+
+def test_a_small_budget_is_not_spent_on_sizes_far_from_the_start() -> None:
+    device = FakeDevice({1: 0.5, 2: 0.5}, at_once=2)
+    choice = device.choose(0.02 * 2000)
+    assert choice.examples_per_second.keys() == {8}
 
 
 def test_compiling_is_on_the_budget() -> None:
-    free = FakeDevice({}).choose(lambda _: 500.0)
-    dear = FakeDevice({}, compiling=300.0).choose(lambda _: 500.0)
+    free = FakeDevice({}).choose(500.0)
+    dear = FakeDevice({}, compiling=300.0).choose(500.0)
     assert len(dear.examples_per_second) == 3
     assert len(free.examples_per_second) > 3
+
+
+def test_a_size_is_not_compiled_for_where_that_is_too_dear() -> None:
+    device = FakeDevice({16: 0.5}, compiling=300.0, expected=300.0)
+    assert device.choose(500.0).examples_per_second.keys() == {8}
+    assert set(device.calls) == {8}
+    assert device.choose(5000.0).size == 16
 
 
 def test_sizes_that_do_not_fit_into_memory_end_the_growth() -> None:
@@ -97,5 +134,13 @@ def test_where_nothing_can_be_run_the_start_stays() -> None:
 def test_the_start_follows_the_input() -> None:
     assert starting_batch_size((448, 448, 3)) == 8
     assert starting_batch_size((224, 224, 3)) == 8
-    assert starting_batch_size((64, 64, 3)) == 16
+    assert starting_batch_size((128, 128, 3)) == 32
+    assert starting_batch_size((64, 64, 3)) == 64
     assert starting_batch_size((16,)) == 64
+
+
+def test_a_gpu_starts_with_more() -> None:
+    assert starting_batch_size((2048, 2048, 3), on_gpu=True) == 8
+    assert starting_batch_size((224, 224, 3), on_gpu=True) == 64
+    assert starting_batch_size((64, 64, 3), on_gpu=True) == 512
+    assert starting_batch_size((16,), on_gpu=True) == 512

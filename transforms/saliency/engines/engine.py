@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -96,11 +97,13 @@ class CompiledGradient:
       run: Computes a batch.
       notes: What was not done as one would expect, and why; for the log and the manifest.
       step: Batches of any multiple of so many examples may be run; None: of `batch_size` alone.
+      compile_seconds: What it took; `try_compile` measures it.
     """
 
     run: Run
     notes: tuple[str, ...] = ()
     step: int | None = None
+    compile_seconds: float = 0.0
 
     def takes(self, batch_size: int) -> bool:
         """Whether batches of this size can be run, too, without compiling anew."""
@@ -153,6 +156,17 @@ def unusable(spec: EngineSpec, error: EngineUnavailableError) -> ConfigurationEr
     )
 
 
+def try_compile(function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    """Compiles with the engine of a spec, where that can be done.
+
+    Raises:
+      EngineUnavailableError: It cannot.
+    """
+    begun = time.perf_counter()
+    gradient = find_engine(spec.name).compile(function, spec)
+    return dataclasses.replace(gradient, compile_seconds=time.perf_counter() - begun)
+
+
 def compile_gradient(function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
     """Compiles with the engine that is asked for, and no other.
 
@@ -160,6 +174,6 @@ def compile_gradient(function: GradientFunction, spec: EngineSpec) -> CompiledGr
       ConfigurationError: It cannot be done.
     """
     try:
-        return find_engine(spec.name).compile(function, spec)
+        return try_compile(function, spec)
     except EngineUnavailableError as error:
         raise unusable(spec, error) from error

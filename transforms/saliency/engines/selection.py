@@ -19,7 +19,7 @@ from transforms.saliency.engines.engine import (
     EngineUnavailableError,
     GradientFunction,
     engine_names,
-    find_engine,
+    try_compile,
     unusable,
 )
 from transforms.saliency.reducers import Reducer, reduce_channels
@@ -150,7 +150,7 @@ class _Trial:
         Raises:
           EngineUnavailableError: It cannot be.
         """
-        gradient = find_engine(spec.name).compile(self.function, spec)
+        gradient = try_compile(self.function, spec)
         return EngineChoice(spec, gradient, None, gradient.notes)
 
     def compare(self, choice: EngineChoice) -> Agreement:

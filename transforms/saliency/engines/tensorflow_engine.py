@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.models import has_gpu
 from transforms.saliency.engines.engine import (
     CompiledGradient,
     EngineSpec,
@@ -39,7 +40,7 @@ class TensorFlowEngine:
         """Traces, freezes, and compiles; see `Engine`."""
         import tensorflow as tf
 
-        xla = bool(tf.config.list_physical_devices("GPU")) if self.xla is None else self.xla
+        xla = has_gpu() if self.xla is None else self.xla
         # A trace for any batch size is as fast on CPUs; XLA and rewriting need to know it.
         any_size = function.separable and not xla and spec.precision == "float32"
         size = None if any_size else function.batch_size

@@ -12,7 +12,7 @@ import tensorflow as tf
 from gradients import batch_of, gradient_of
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.engines import selection
+from transforms.saliency.engines import engine, selection
 from transforms.saliency.engines.engine import (
     CompiledGradient,
     EngineSpec,
@@ -66,7 +66,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     ) -> EngineChoice:
         engines = {"tensorflow": find_engine("tensorflow"), **fakes}
         monkeypatch.setattr(selection, "engine_names", lambda: tuple(engines))
-        monkeypatch.setattr(selection, "find_engine", engines.__getitem__)
+        monkeypatch.setattr(engine, "find_engine", engines.__getitem__)
         monkeypatch.setattr(
             selection._Trial,
             "share_of_time",
