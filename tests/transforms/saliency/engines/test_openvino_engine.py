@@ -72,8 +72,9 @@ def test_a_batch_that_cannot_be_split(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("shape", "batch_size", "threads", "separable", "expected"),
     [
-        ((224, 224, 3), 8, 2, True, 1),
-        ((64, 64, 3), 64, 2, True, 8),
+        ((224, 224, 3), 8, 2, True, 2),
+        ((224, 224, 3), 2, 2, True, 1),
+        ((64, 64, 3), 64, 2, True, 16),
         ((10,), 64, 2, True, 32),
         ((10,), 7, 2, True, 1),
         ((10,), 64, 4, False, 64),
