@@ -288,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", type=pathlib.Path, help="the folder of peers' environments")
     parser.add_argument("--install", action="store_true", help="make peers' environments first")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--examples", type=int, default=16, help="in a round")
+    parser.add_argument("--examples", type=int, default=64, help="in a round")
     parser.add_argument("--run-examples", type=int, default=1000, help="in a whole run")
     parser.add_argument("--batch-size", type=int, default=8, help="of engines alone")
     parser.add_argument("--json", metavar="FILE")
