@@ -51,7 +51,8 @@ def measure_batch_size(
 ) -> BatchSizeChoice:
     """Tries batch sizes on the first examples, for at most 2 % of the time the run will take.
 
-    Where none can be explained the explainer's own size stays, and a warning says so.
+    Where none can be explained the explainer's own size stays, and a warning says so; it stays
+    in a run that is too short to pay for measuring, too.
 
     Args:
       explainer: Compiled, with the size to start from.

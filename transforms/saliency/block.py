@@ -167,6 +167,7 @@ class BlockExplainer:
             run,
             self._base.preparation,
             refusals=(*errors.of_memory, *errors.of_data),
+            pool=self._pool,
             at_once=BATCHES_AT_ONCE,
             on_host=not has_gpu(),
         )

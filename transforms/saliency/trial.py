@@ -24,6 +24,7 @@ class BatchTrial:
       run: Runs a mini-batch of a size.
       preparation: Seconds that the first mini-batch of a size may take to compile.
       refusals: What `run` raises where it cannot.
+      pool: Who runs them.
       at_once: Mini-batches that a run computes at the same time.
       on_host: Whether they take the host's memory.
 
@@ -38,6 +39,7 @@ class BatchTrial:
         preparation: Callable[[int], float],
         *,
         refusals: tuple[type[Exception], ...],
+        pool: concurrent.futures.Executor,
         at_once: int,
         on_host: bool,
     ) -> None:
@@ -46,7 +48,7 @@ class BatchTrial:
         self._refusals = refusals
         self.at_once = at_once
         self._on_host = on_host
-        self._pool = concurrent.futures.ThreadPoolExecutor(at_once, "trial")
+        self._pool = pool
         self._bytes_a_place: float | None = None  # in the mini-batches that run at once
 
     def seconds(self, size: int) -> float | None:

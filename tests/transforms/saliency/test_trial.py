@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from collections.abc import Callable
 
@@ -18,7 +19,14 @@ class FullError(Exception):
 def make_trial(
     run: Callable[[int], object], *, at_once: int = 2, on_host: bool = False
 ) -> BatchTrial:
-    return BatchTrial(run, lambda _: 0.0, refusals=(FullError,), at_once=at_once, on_host=on_host)
+    return BatchTrial(
+        run,
+        lambda _: 0.0,
+        refusals=(FullError,),
+        pool=concurrent.futures.ThreadPoolExecutor(at_once),
+        at_once=at_once,
+        on_host=on_host,
+    )
 
 
 class FakeHost:

@@ -64,7 +64,7 @@ def _softplus(_: Any, g: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 def _softsign(_: Any, g: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    return g / tf.square(1.0 + tf.abs(x))
+    return g * (1.0 / tf.square(1.0 + tf.abs(x)))
 
 
 def _log_softmax(_: Any, x: tf.Tensor) -> tf.Tensor:
@@ -162,21 +162,21 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "EluGrad": _elu,
     "FusedBatchNormGradV2": _batch_norm,
     "FusedBatchNormGradV3": _batch_norm,
-    "InvGrad": lambda _, y, g: -g * y * y,
+    "InvGrad": lambda _, y, g: g * (-y * y),
     "LeakyReluGrad": _leaky_relu,
-    "ReciprocalGrad": lambda _, y, g: -g * y * y,
+    "ReciprocalGrad": lambda _, y, g: g * (-y * y),
     "LogSoftmax": _log_softmax,
     "Relu6Grad": lambda _, g, x: g * (_where(x > 0, g) * _where(x < _RELU6_BOUND, g)),
     "ReluGrad": lambda _, g, x: g * _where(x > 0, g),
     "ResizeBicubicGrad": _resize,
     "ResizeBilinearGrad": _resize,
     "ResizeNearestNeighborGrad": _resize,
-    "RsqrtGrad": lambda _, y, g: -0.5 * g * y * y * y,
+    "RsqrtGrad": lambda _, y, g: g * (-0.5 * y * y * y),
     "SeluGrad": _selu,
     "SigmoidGrad": lambda _, y, g: g * (y * (1.0 - y)),
     "SoftplusGrad": _softplus,
     "SoftsignGrad": _softsign,
-    "SqrtGrad": lambda _, y, g: 0.5 * g / y,
+    "SqrtGrad": lambda _, y, g: g * (0.5 / y),
     "StridedSliceGrad": _strided_slice,
     "Tile": _tile,
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),

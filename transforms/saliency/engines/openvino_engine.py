@@ -109,12 +109,13 @@ class _Runner:
         self._part = part
         self._constants = constants
         requests = iter([stream.create_infer_request() for stream in streams])
-        # A thread keeps its request, whose weights and activations are in its core's caches.
-        self._of_thread = threading.local()
+        # A thread keeps its request, whose weights and activations are in its core's caches. Its
+        # initializer does not know the runner, which the thread would keep alive otherwise.
+        of_thread = self._of_thread = threading.local()
         self._pool = ThreadPoolExecutor(
             len(streams),
             thread_name_prefix="openvino",
-            initializer=lambda: setattr(self._of_thread, "request", next(requests)),
+            initializer=lambda: setattr(of_thread, "request", next(requests)),
         )
         # Labels are no input of a gradient that does not depend on them.
         self._inputs = {name for port in streams[0].inputs for name in port.names}

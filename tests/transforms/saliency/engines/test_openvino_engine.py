@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from typing import Any
 
 import keras
@@ -145,3 +147,18 @@ def test_other_precisions_are_refused(model: keras.Model) -> None:
 def test_absence_is_said(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert _refusal(model) == ("OpenVINO is not installed (pip install 'saliency-atlas[openvino]')")
+
+
+def test_threads_end_with_the_gradient_that_they_compute(model: keras.Model) -> None:
+    before = set(threading.enumerate())
+    compiled = find_engine("openvino").compile(
+        gradient_of(model, SHAPE, batch_size=8), EngineSpec("openvino", threads=2)
+    )
+    compiled.run(*batch_of(SHAPE, 8))
+    started = set(threading.enumerate()) - before
+    assert started
+    del compiled
+    gc.collect()
+    for thread in started:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
