@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from transforms.codec import decode
 from transforms.errors import ConfigurationError
-from transforms.mapstore import METADATA_KEY, tensor_values
+from transforms.store.block_file import METADATA_KEY
+from transforms.store.map_format import tensor_values
 
 _BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
 

@@ -23,7 +23,7 @@ from transforms.errors import ConfigurationError, RunError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from pipeline.begin import Mode
+    from pipeline.run.begin import Mode
 
 DONE = 0
 CONFIGURATION_ERROR = 2
@@ -78,25 +78,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from pipeline.config import load_config
-    from pipeline.console import print_plan
+    from pipeline.commands.console import print_plan
+    from pipeline.config.keys import load_config
 
     config = load_config(arguments.config, arguments.set)
     _start_tensorflow(arguments)
-    from pipeline.plan import plan
+    from pipeline.commands.plan import plan
     from transforms.filesystems import BeamStorage
 
     _print(arguments, plan(config, BeamStorage()).as_dict(), print_plan)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from pipeline.config import load_config
-    from pipeline.console import print_run
-    from pipeline.progress import Progress
+    from pipeline.commands.console import print_run
+    from pipeline.config.keys import load_config
+    from pipeline.run.progress import Progress
 
     config = load_config(arguments.config, arguments.set)
     _start_tensorflow(arguments)
-    from pipeline.launch import run
+    from pipeline.commands.run import run
 
     progress = Progress(None if arguments.quiet else sys.stderr)
     manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.engine)
@@ -104,22 +104,22 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _summarize(arguments: argparse.Namespace) -> None:
-    from pipeline.console import print_summary
-    from pipeline.summarize import summarize
+    from pipeline.commands.console import print_summary
+    from pipeline.commands.summarize import summarize
     from transforms.filesystems import BeamStorage
 
     _print(arguments, summarize(arguments.atlas, BeamStorage()), print_summary)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from pipeline.config import load_config
-    from pipeline.console import print_verification
+    from pipeline.commands.console import print_verification
+    from pipeline.config.keys import load_config
 
     if arguments.set and arguments.against is None:
         raise ConfigurationError("--set changes the configuration of --against, which is not given")
     config = load_config(arguments.against, arguments.set) if arguments.against else None
     _start_tensorflow(arguments)
-    from pipeline.verify import verify
+    from pipeline.commands.verify import verify
     from transforms.filesystems import BeamStorage
 
     verified = verify(arguments.atlas, BeamStorage(), config)
@@ -130,8 +130,8 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from pipeline.console import print_shown
-    from pipeline.show import show
+    from pipeline.commands.console import print_shown
+    from pipeline.commands.show import show
 
     _start_tensorflow(arguments)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", arguments.example_id)[:_LONGEST_NAME]
@@ -140,8 +140,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _index(arguments: argparse.Namespace) -> None:
-    from pipeline.console import print_index
-    from pipeline.index import index
+    from pipeline.commands.console import print_index
+    from pipeline.commands.index import index
     from transforms.filesystems import BeamStorage
 
     _print(arguments, index(arguments.pattern, BeamStorage()), print_index)
@@ -303,7 +303,7 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
 
 def _start_tensorflow(arguments: argparse.Namespace) -> None:
     if not arguments.verbose:
-        from pipeline.quiet import start_tensorflow
+        from pipeline.commands.native_stderr import start_tensorflow
 
         start_tensorflow()
 

@@ -101,10 +101,11 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
     import numpy as np
 
     from transforms.formats.source import InputSpec
-    from transforms.models import configure_threads, load_model
+    from transforms.models.devices import configure_threads
+    from transforms.models.loading import load_model
     from transforms.saliency.engines.engine import EngineSpec, compile_gradient
     from transforms.saliency.program import ProgramSpec, gradient_function
-    from transforms.saliency.targets import TargetSpec
+    from transforms.saliency.scores.targets import TargetSpec
     from transforms.storage import LocalStorage
 
     engine, target = ENGINES[name]

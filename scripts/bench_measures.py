@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.job import Prepared
+    from pipeline.run.job import Prepared
     from transforms.elements import ExplainedBlock
 
 BYTES_PER_KIB = 1024  # ru_maxrss is in KiB on Linux
@@ -51,19 +51,19 @@ class Stopwatch:
 def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     """A whole run: read, decode, explain, statistics, compress, write, aggregate, publish."""
     begun = float(os.environ.get("BENCH_BEGUN", time.time()))
-    from pipeline.begin import begin_atlas
-    from pipeline.config import load_config
-    from pipeline.job import prepare
-    from pipeline.launch import execute
-    from pipeline.progress import Progress
-    from pipeline.runners import pipeline_options, processes_here
+    from pipeline.config.keys import load_config
+    from pipeline.run.begin import begin_atlas
+    from pipeline.run.job import prepare
+    from pipeline.run.launch import execute
+    from pipeline.run.progress import Progress
+    from pipeline.runners.options import pipeline_options, processes_here
     from transforms.filesystems import BeamStorage
 
     storage = BeamStorage()
     config = load_config(config_path)
     options = pipeline_options(config.runner, beam_options)
     prepared = prepare(config, storage, "overwrite", {}, processes_here(options)).without_lease()
-    begin_atlas(prepared.job.atlas, "overwrite", prepared.job.conclusion.manifest, storage)
+    begin_atlas(prepared.job.atlas, "overwrite", prepared.job.publication.manifest, storage)
     stopwatch = Stopwatch()
     manifest = execute(prepared, options, Progress(None), storage)
     figures = stopwatch.figures(manifest["explained_examples"])
@@ -102,10 +102,10 @@ def measure_decode(config_path: str, _: Sequence[str]) -> Figures:
 
 def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
     """What `auto` chooses and what that costs, beside a full sweep."""
-    from pipeline.batch_size import measure_batch_size
+    from pipeline.run.choose_batch_size import measure_batch_size
     from transforms.formats.reader import probe
-    from transforms.models import has_gpu
-    from transforms.saliency.batch_size import starting_batch_size
+    from transforms.models.devices import has_gpu
+    from transforms.saliency.batching.size import starting_batch_size
     from transforms.storage import LocalStorage
 
     storage = LocalStorage()
@@ -141,8 +141,8 @@ def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
 
 def measure_plan(config_path: str, _: Sequence[str]) -> Figures:
     """What `plan` predicts."""
-    from pipeline.config import load_config
-    from pipeline.plan import plan
+    from pipeline.commands.plan import plan
+    from pipeline.config.keys import load_config
     from transforms.filesystems import BeamStorage
 
     planned = plan(load_config(config_path), BeamStorage())
@@ -155,9 +155,9 @@ def measure_plan(config_path: str, _: Sequence[str]) -> Figures:
 
 def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
     """One block of each codec encoded, and its statistics summed: CPU time a map, bytes a map."""
-    from transforms.mapstore import encode_block
     from transforms.statistics.classes import ClassAccumulator
     from transforms.statistics.rows import rows_by_class
+    from transforms.store.block_file import encode_block
 
     figures: Figures = {}
     explained = None
@@ -181,8 +181,8 @@ def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
 
 
 def _prepare(config_path: str) -> Prepared:
-    from pipeline.config import load_config
-    from pipeline.job import prepare
+    from pipeline.config.keys import load_config
+    from pipeline.run.job import prepare
     from transforms.storage import LocalStorage
 
     return prepare(load_config(config_path), LocalStorage(), "overwrite", {})
@@ -190,7 +190,7 @@ def _prepare(config_path: str) -> Prepared:
 
 def _decoded_batches(prepared: Prepared) -> Iterator[tuple[Any, Any]]:
     """(inputs, labels) of the mini-batches that a run would make."""
-    from transforms.formats.images import InputDecoder
+    from transforms.formats.images.decoding import InputDecoder
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
 
@@ -206,8 +206,8 @@ def _decoded_batches(prepared: Prepared) -> Iterator[tuple[Any, Any]]:
 
 def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
     """The first block, explained, for a codec."""
-    from pipeline.config import load_config
-    from pipeline.job import prepare
+    from pipeline.config.keys import load_config
+    from pipeline.run.job import prepare
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
 

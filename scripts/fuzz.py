@@ -21,10 +21,11 @@ with atheris.instrument_imports(include=["transforms"]):
     from transforms.codec import SMALLEST_NORMAL, decode, encode
     from transforms.elements import Shard
     from transforms.errors import DataFault
-    from transforms.formats import image_headers, tfrecord
     from transforms.formats.columns import to_examples
-    from transforms.formats.examples import parse_examples
+    from transforms.formats.images import headers as image_headers
     from transforms.formats.source import Features, InputSpec, SourceSpec
+    from transforms.formats.tfrecord import framing as tfrecord
+    from transforms.formats.tfrecord.examples import parse_examples
 
 INPUTS = InputSpec("tensor", (2, 2))
 SOURCE = SourceSpec("tfrecord", Features("image", id="id", label="label", boxes="boxes"))

@@ -26,12 +26,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from transforms import mapstore
 from transforms.elements import BlockKey, ExplainedBlock, Shard
-from transforms.mapstore import MapFormat
-from transforms.results import CLASSES, MANIFEST, Conclusion
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
+from transforms.store.blocks import commit_block, list_all_blocks
+from transforms.store.layout import CLASSES, MANIFEST
+from transforms.store.manifest import Publication
+from transforms.store.map_format import MapFormat
 
 EXAMPLES_A_SHARD = 500
 CLASSES_EXPLAINED = 1000
@@ -70,7 +71,7 @@ def write_atlas(root: Path, shards: int) -> list[Shard]:
         key = BlockKey(shard, 0, 0, table.num_rows, last=True)
         rows = table.set_column(1, table.schema.field(1), names)
         block = ExplainedBlock(key, rows, table.num_rows, (), 0.0)
-        mapstore.commit_block(str(root), block, FINGERPRINT, LocalStorage(), "simulated")
+        commit_block(str(root), block, FINGERPRINT, LocalStorage(), "simulated")
     return made
 
 
@@ -102,18 +103,18 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     """Lists the atlas, and runs it again with every block committed."""
     import apache_beam as beam
 
-    from transforms.aggregate import AggregateByClass
     from transforms.formats.source import Features, InputSpec, SourceSpec
-    from transforms.publish import PublishAtlas
-    from transforms.read import Committed, ReadBlocks
+    from transforms.stages.aggregate import AggregateByClass
+    from transforms.stages.publish import PublishAtlas
+    from transforms.stages.read import Committed, ReadBlocks
 
     started = time.perf_counter()
-    blocks = len(mapstore.list_all_blocks(str(root), LocalStorage()))
+    blocks = len(list_all_blocks(str(root), LocalStorage()))
     listing = time.perf_counter() - started
 
     source = SourceSpec("tfrecord", Features(id=None, input="image", label="label"))
     committed = Committed(str(root), FINGERPRINT)
-    conclusion = Conclusion(str(root), {"fingerprint": FINGERPRINT}, time.time(), 1.0)
+    publication = Publication(str(root), {"fingerprint": FINGERPRINT}, time.time(), 1.0)
     started, cpu_started = time.perf_counter(), time.process_time()
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = (
@@ -123,7 +124,7 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
             | "ReadBlocks" >> ReadBlocks(source, InputSpec("image", (8, 8, 3)), 512, committed)
         )
         sums = found | "Aggregate" >> AggregateByClass(FORMAT.sketch_shape, FORMAT.with_boxes)
-        _ = found | "PublishAtlas" >> PublishAtlas(conclusion, FORMAT, (), sums)
+        _ = found | "PublishAtlas" >> PublishAtlas(publication, FORMAT, (), sums)
     run, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     manifest = json.loads((root / MANIFEST).read_text())
     assert (root / CLASSES).exists()  # noqa: S101 - else nothing was measured

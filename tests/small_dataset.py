@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import Config
+from pipeline.config.keys import Config
 
 CLASSES = 4
 SIDE = 12

@@ -235,7 +235,7 @@ class CommittedBlock:
       failures: Read back from the file's metadata.
       stored_bytes: Size of the file.
       digest: 64 bits that are others if the file's content is.
-      busy: (start, end) seconds since the epoch in which this run explained and committed it;
+      time_span: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
     """
 
@@ -245,7 +245,7 @@ class CommittedBlock:
     failures: tuple[Failure, ...]
     stored_bytes: int
     digest: int
-    busy: tuple[float, float] | None
+    time_span: tuple[float, float] | None
 
 
 def _describe(array: npt.NDArray[Any]) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli, config, quiet
-from pipeline.progress import Progress
+from pipeline import cli
+from pipeline.commands import native_stderr as quiet
+from pipeline.config import keys as config
+from pipeline.run.progress import Progress
 from transforms.errors import ConfigurationError, RunError
 
 MANIFEST = {
@@ -121,10 +123,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     monkeypatch.setattr(config, "load_config", load_config)
     monkeypatch.setattr(quiet, "start_tensorflow", lambda: None)
-    replace("pipeline.plan", plan=calls.fake("plan", FakePlan()))
-    replace("pipeline.launch", run=calls.fake("run", MANIFEST))
-    replace("pipeline.summarize", summarize=calls.fake("summarize", SUMMARY))
-    replace("pipeline.show", show=calls.fake("show", SHOWN))
+    replace("pipeline.commands.plan", plan=calls.fake("plan", FakePlan()))
+    replace("pipeline.commands.run", run=calls.fake("run", MANIFEST))
+    replace("pipeline.commands.summarize", summarize=calls.fake("summarize", SUMMARY))
+    replace("pipeline.commands.show", show=calls.fake("show", SHOWN))
     replace("transforms.filesystems", BeamStorage=BeamStorage)
     return calls
 
@@ -308,7 +310,7 @@ def test_an_interrupt_that_became_an_error_of_the_runner_is_an_interrupt(
             raise RunError("the run stopped") from error
 
     del calls
-    monkeypatch.setattr(sys.modules["pipeline.launch"], "run", run)
+    monkeypatch.setattr(sys.modules["pipeline.commands.run"], "run", run)
     # Whoever was started in the background has inherited that interrupts are ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

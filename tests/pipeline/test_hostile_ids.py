@@ -11,8 +11,8 @@ from tensorflow.core.example import example_pb2
 
 from pipeline.atlas import Atlas
 from pipeline.cli import main
-from pipeline.in_memory import run_in_memory
-from pipeline.verify import verify
+from pipeline.commands.verify import verify
+from pipeline.run.in_memory import run_in_memory
 from transforms.storage import LocalStorage
 
 IDS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import simulate
 
-from transforms.results import CLASSES
+from transforms.store.layout import CLASSES
 
 
 def test_every_example_is_found_and_summed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms.elements import Shard
 from transforms.formats.source import Compression, SourceSpec
-from transforms.formats.tfrecord import read_frames
+from transforms.formats.tfrecord.framing import read_frames
 from transforms.storage import Storage
 
 _SAMPLED_SHARDS = 4

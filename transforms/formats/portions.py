@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from transforms.elements import Portion, Shard
 from transforms.formats.source import SourceSpec
-from transforms.formats.tfrecord_index import check_offsets, read_block_offsets
+from transforms.formats.tfrecord.index import check_offsets, read_block_offsets
 from transforms.storage import Storage
 
 PORTION_BYTES = 256 << 20

@@ -10,10 +10,11 @@ import numpy as np
 
 from transforms.elements import Block, BlockKey, Examples, Failure, Portion, Shard
 from transforms.errors import ConfigurationError, DataFault, RunError
-from transforms.formats import parquet, tfrecord
 from transforms.formats.columns import Records, to_examples
-from transforms.formats.examples import parse_examples
+from transforms.formats.parquet import row_groups as parquet
 from transforms.formats.source import InputSpec, SourceSpec
+from transforms.formats.tfrecord import framing as tfrecord
+from transforms.formats.tfrecord.examples import parse_examples
 from transforms.storage import Storage
 
 

@@ -20,18 +20,19 @@ import numpy.typing as npt
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
 from transforms.errors import DataFault, RunError
-from transforms.formats.images import InputDecoder, reason_of
+from transforms.formats.images.decoding import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
-from transforms.mapstore import MapFormat
-from transforms.models import LoadedModel, configure_threads, has_gpu, load_model, spare_cores
-from transforms.prefetch import computed_ahead
+from transforms.models.devices import configure_threads, has_gpu, spare_cores
+from transforms.models.loading import LoadedModel, load_model
+from transforms.process.prefetch import computed_ahead
+from transforms.saliency.batching.isolation import Arrays, Errors, IsolatingRunner
+from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledGradient
-from transforms.saliency.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
 from transforms.saliency.rows import BlockRows
-from transforms.saliency.trial import BatchTrial
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
+from transforms.store.map_format import MapFormat
 
 # One mini-batch leaves cores (or the GPU) idle in its serial parts, which another one's work fills.
 BATCHES_AT_ONCE = 2
@@ -150,7 +151,7 @@ class BlockExplainer:
         twin._load_claim = threading.Lock()
         return twin
 
-    def trial(self, examples: Examples) -> BatchTrial:
+    def trial(self, examples: Examples) -> BatchTimer:
         """What runs mini-batches of any size, to find the best.
 
         Args:
@@ -163,7 +164,7 @@ class BlockExplainer:
             rows = np.resize(np.arange(len(examples)), size)
             self._program(size).run(*(array[rows] for array in arrays))
 
-        return BatchTrial(
+        return BatchTimer(
             run,
             self._base.preparation,
             refusals=(*errors.of_memory, *errors.of_data),

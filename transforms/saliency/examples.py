@@ -13,12 +13,12 @@ import pyarrow as pa
 from transforms.codec import CodecName, decode
 from transforms.elements import NO_LABEL, Block, BlockKey, Examples, Failure, Shard
 from transforms.formats.source import InputSpec
-from transforms.mapstore import tensor_values
-from transforms.saliency.batch_size import starting_batch_size
+from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec
-from transforms.saliency.targets import TargetSpec
+from transforms.saliency.scores.targets import TargetSpec
 from transforms.statistics.columns import statistic_names
+from transforms.store.map_format import tensor_values
 
 _NOWHERE = Shard("examples", 0)
 _SKETCH = (28, 28)

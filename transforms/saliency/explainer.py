@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigurationError
-from transforms.model_functions import KerasFunction, ModelFunction, ModelInput, Shape, trace
-from transforms.models import LoadedModel, count_outputs, warn_about_softmax
-from transforms.saliency.batches import (
+from transforms.models.functions import KerasFunction, ModelFunction, ModelInput, Shape, trace
+from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
+from transforms.saliency.batching.batches import (
     IMAGE_RANK,
     TABLE_RANK,
     array_batches,
@@ -16,8 +16,8 @@ from transforms.saliency.batches import (
     pad,
 )
 from transforms.saliency.gradients import input_gradient
-from transforms.saliency.operators import Operator, classification, resolve_operator
 from transforms.saliency.reducers import check_reducer, reduce_channels
+from transforms.saliency.scores.operators import Operator, classification, resolve_operator
 
 if TYPE_CHECKING:
     import keras

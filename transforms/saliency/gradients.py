@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.operators import Operator, scores_of
+from transforms.saliency.scores.operators import Operator, scores_of
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from transforms.codec import CodecName
 from transforms.formats.source import InputSpec
-from transforms.models import LoadedModel
+from transforms.models.loading import LoadedModel
+from transforms.saliency.attribution import TargetGradients, target_gradients
 from transforms.saliency.engines.engine import (
     DEFAULT_ENGINE,
     CompiledGradient,
@@ -24,12 +25,11 @@ from transforms.saliency.engines.engine import (
     GradientFunction,
     compile_gradient,
 )
-from transforms.saliency.operators import resolve_operator
 from transforms.saliency.preprocess import apply_scale
 from transforms.saliency.quantize import quantize
 from transforms.saliency.reducers import check_reducer, reduce_channels
-from transforms.saliency.target_gradients import TargetGradients, target_gradients
-from transforms.saliency.targets import TargetSpec
+from transforms.saliency.scores.operators import resolve_operator
+from transforms.saliency.scores.targets import TargetSpec
 from transforms.statistics.maps import MapStatistics
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.elements import NO_LABEL, Examples
-from transforms.mapstore import MapFormat
 from transforms.statistics.maps import gini_from_codes
+from transforms.store.map_format import MapFormat
 
 Results = dict[str, npt.NDArray[Any]]
 

@@ -15,8 +15,8 @@ from transforms.errors import ConfigurationError
 from transforms.formats.portions import PORTION_BYTES, plan_portions, unsplit_warning
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import Features, InputSpec, SourceSpec
-from transforms.formats.tfrecord import FRAMING_BYTES, masked_crc
-from transforms.formats.tfrecord_index import index_path, read_block_offsets, write_index
+from transforms.formats.tfrecord.framing import FRAMING_BYTES, masked_crc
+from transforms.formats.tfrecord.index import index_path, read_block_offsets, write_index
 from transforms.storage import LocalStorage
 
 RECORDS = 50

@@ -16,12 +16,12 @@ from transforms.codec import decode
 from transforms.elements import Block, BlockKey, Examples, ExplainedBlock, Shard
 from transforms.errors import RunError
 from transforms.formats.source import InputSpec
-from transforms.mapstore import tensor_values
-from transforms.models import LoadedModel, load_model
+from transforms.models.loading import LoadedModel, load_model
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import Program, ProgramSpec
-from transforms.saliency.targets import TargetSpec
+from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import LocalStorage
+from transforms.store.map_format import tensor_values
 
 SIDE, CLASSES, BATCH = 6, 3, 8
 SPEC = ExplainSpec(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from transforms.errors import ConfigurationError
 from transforms.saliency.gradients import input_gradient
-from transforms.saliency.operators import classification
+from transforms.saliency.scores.operators import classification
 
 
 def test_gradient_and_scores_of_a_quadratic() -> None:

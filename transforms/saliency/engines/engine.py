@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.target_gradients import TargetGradients
+from transforms.saliency.attribution import TargetGradients
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.saliency.attribution import TargetGradients
 from transforms.saliency.engines.engine import (
     CompiledGradient,
     EngineSpec,
     EngineUnavailableError,
     GradientFunction,
 )
-from transforms.saliency.engines.freezing import (
+from transforms.saliency.engines.rewriting.freezing import (
     RESULT_NAMES,
     NotFreezableError,
     freeze,
     inference_graph,
 )
-from transforms.saliency.engines.replay import NotReplayableError
-from transforms.saliency.target_gradients import TargetGradients
+from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -62,7 +62,7 @@ class OpenVinoEngine:
         part = part_size(function, threads)
         try:
             graph = inference_graph(freeze(function.trace(part)))
-        except (NotFreezableError, NotReplayableError) as error:
+        except (NotFreezableError, NotCopyableError) as error:
             raise EngineUnavailableError(str(error)) from error
         properties = {
             "INFERENCE_PRECISION_HINT": "f32",  # It takes bfloat16 by itself where CPUs have it.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.models import has_gpu
+from transforms.models.devices import has_gpu
+from transforms.saliency.attribution import TargetGradients
 from transforms.saliency.engines.engine import (
     CompiledGradient,
     EngineSpec,
@@ -16,10 +17,9 @@ from transforms.saliency.engines.engine import (
     GradientFunction,
     Precision,
 )
-from transforms.saliency.engines.freezing import NotFreezableError, find_effect, freeze
-from transforms.saliency.engines.matrix_precision import LOSS_SCALES, matrix_rewrites
-from transforms.saliency.engines.replay import NotReplayableError, replay
-from transforms.saliency.target_gradients import TargetGradients
+from transforms.saliency.engines.rewriting.freezing import NotFreezableError, find_effect, freeze
+from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError, copy_graph
+from transforms.saliency.engines.rewriting.matrix_precision import LOSS_SCALES, matrix_rewrites
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -77,13 +77,13 @@ def _in_precision(traced: Any, precision: Precision) -> Any:
     try:
         frozen = freeze(traced)
 
-        def replayed(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            return replay(frozen, inputs, matrix_rewrites(precision))
+        def copied(*inputs: tf.Tensor) -> list[tf.Tensor]:
+            return copy_graph(frozen, inputs, matrix_rewrites(precision))
 
         signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in frozen.inputs]
-        compiled = tf.function(replayed, input_signature=signature, autograph=False)
+        compiled = tf.function(copied, input_signature=signature, autograph=False)
         return compiled.get_concrete_function()
-    except (NotFreezableError, NotReplayableError) as error:
+    except (NotFreezableError, NotCopyableError) as error:
         raise EngineUnavailableError(f"explain.precision {precision}: {error}") from error
 
 

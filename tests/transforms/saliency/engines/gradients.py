@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from transforms.saliency.attribution import TargetGradients, target_gradients
 from transforms.saliency.engines.engine import EngineSpec, GradientFunction, find_engine
-from transforms.saliency.operators import Operator, classification
-from transforms.saliency.target_gradients import TargetGradients, target_gradients
-from transforms.saliency.targets import TargetSpec
+from transforms.saliency.scores.operators import Operator, classification
+from transforms.saliency.scores.targets import TargetSpec
 
 BATCH = 2
 

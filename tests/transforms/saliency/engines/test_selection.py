@@ -12,6 +12,7 @@ import tensorflow as tf
 from gradients import batch_of, gradient_of
 
 from transforms.errors import ConfigurationError
+from transforms.saliency.attribution import TargetGradients
 from transforms.saliency.engines import engine, selection
 from transforms.saliency.engines.engine import (
     CompiledGradient,
@@ -22,7 +23,6 @@ from transforms.saliency.engines.engine import (
     find_engine,
 )
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
-from transforms.saliency.target_gradients import TargetGradients
 
 SHAPE = (5, 5, 3)
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from gradients import batch_of, gradient_of, plain, run_engine
 
-from transforms.saliency.engines import freezing
 from transforms.saliency.engines.engine import EngineSpec, find_engine
+from transforms.saliency.engines.rewriting import freezing
 from transforms.saliency.engines.tensorflow_engine import TensorFlowEngine
 
 SHAPE = (8, 8, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.saliency.engines.windows import put_together, spread, take_apart
+from transforms.saliency.engines.rewriting.windows import put_together, spread, take_apart
 
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1), (1, 2), (2, 3)])

@@ -1,0 +1,172 @@
+"""What the commands print for people: tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.run.progress import describe_seconds
+
+_SHOWN_LAYERS = 12  # The last of them: what output_layer names is near the end.
+_KIBI = 1024
+_UNFOLDED = 10_000  # characters
+
+
+def print_plan(plan: Mapping[str, Any]) -> None:
+    """Prints what a run would do: input, model, batch, time, storage, warnings."""
+    model = plan["model"]
+    rows = [
+        ("input", f"{plan['shards']:,} files, {describe_bytes(plan['input_bytes'])}"),
+        ("examples", f"about {plan['examples_estimated']:,}"),
+        ("model", f"{model['uri']} ({model['format']})"),
+        ("model input", _tensor(model["input"], "name")),
+        ("explained output", _tensor(model["output"], "layer")),
+        ("layers", _layers(model["layers"])),
+        ("batch size", str(plan["batch_size"])),
+        ("threads", str(plan["threads"])),
+        ("time", _about(plan["seconds_estimated"], describe_seconds, " in one process")),
+        ("maps", _about(plan["map_bytes_estimated"], describe_bytes)),
+        ("memory", _about(plan["memory_bytes_estimated"], describe_bytes, " in one process")),
+        ("atlas", plan["atlas"]),
+    ]
+    _print_rows("Plan", rows)
+    if plan["sample"]:
+        means = [(name, _number(value)) for name, value in plan["sample"].items()]
+        _print_rows("Means over the first examples", means)
+    for warning in plan["warnings"]:
+        _print_line(f"warning: {warning}", style="yellow")
+
+
+def print_run(manifest: Mapping[str, Any], atlas: str) -> None:
+    """Prints what a run came to.
+
+    Args:
+      manifest: What the run left.
+      atlas: Where.
+    """
+    if manifest["status"] == "submitted":
+        _print_line(f"submitted; {atlas}/manifest.json says complete when the atlas is")
+        return
+    failed = manifest["failed_records"]
+    rows = [
+        ("examples", f"{manifest['explained_examples']:,} of {manifest['records_read']:,} records"),
+        ("failures", f"{failed:,}" + (f", read {atlas}/failures.parquet" if failed else "")),
+        ("time", describe_seconds(manifest["wall_seconds"])),
+        ("rate", _rate(manifest["examples_per_second"])),
+        ("maps", describe_bytes(manifest["map_bytes"])),
+        ("statistics", f"{atlas}/statistics/classes.parquet"),
+        ("atlas", atlas),
+    ]
+    _print_rows("Atlas", rows)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Prints what rebuilding the statistics came to."""
+    unchanged = {
+        True: "the same bytes as before",
+        False: "other bytes than the manifest records",
+        None: "made for the first time",
+    }
+    failed = summary["failed_records"]
+    records = f"{summary['explained_examples']:,} of {summary['records_read']:,} records"
+    rows = [
+        ("examples", records),
+        ("failures", f"{failed:,}"),
+        ("blocks", f"{summary['blocks']:,}"),
+        ("statistics", f"{summary['statistics']}: {unchanged[summary['unchanged']]}"),
+    ]
+    _print_rows("Statistics", rows)
+
+
+def print_verification(verified: Mapping[str, Any]) -> None:
+    """Prints what was checked, and a line a problem."""
+    names = ("status", "shards", "blocks", "maps", "records_read")
+    rows = [(name.replace("_", " "), str(verified[name])) for name in names if name in verified]
+    inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
+    problems = verified["problems"]
+    rows += [("inputs", inputs), ("problems", str(len(problems)))]
+    _print_rows("Verification", rows)
+    for problem in problems:
+        _print_line(f"{problem['path']}: {problem['what']}", style="red")
+
+
+def print_index(made: Mapping[str, Any]) -> None:
+    """Prints how much was indexed."""
+    _print_line(f"indexed {made['records']:,} records in {made['files']:,} files")
+
+
+def print_shown(shown: Mapping[str, Any]) -> None:
+    """Prints the numbers of the example that was drawn, and where its picture is."""
+    example = f"{shown['example_id']} ({shown['shard']}, record {shown['record']})"
+    classes = [
+        f"{name} {shown[name]}"
+        for name in ("label", "target", "predicted")
+        if shown.get(name) is not None
+    ]
+    numbers = [
+        f"{name} {_number(value)}" for name, value in shown.items() if isinstance(value, float)
+    ]
+    _print_line(f"{example}: {', '.join(classes + numbers)}")
+    if shown["note"]:
+        _print_line(f"note: {shown['note']}")
+    _print_line(f"wrote {shown['output']}")
+
+
+def describe_bytes(count: float) -> str:
+    """An amount of storage.
+
+    >>> describe_bytes(512), describe_bytes(1536), describe_bytes(3 << 30)
+    ('512 bytes', '1.5 KiB', '3.0 GiB')
+    """
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while count >= _KIBI and len(units) > 1:
+        count /= _KIBI
+        del units[0]
+    digits = 0 if units[0] == "bytes" else 1
+    return f"{count:,.{digits}f} {units[0]}"
+
+
+def _print_rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    table = Table(show_header=False)
+    for name, value in rows:
+        # Text, not markup: paths may hold brackets. Folded, not cut: paths are to be copied.
+        table.add_row(name, Text(value, overflow="fold"))
+    # What another program reads is never folded.
+    width = None if Console().is_terminal else _UNFOLDED
+    Console(width=width).print(Text(title, style="bold"), table, sep="\n")
+
+
+def _print_line(text: str, style: str = "") -> None:
+    Console(highlight=False).print(Text(text, style=style), soft_wrap=True)
+
+
+def _about(value: float | None, describe: Callable[[float], str], note: str = "") -> str:
+    return (
+        "unknown: no example could be explained"
+        if value is None
+        else (f"about {describe(value)}{note}")
+    )
+
+
+def _tensor(description: Mapping[str, Any], name: str) -> str:
+    sizes = ", ".join("any" if size is None else str(size) for size in description["shape"])
+    kind = f" {description['dtype']}" if "dtype" in description else ""
+    return f"{description[name]}: [{sizes}]{kind}"
+
+
+def _layers(names: list[str]) -> str:
+    hidden = len(names) - _SHOWN_LAYERS
+    shown = ", ".join(names[-_SHOWN_LAYERS:])
+    return f"... {hidden} more, {shown}" if hidden > 0 else shown or "unknown to a SavedModel"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _rate(value: float | None) -> str:
+    return "nothing was left to explain" if value is None else f"{value:,.1f} examples/s"

@@ -1,0 +1,212 @@
+"""What a run would do, and what it would take, from one block really explained."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.keys import Config
+from pipeline.run.job import Job, Prepared, prepare
+from transforms.elements import Block, Examples
+from transforms.formats.reader import read_blocks
+from transforms.process import memory
+from transforms.storage import Storage
+from transforms.store.block_file import encode_block
+
+_WARM_BATCHES = 2
+_LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
+_GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
+_BLOCKS_HELD = 2  # beside the one being explained: the next, read, and the last, written
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A checked job and its estimated cost.
+
+    Attributes:
+      atlas: Where the atlas will be.
+      shards: How many input files.
+      input_bytes: Their size.
+      examples_estimated: Records in them.
+      model: What it is, as in the manifest.
+      batch_size: Examples in one call of the model.
+      threads: Intra-op threads.
+      examples_per_second: Explained by this machine in one process; None where no example could be.
+      seconds_estimated: For all of them in one process, from starting to the manifest.
+      map_bytes_estimated: Size of the maps.
+      memory_bytes_estimated: Peak of one process.
+      sample: Means over the examples that were tried, by column.
+      warnings: What no check refuses but a user should know.
+    """
+
+    atlas: str
+    shards: int
+    input_bytes: int
+    examples_estimated: int
+    model: dict[str, Any]
+    batch_size: int
+    threads: int
+    examples_per_second: float | None
+    seconds_estimated: float | None
+    map_bytes_estimated: int | None
+    memory_bytes_estimated: int | None
+    sample: dict[str, float]
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return dataclasses.asdict(self) | {"warnings": list(self.warnings)}
+
+
+def plan(config: Config, storage: Storage) -> Plan:
+    """Checks a configuration as `run` would, and estimates. Writes nothing.
+
+    Args:
+      config: The configuration.
+      storage: Where inputs, model and atlas are.
+
+    Raises:
+      ConfigurationError: What `run` would refuse.
+    """
+    # An existing atlas is no reason not to plan: `run` says what may be done with it.
+    begun = time.perf_counter()
+    prepared = prepare(config, storage, "overwrite", {})
+    start_up = time.perf_counter() - begun
+    job = prepared.job
+    examples = prepared.records_estimated
+    measured = _measure(prepared, storage) if prepared.examples else None
+    estimate = None
+    if measured is not None:
+        estimate = predict(measured, examples, start_up + _GRAPH_SECONDS)
+    return Plan(
+        atlas=job.atlas,
+        shards=len(job.shards),
+        input_bytes=sum(shard.size for shard in job.shards),
+        examples_estimated=examples,
+        model=prepared.model.describe(),
+        batch_size=job.explain.program.batch_size,
+        threads=job.publication.manifest["threads"],
+        examples_per_second=None if estimate is None else estimate.examples_per_second,
+        seconds_estimated=None if estimate is None else estimate.seconds,
+        map_bytes_estimated=None if estimate is None else estimate.map_bytes,
+        memory_bytes_estimated=None if estimate is None else estimate.memory_bytes,
+        sample={} if measured is None else dict(measured.means),
+        warnings=prepared.warnings,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One block, or the beginning of one, measured.
+
+    Attributes:
+      records: How many records it spans.
+      block_records: How many a block of the run spans.
+      explained: How many of them are examples that could be explained.
+      seconds: To read, explain and encode it.
+      input_bytes: Of its examples, still encoded.
+      table_bytes: Of its maps table in memory.
+      file_bytes: Of its file.
+      peak_bytes: Of this process, after it.
+      means: Of the table's columns.
+    """
+
+    records: int
+    block_records: int
+    explained: int
+    seconds: float
+    input_bytes: int
+    table_bytes: int
+    file_bytes: int
+    peak_bytes: int
+    means: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a run will take in one process on this machine.
+
+    Attributes:
+      examples_per_second: Once it has started.
+      seconds: In all.
+      map_bytes: Size of the maps folder.
+      memory_bytes: Peak of the process.
+    """
+
+    examples_per_second: float
+    seconds: float
+    map_bytes: int
+    memory_bytes: int
+
+
+def predict(measured: Measurement, examples: int, start_up: float) -> Estimate:
+    """Extrapolates from a block to a run.
+
+    Args:
+      measured: The block.
+      examples: Records of the whole run.
+      start_up: Seconds before the first block and after the last.
+    """
+    bytes_held = measured.input_bytes + measured.table_bytes + measured.file_bytes
+    # The process has held what was measured; to come are the rest of the block, and its neighbours
+    # as far as the run has any.
+    blocks = min(1 + _BLOCKS_HELD, -(-examples // measured.block_records))
+    growth = blocks * measured.block_records / measured.records - 1
+    return Estimate(
+        examples_per_second=measured.explained / measured.seconds,
+        seconds=start_up + examples * measured.seconds / measured.records,
+        map_bytes=round(examples * measured.file_bytes / measured.records),
+        memory_bytes=round(measured.peak_bytes + bytes_held * max(0.0, growth)),
+    )
+
+
+def _measure(prepared: Prepared, storage: Storage) -> Measurement | None:
+    """Reads, explains and encodes one block; the program has been compiled by `prepare`."""
+    job = prepared.job
+    explain = prepared.explainer.explain
+    warm = _first_block(job, storage, _WARM_BATCHES * job.explain.program.batch_size)
+    begun = time.perf_counter()
+    explain(warm)
+    seconds_a_record = (time.perf_counter() - begun) / warm.key.records
+    records = max(warm.key.records, min(job.block_size, round(_LONGEST / seconds_a_record)))
+    begun = time.perf_counter()
+    block = _first_block(job, storage, records)
+    explained = explain(block)
+    data = encode_block(explained, job.fingerprint)
+    seconds = time.perf_counter() - begun
+    if not explained.examples:
+        return None
+    table = explained.table
+    return Measurement(
+        records=block.key.records,
+        block_records=block.key.records if block.key.last else job.block_size,
+        explained=explained.examples,
+        seconds=seconds,
+        input_bytes=_input_bytes(block.examples),
+        table_bytes=table.nbytes,
+        file_bytes=len(data),
+        peak_bytes=memory.peak_bytes(),
+        means={
+            name: sum(values) / len(values)
+            for name in ("score", *job.explain.map_format.statistic_names)
+            if (values := [value for value in table[name].to_pylist() if value is not None])
+        },
+    )
+
+
+def _first_block(job: Job, storage: Storage, records: int) -> Block:
+    """The first records of the first shard that has an example among them."""
+    for shard in job.shards:
+        block = next(read_blocks(shard, job.source, job.inputs, records, storage))
+        if len(block.examples):
+            break
+    return block
+
+
+def _input_bytes(examples: Examples) -> int:
+    inputs = examples.inputs
+    return inputs.nbytes if isinstance(inputs, np.ndarray) else sum(map(len, inputs))

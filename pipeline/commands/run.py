@@ -1,0 +1,69 @@
+"""Runs a job: claims the atlas, begins it, runs the graph, and says how it went."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.config.keys import Config
+from pipeline.run.begin import Mode, begin_atlas
+from pipeline.run.job import prepare
+from pipeline.run.launch import execute
+from pipeline.run.lease import check_unclaimed, claimed
+from pipeline.run.progress import Progress
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run(
+    config: Config,
+    mode: Mode,
+    beam_options: Sequence[str],
+    progress: Progress,
+    engine: str | None = None,
+) -> dict[str, Any]:
+    """Makes or completes an atlas.
+
+    Args:
+      config: The configuration.
+      mode: What may be found at the output path.
+      beam_options: Override the configuration's `runner` section.
+      progress: Shows how far it is.
+      engine: A preset of options that both override; None is `local`.
+
+    Returns:
+      The manifest, and under `metrics` the counters of this run. Where the options say not to wait,
+      what is known at the beginning, with the status `submitted`.
+
+    Raises:
+      ConfigurationError: Before any work.
+      RunError: The run could not be finished, or too many records failed. What is committed stays.
+    """
+    # Beam is heavy, and whoever runs in memory does without.
+    from apache_beam.io.filesystems import FileSystems
+
+    from pipeline.runners.options import (
+        only_submits,
+        pipeline_options,
+        processes_here,
+        with_package,
+    )
+    from pipeline.runners.requirements import check_reach, runner_name
+    from transforms.filesystems import BeamStorage
+
+    options = pipeline_options(config.runner, beam_options, engine)
+    FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
+    storage = BeamStorage()
+    check_reach(options, config, storage)
+    check_unclaimed(storage.absolute(config.output.path), storage)
+    runner = {"runner": runner_name(options)}
+    prepared = prepare(config, storage, mode, runner, processes_here(options))
+    for warning in prepared.warnings:
+        _LOGGER.warning("%s", warning)
+    if only_submits(options):
+        prepared = prepared.without_lease()
+    job = prepared.job
+    with claimed(job.atlas, job.attempt, storage), with_package(options):
+        begin_atlas(job.atlas, mode, job.publication.manifest, storage)
+        return execute(prepared, options, progress, storage)

@@ -1,0 +1,68 @@
+"""The same path without Beam, one shard after another: the tests' oracle, the debugger's friend.
+
+It calls what the stages call, in the order in which `graph.build` connects them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.config.keys import Config
+from pipeline.run.begin import Mode, begin_atlas
+from pipeline.run.job import Job, Prepared, prepare
+from pipeline.run.launch import finished_manifest
+from pipeline.run.lease import check_unclaimed, claimed
+from transforms.elements import CommittedBlock
+from transforms.formats.reader import read_blocks
+from transforms.storage import LocalStorage, Storage
+from transforms.store.blocks import commit_block, list_blocks, read_committed
+from transforms.store.summary import AtlasSummary
+
+
+def run_in_memory(
+    config: Config, mode: Mode = "new", storage: Storage | None = None
+) -> dict[str, Any]:
+    """Makes or completes an atlas in this process and thread.
+
+    Args:
+      config: The configuration; its `runner` section has no meaning here.
+      mode: What may be found at the output path.
+      storage: Where inputs, model and atlas are; the local file system unless given.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      ConfigurationError: Before any work.
+      RunError: Too many records failed.
+    """
+    storage = storage or LocalStorage()
+    check_unclaimed(storage.absolute(config.output.path), storage)
+    prepared = prepare(config, storage, mode, {"runner": "in_memory"})
+    job = prepared.job
+    with claimed(job.atlas, job.attempt, storage):
+        begin_atlas(job.atlas, mode, job.publication.manifest, storage)
+        summary = AtlasSummary(job.explain.map_format)
+        for block in _committed_blocks(prepared, storage):
+            summary.add(block)
+        summary.publish(job.publication, job.source.class_names, storage)
+        return finished_manifest(job, storage)
+
+
+def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:
+    job: Job = prepared.job
+    for shard in job.shards:
+        done = set()
+        files = list_blocks(job.atlas, shard, storage) if job.resume else []
+        for file in files:
+            done.add(file.number)
+            yield read_committed(file.path, file.size, job.fingerprint, storage)
+        for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage, done):
+            explained = prepared.explainer.explain(block)
+            committed = commit_block(
+                job.atlas, explained, job.fingerprint, storage, job.attempt, job.publication.lease
+            )
+            yield dataclasses.replace(committed, time_span=(explained.started, time.time()))

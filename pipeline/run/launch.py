@@ -1,0 +1,89 @@
+"""Runs a job: claims the atlas, begins it, runs the graph, and says how it went.
+
+prepare (read everything, write nothing) -> begin (claim the atlas) -> graph -> manifest
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pipeline.run.error_messages import is_foreseen, last_sentence
+from pipeline.run.garbage_collection import existing_objects_uncollected
+from pipeline.run.job import Job, Prepared
+from pipeline.run.progress import Progress
+from transforms.errors import RunError
+from transforms.storage import Storage, join
+from transforms.store.blocks import CommittedCounter
+from transforms.store.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@existing_objects_uncollected()
+def execute(
+    prepared: Prepared, options: PipelineOptions, progress: Progress, storage: Storage
+) -> dict[str, Any]:
+    """Runs the graph of a job whose atlas has been begun.
+
+    Raises:
+      RunError: The run could not be finished, or too many records failed.
+    """
+    import apache_beam as beam
+    from apache_beam.utils.shared import Shared
+
+    from pipeline.run.graph import build
+    from pipeline.runners.options import explain_hints, only_submits
+
+    job = prepared.job
+    shared = Shared()
+    shared.acquire(lambda: prepared.explainer, tag=job.explain.identity)
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, job, shared, explain_hints(options))
+    count = CommittedCounter(job.atlas, storage)
+    try:
+        if only_submits(options):
+            pipeline.run()
+            return {**job.publication.manifest, "status": "submitted", "metrics": {}}
+        with progress.watching(count, prepared.records_estimated):
+            result = pipeline.run()
+            result.wait_until_finish()
+    except Exception as error:  # Runners wrap whatever stopped them in errors of their own.
+        if not is_foreseen(error):
+            _LOGGER.error("the run stopped at something unforeseen", exc_info=error)
+        raise RunError(
+            f"the run stopped: {last_sentence(error)}; committed blocks are kept, "
+            "go on with --resume once the cause is mended"
+        ) from error
+    return {**finished_manifest(job, storage), "metrics": _counters(result)}
+
+
+def finished_manifest(job: Job, storage: Storage) -> dict[str, Any]:
+    """Reads the manifest that a run has left.
+
+    Raises:
+      RunError: There is none of this run, or too many records failed.
+    """
+    manifest = read_manifest(job.atlas, storage)
+    if manifest is None or manifest["status"] == "incomplete":
+        raise RunError(f"the run ended without finishing {job.atlas}: go on with --resume")
+    if manifest["status"] == "failed":
+        raise RunError(
+            f"{manifest['failed_records']} of {manifest['records_read']} records failed, more than "
+            f"failures.max_fraction allows ({job.publication.max_failed_fraction}): read "
+            f"{join(job.atlas, 'failures.parquet')}; what could be explained is kept, and --resume "
+            "with --set failures.max_fraction=1.0 accepts it"
+        )
+    return manifest
+
+
+def _counters(result: Any) -> dict[str, int]:
+    found = result.metrics().query()["counters"]
+    return {
+        counter.key.metric.name: counter.result
+        for counter in sorted(found, key=lambda counter: counter.key.metric.name)
+        if counter.key.metric.namespace == "saliency_atlas"
+    }

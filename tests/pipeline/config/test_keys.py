@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+import yaml
+
+from pipeline.config.keys import Config, load_config
+from transforms.errors import ConfigurationError
+from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+
+MINIMAL = {
+    "source": {
+        "pattern": "data/*.tfrecord",
+        "features": {"input": "image", "label": "label"},
+        "input": {"shape": [224, 224, 3]},
+    },
+    "model": {"uri": "model.keras"},
+    "output": {"path": "atlases/train"},
+}
+WriteConfig = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteConfig:
+    def write_settings(settings: Any = MINIMAL) -> str:
+        path = tmp_path / "config.yaml"
+        path.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings))
+        return str(path)
+
+    return write_settings
+
+
+def refusal(path: str, *overrides: str) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        load_config(path, overrides)
+    return str(raised.value)
+
+
+def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
+    assert load_config(write()).as_dict() == {
+        "source": {
+            "pattern": "data/*.tfrecord",
+            "format": "tfrecord",
+            "compression": "auto",
+            "features": {"id": None, "input": "image", "label": "label", "boxes": None},
+            "classes": None,
+            "input": {
+                "kind": "image",
+                "shape": [224, 224, 3],
+                "resize": "bilinear",
+                "crop": None,
+                "scale": "none",
+            },
+        },
+        "model": {"uri": "model.keras", "output_layer": None, "allow_unsafe": False},
+        "explain": {
+            "method": "saliency",
+            "target": "label",
+            "operator": "classification",
+            "reducer": "max",
+            "batch_size": "auto",
+            "threads": None,
+            "engine": "auto",
+            "precision": "float32",
+        },
+        "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512},
+        "statistics": {"sketch": [28, 28]},
+        "failures": {"max_fraction": 0.01},
+        "limits": {"max_record_bytes": 134217728, "max_pixels": 67108864},
+        "runner": {},
+    }
+
+
+OVERRIDES = [
+    ("source.pattern=[a-*.tfrecord, b-*.tfrecord]", "source.pattern"),
+    ("source.format=parquet", "source.format"),
+    ("source.compression=gzip", "source.compression"),
+    ("source.features.id=key", "source.features.id"),
+    ("source.features.boxes=box", "source.features.boxes"),
+    ("limits.max_record_bytes=1000", "limits.max_record_bytes"),
+    ("limits.max_pixels=1000", "limits.max_pixels"),
+    ("source.classes=classes.txt", "source.classes"),
+    ("source.input.resize=area", "source.input.resize"),
+    ("source.input.crop=0.875", "source.input.crop"),
+    ("source.input.scale={mean: [1, 2, 3], std: [4, 5, 6.5]}", "source.input.scale"),
+    ("model.output_layer=logits", "model.output_layer"),
+    ("model.output_layer=-2", "model.output_layer"),
+    ("model.allow_unsafe=true", "model.allow_unsafe"),
+    ("explain.target=predicted", "explain.target"),
+    ("explain.target.class=0", "explain.target"),
+    ("explain.target.top=2", "explain.target"),
+    ("explain.operator=package.module:function", "explain.operator"),
+    ("explain.reducer=none", "explain.reducer"),
+    ("explain.batch_size=8", "explain.batch_size"),
+    ("explain.threads=1", "explain.threads"),
+    ("output.codec=float16", "output.codec"),
+    ("output.block_size=1", "output.block_size"),
+    ("statistics.sketch=[4, 7]", "statistics.sketch"),
+    ("failures.max_fraction=0", "failures.max_fraction"),
+    ("failures.max_fraction=1e-3", "failures.max_fraction"),
+    ("runner.direct_num_workers=2", "runner.direct_num_workers"),
+    ("runner.experiments=[a, b]", "runner.experiments"),
+    ("output.path=2024-01-01", "output.path"),  # text, not a date
+]
+
+
+@pytest.mark.parametrize(("override", "dotted"), OVERRIDES)
+def test_every_setting_can_be_overridden_and_survives_json(
+    write: WriteConfig, override: str, dotted: str
+) -> None:
+    config = load_config(write(), [override])
+    settings = config.as_dict()
+    assert Config.from_dict(json.loads(json.dumps(settings))) == config
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - its own bytes
+    value: Any = settings
+    for key in dotted.split("."):
+        value = value[key]
+    text = override.partition("=")[2]
+    expected = {
+        "explain.target.class=0": {"class": 0},
+        "explain.target.top=2": {"top": 2},
+        "failures.max_fraction=1e-3": 0.001,
+        "output.path=2024-01-01": "2024-01-01",
+    }.get(override, yaml.safe_load(text))
+    assert value == expected
+
+
+def test_an_override_within_a_setting_that_is_no_mapping_replaces_it(write: WriteConfig) -> None:
+    path = write({**MINIMAL, "explain": {"target": "predicted"}})
+    assert load_config(path, ["explain.target.class=3"]).as_dict()["explain"]["target"] == {
+        "class": 3
+    }
+
+
+def test_the_last_of_two_overrides_counts(write: WriteConfig) -> None:
+    config = load_config(write(), ["explain.batch_size=8", "explain.batch_size=9"])
+    assert config.explain.batch_size == 9
+
+
+TENSOR = ["source.input.kind=tensor", "source.input.shape=[16]"]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "source.input.resize=bilinear",
+            "source.input.resize is 'bilinear', but source.input.kind is 'tensor'; only images are "
+            "resized, so leave it out",
+        ),
+        (
+            "source.input.resize=area",
+            "source.input.resize is 'area', but source.input.kind is 'tensor'; only images are "
+            "resized, so leave it out",
+        ),
+        (
+            "source.input.crop=0.5",
+            "source.input.crop is 0.5, but source.input.kind is 'tensor'; only images are cropped, "
+            "so leave it out",
+        ),
+        (
+            "source.features.boxes=box",
+            "source.features.boxes is 'box', but source.input.shape is [16]; boxes lie in images, "
+            "so leave it out",
+        ),
+    ],
+)
+def test_tensors_are_neither_resized_nor_cropped(
+    write: WriteConfig, override: str, line: str
+) -> None:
+    assert refusal(write(), *TENSOR, override) == line
+
+
+def test_a_tensor_source_survives_json(write: WriteConfig) -> None:
+    config = load_config(write(), [*TENSOR, "source.input.dtype=int16"])
+    assert Config.from_dict(config.as_dict()) == config
+    assert config.input_spec() == InputSpec(kind="tensor", shape=(16,), dtype="int16")
+
+
+def test_a_config_cannot_be_changed(write: WriteConfig) -> None:
+    config = load_config(write())
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        config.output.path = "elsewhere"
+
+
+def test_specs_carry_every_setting(write: WriteConfig) -> None:
+    config = load_config(
+        write(),
+        [
+            "source.features={id: a, input: b, label: c, boxes: d}",
+            "source.compression=zlib",
+            "source.input={shape: [8, 9, 3], resize: area, crop: 0.5, "
+            "scale: {mean: [1, 2, 3], std: [4, 5, 6]}}",
+        ],
+    )
+    assert config.source_spec(["cat", "dog"]) == SourceSpec(
+        format="tfrecord",
+        features=Features(id="a", input="b", label="c", boxes="d"),
+        compression="zlib",
+        class_names=("cat", "dog"),
+    )
+    assert config.input_spec() == InputSpec(
+        kind="image",
+        shape=(8, 9, 3),
+        resize="area",
+        crop=0.5,
+        scale=ChannelScale(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)),
+    )
+    assert config.source.patterns == ("data/*.tfrecord",)
+    assert load_config(write(), ["source.pattern=[a, b]"]).source.patterns == ("a", "b")
+
+
+IRRELEVANT = {
+    "source.pattern",
+    "model.allow_unsafe",
+    "explain.batch_size",
+    "explain.threads",
+    "output.path",
+    "failures.max_fraction",
+    "runner.direct_num_workers",
+    "runner.experiments",
+}
+
+
+@pytest.mark.parametrize(("override", "dotted"), OVERRIDES)
+def test_the_fingerprint_has_what_changes_the_bytes_of_an_atlas(
+    write: WriteConfig, override: str, dotted: str
+) -> None:
+    before = load_config(write()).fingerprint_settings()
+    after = load_config(write(), [override]).fingerprint_settings()
+    assert (before == after) == (dotted in IRRELEVANT)
+    assert json.loads(json.dumps(after)) == after
+
+
+def test_every_field_says_what_is_allowed() -> None:
+    def check(section: type[pydantic.BaseModel]) -> int:
+        count = 0
+        for name, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(
+                field.annotation, pydantic.BaseModel
+            ):
+                count += check(field.annotation)
+            else:
+                assert field.description, f"{section.__name__}.{name}"
+                count += 1
+        return count
+
+    assert check(Config) == 33
+
+
+def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:
+    config = load_config(write(), ["limits={max_record_bytes: 1000, max_pixels: 2000}"])
+    assert config.source_spec().max_record_bytes == 1000
+    assert config.input_spec().max_pixels == 2000

@@ -1,0 +1,162 @@
+"""Whole runs on a file system that fails: the same atlas, or a clean error; never a wrong atlas."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.utils import retry
+from faulty_files import OPERATIONS, PLAN, SCHEME, local
+from small_dataset import MakeConfig
+from test_graph import atlas_bytes as files_of
+
+from pipeline.commands.run import run
+from pipeline.config.keys import Config
+from pipeline.run.in_memory import run_in_memory
+from pipeline.run.progress import Progress
+from transforms.errors import RunError
+from transforms.filesystems import BeamStorage
+
+RUNNER = ["--runner=FnApiRunner"]
+RunIn = Callable[..., dict[str, Any]]
+
+
+def atlas_bytes(root: Path) -> dict[str, bytes]:
+    """What counts of an atlas: a run whose storage fails to the last may leave its dead lease."""
+    return {name: data for name, data in files_of(root).items() if not name.startswith(".lease-")}
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(retry.Clock, "sleep", lambda *_: None)
+    PLAN.reset()
+    yield
+    PLAN.reset()
+
+
+@pytest.fixture
+def run_in(make_config: MakeConfig, tfrecords: Path) -> RunIn:
+    """Runs into a folder, all inputs and outputs through the faulty file system."""
+    source = make_config().as_dict()["source"] | {"pattern": f"{SCHEME}://{tfrecords}/*.tfrecord"}
+
+    def start(root: Path, mode: Any = "new", with_beam: bool = False) -> dict[str, Any]:
+        config: Config = make_config(source=source, output={"path": f"{SCHEME}://{root}"})
+        if with_beam:
+            return run(config, mode, RUNNER, Progress(None))
+        return run_in_memory(config, mode, BeamStorage())
+
+    return start
+
+
+@pytest.fixture
+def expected(run_in: RunIn, tmp_path: Path) -> dict[str, bytes]:
+    run_in(tmp_path / "expected")
+    assert all(PLAN.calls[operation] >= 2 for operation in OPERATIONS), PLAN.calls
+    return atlas_bytes(tmp_path / "expected")
+
+
+def test_faults_that_pass_leave_no_trace(
+    run_in: RunIn, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    wrong, faults = [], 0
+    plans = [
+        (operations, every, error, late)
+        for operations, every in [((operation,), 3) for operation in OPERATIONS] + [(OPERATIONS, 7)]
+        for error, late in [
+            (ConnectionResetError("reset"), False),
+            (TimeoutError("no answer"), False),
+            (OSError(errno.EIO, "a device error"), True),
+        ]
+        # Lost answers of questions are questions that failed.
+        if not late or {"read", "write", "rename"} & set(operations)
+    ]
+    for number, (operations, every, error, late) in enumerate(plans):
+        root = tmp_path / f"atlas-{number}"
+        PLAN.reset(operations, every, error, late)
+        run_in(root, with_beam=operations == OPERATIONS)
+        faults += PLAN.failed
+        if atlas_bytes(root) != expected:
+            wrong.append((operations, every, error, late))
+        shutil.rmtree(root)
+    assert not wrong
+    assert faults > 5 * len(plans)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_faults_that_last_are_clean_errors_and_a_resume_finishes(
+    operation: str, run_in: RunIn, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    calls = PLAN.calls[operation]
+    for number, after in enumerate((0, calls // 2, calls * 3 // 4)):
+        root = tmp_path / f"atlas-{number}"
+        PLAN.reset((operation,), 1, ConnectionResetError("gone for good"), after=after)
+        with pytest.raises((RunError, OSError), match="gone for good"):
+            run_in(root)
+        left = atlas_bytes(root) if root.exists() else {}
+        final = {name: data for name, data in left.items() if not name.startswith(".")}
+        assert final.items() <= expected.items()
+        PLAN.reset()
+        run_in(root, "resume")
+        assert atlas_bytes(root) == expected
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_a_full_or_closed_disk_names_shard_block_and_path(
+    number: int, run_in: RunIn, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    root = tmp_path / "atlas"
+    PLAN.reset(("write",), 1, OSError(number, os.strerror(number)), after=3)
+    with pytest.raises(RunError) as raised:
+        run_in(root, with_beam=True)
+    message = str(raised.value)
+    assert message.count("\n") == 0
+    assert os.strerror(number) in message
+    assert f"{root}/maps/data-" in message
+    assert ".tfrecord cannot be committed to" in message
+    assert "block " in message
+    assert "--resume" in message
+    assert PLAN.failed <= 2  # not tried again: the one failure, and that of a block beside it
+    PLAN.reset()
+    run_in(root, "resume")
+    assert atlas_bytes(root) == expected
+
+
+def test_a_shard_that_cannot_be_read_on_is_named_with_its_block(
+    run_in: RunIn, tmp_path: Path
+) -> None:
+    run_in(tmp_path / "expected", with_beam=True)
+    # The last read but one finds the end of the last shard; preparing has read them all before.
+    PLAN.reset(("read",), 1, after=PLAN.calls["read"] - 4)
+    with pytest.raises(RunError, match=r"data-\d.tfrecord cannot be read .*reset.*--resume"):
+        run_in(tmp_path / "atlas", with_beam=True)
+
+
+def test_a_reader_that_fails_half_way_reads_the_same_bytes(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 20_000
+    (tmp_path / "file").write_bytes(data)
+    PLAN.reset(("read", "open"), 2)
+    with BeamStorage().open(f"{SCHEME}://{tmp_path}/file") as file:
+        pieces = [file.read(100_003) for _ in range(20)]
+        place = file.tell()
+        file.seek(17)
+        again = file.read(100)
+        file.seek(-5, 2)
+        end = file.read()
+    assert b"".join(pieces) == data[: 20 * 100_003]
+    assert (place, again, end) == (20 * 100_003, data[17:117], data[-5:])
+    assert PLAN.failed > 3
+
+
+def test_what_is_left_is_not_taken_for_what_was_to_be_written(tmp_path: Path) -> None:
+    """A rename that fails for good beside an older file of the same name is a failure."""
+    path = f"{SCHEME}://{tmp_path}/file"
+    BeamStorage().replace(f"{SCHEME}://{tmp_path}/temporary", path, b"old")
+    PLAN.reset(("rename",), 1)
+    with pytest.raises(OSError, match="reset"):
+        BeamStorage().replace(f"{SCHEME}://{tmp_path}/temporary", path, b"new")
+    assert Path(local(path)).read_bytes() == b"old"

@@ -1,0 +1,44 @@
+"""Engines that are there make the bytes that the path without Beam makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_dataset import MakeConfig
+from test_graph import atlas_bytes
+
+from pipeline.commands.run import run
+from pipeline.run.in_memory import run_in_memory
+from pipeline.run.progress import Progress
+from pipeline.runners.options import pipeline_options
+from transforms.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("engine", "options"),
+    [
+        ("prism", []),
+        ("flink", []),
+        (
+            None,
+            [
+                "--runner=PortableRunner",
+                "--job_endpoint=embed",
+                "--environment_type=LOOPBACK",
+            ],
+        ),
+    ],
+    ids=["prism", "flink", "portable"],
+)
+def test_an_engine_makes_the_same_bytes(
+    engine: str | None, options: list[str], make_config: MakeConfig, tmp_path: Path
+) -> None:
+    try:
+        pipeline_options({}, options, engine)
+    except ConfigurationError as error:
+        pytest.skip(f"{error} (scripts/engines fetches what can be had)")
+    run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
+    manifest = run(make_config(), "new", options, Progress(None), engine)
+    assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(tmp_path / "expected")
+    assert manifest["blocks"] == 6

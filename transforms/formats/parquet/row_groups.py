@@ -1,0 +1,342 @@
+"""Parquet rows -> columns: only the columns and row groups that are needed, a few rows at a time.
+
+Parquet knows how many rows each row group has. So what lies in a damaged one becomes that many
+faults, and the next one goes on with the right record numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+from collections.abc import Container, Iterator, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.errors import DataFault
+from transforms.formats.columns import Column, Records, describe
+from transforms.formats.parquet.arrow_columns import UnusableTypeError, to_column
+from transforms.formats.source import Features
+
+_BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
+_BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
+
+_TAIL = struct.Struct("<I4s")  # of a file: its footer's length, then magic bytes as it begins with
+
+# What Arrow raises for damage; OSError is its name for a page it cannot decode, UnicodeDecodeError
+# that of a damaged column's.
+_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+def read_records(
+    file: BinaryIO, features: Features, block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    """Yields the blocks of a file that are not to be skipped: number, records, whether it is last.
+
+    Row groups that lie in skipped blocks are not read; a row group is lost from its first
+    unreadable batch on (`UnreadableRowGroup`). Errors of the file system propagate.
+
+    Raises:
+      DataFault: The file as a whole cannot be read (stage `read`, `UnreadableFile`).
+    """
+    watched = _WatchedFile(file)
+    try:
+        parquet = _open(watched)
+        schema = parquet.schema_arrow
+        if any(_holds_fixed_size_list(kind) for kind in schema.types):
+            parquet = _open(watched, _metadata_without_arrow_schema(watched))
+    except _ARROW_ERRORS as error:
+        watched.check()
+        raise _unreadable_file(_sentence(error)) from error
+    rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    if sum(rows) != parquet.metadata.num_rows or any(count < 0 for count in rows):
+        raise _unreadable_file("its row groups do not add up to its rows")
+    groups = _RowGroups(watched, parquet, schema, features)
+    yield from _blocks(groups, rows, block_size, skip)
+
+
+def _open(watched: _WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        watched,
+        metadata=metadata,
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+        page_checksum_verification=True,
+    )
+
+
+def _holds_fixed_size_list(kind: pa.DataType) -> bool:
+    """Whether the type or one below it is a fixed-size list or a fixed-shape tensor."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if isinstance(kind, pa.FixedSizeListType):
+        return True
+    return any(_holds_fixed_size_list(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
+    """The footer without Arrow's own copy of the schema, so that fixed-size lists are plain ones.
+
+    Of a fixed-size list that is null, Arrow can write the Parquet form but not read it: it refuses
+    the whole row group ("Expected all lists to be of size"). As a plain list it is but a null.
+    """
+    watched.seek(-_TAIL.size, io.SEEK_END)
+    tail = watched.read(_TAIL.size)
+    length, magic = _TAIL.unpack(tail)
+    watched.seek(-_TAIL.size - length, io.SEEK_END)
+    footer = watched.read(length).replace(b"ARROW:schema", b"arrow-schema")  # of the same length
+    return pq.read_metadata(io.BytesIO(magic + footer + tail))
+
+
+def _blocks(
+    groups: _RowGroups, rows: Sequence[int], block_size: int, skip: Container[int]
+) -> Iterator[tuple[int, Records, bool]]:
+    """Cuts row groups of so many rows into blocks."""
+    total = sum(rows)
+    if total == 0 and 0 not in skip:
+        yield 0, groups.without_values(0, 0), True
+    first = 0
+    pending: list[Records] = []
+    for group, count in enumerate(rows):
+        numbers = range(first // block_size, -(-(first + count) // block_size))
+        wanted = [number for number in numbers if number not in skip]
+        if wanted:
+            for records in groups.read(group, first, count, min(block_size, _BATCH_ROWS)):
+                if records.first // block_size > wanted[-1]:
+                    break
+                for piece in _cut(records, block_size):
+                    number, end = piece.first // block_size, piece.first + piece.count
+                    if number in skip:
+                        continue
+                    pending.append(piece)
+                    if end % block_size == 0 or end == total:
+                        yield number, _join(pending), end == total
+                        pending.clear()
+        first += count
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selected:
+    """A configured feature that the file has.
+
+    Attributes:
+      role: What it is for.
+      name: As configured.
+      column: The top-level column.
+      fields: The fields that lead into it, of a struct.
+      kind: Its type as the file declares it, which may be richer than the one it is read as.
+    """
+
+    role: str
+    name: str
+    column: str
+    fields: Sequence[str]
+    kind: pa.DataType
+
+
+class _RowGroups:
+    """The row groups of an open file."""
+
+    def __init__(
+        self, watched: _WatchedFile, parquet: pq.ParquetFile, schema: pa.Schema, features: Features
+    ) -> None:
+        self._watched = watched
+        self._parquet = parquet
+        self._roles = list(features.named())
+        self._selected = _select(schema, features)
+        self._names = [name for field in schema for name in _field_names(field)]
+
+    def read(self, group: int, first: int, count: int, batch_rows: int) -> Iterator[Records]:
+        """Records of one row group; those that cannot be read have a fault each.
+
+        Args:
+          group: Its index.
+          first: Number of its first record.
+          count: Its rows, as the file's metadata have it.
+          batch_rows: Rows to read at a time.
+        """
+        if not self._selected:
+            yield from self._in_batches(first, count, batch_rows, None)
+            return
+        done = 0
+        try:
+            batches = self._parquet.iter_batches(
+                batch_size=batch_rows,
+                row_groups=[group],
+                columns=sorted({selected.name for selected in self._selected}),
+                use_threads=False,
+            )
+            while done < count:
+                batch = next(batches, None)
+                if batch is None:
+                    raise pa.ArrowInvalid(f"it has {done} rows where {count} are declared")
+                records = self._to_records(batch[: count - done], first + done)
+                yield records
+                done += records.count
+        except _ARROW_ERRORS as error:
+            self._watched.check()
+            fault = DataFault(
+                "read",
+                "UnreadableRowGroup",
+                f"row group {group} cannot be read from its row {done} on: {_sentence(error)}",
+            )
+            yield from self._in_batches(first + done, count - done, batch_rows, fault)
+
+    def without_values(self, first: int, count: int, fault: DataFault | None = None) -> Records:
+        """Records of which nothing is known but, where given, the fault."""
+        columns = dict.fromkeys(self._roles, Column.empty(count))
+        faults = {row: fault for row in range(count) if fault is not None}
+        return Records(first, count, columns, faults, lambda _: self._names)
+
+    def _in_batches(
+        self, first: int, count: int, batch_rows: int, fault: DataFault | None
+    ) -> Iterator[Records]:
+        for start in range(0, count, batch_rows):
+            yield self.without_values(first + start, min(batch_rows, count - start), fault)
+
+    def _to_records(self, batch: pa.RecordBatch, first: int) -> Records:
+        records = self.without_values(first, batch.num_rows)
+        for selected in self._selected:
+            array = batch.column(batch.schema.get_field_index(selected.column))
+            for field in selected.fields:
+                array = pc.struct_field(array, field)
+            array.validate()  # damage may decode to lists that are longer than their values
+            described = describe(selected.role, selected.name)
+            try:
+                _check_order(selected.kind)
+                column, with_nulls = to_column(array)
+            except UnusableTypeError as error:
+                fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
+                records.faults.update(dict.fromkeys(range(batch.num_rows), fault))
+                continue
+            records.columns[selected.role] = column
+            null = DataFault("parse", "NullValue", f"{described} holds a null among its values")
+            for row in with_nulls:
+                records.faults.setdefault(row, null)
+        return records
+
+
+def _select(schema: pa.Schema, features: Features) -> list[_Selected]:
+    """Finds features by their whole name first, then by their dotted path."""
+    selected = []
+    for role, name in features.named().items():
+        column, *fields = [name] if name in schema.names else name.split(".")
+        kind = _type_of(schema, column, fields)
+        if kind is not None:
+            selected.append(_Selected(role, name, column, fields, kind))
+    return selected
+
+
+def _type_of(schema: pa.Schema, column: str, fields: Sequence[str]) -> pa.DataType | None:
+    index = schema.get_field_index(column)  # -1 also where two columns share the name
+    if index < 0:
+        return None
+    kind = schema.field(index).type
+    for field in fields:
+        if not pa.types.is_struct(kind) or kind.get_field_index(field) < 0:
+            return None
+        kind = kind.field(field).type
+    return kind
+
+
+def _check_order(kind: pa.DataType) -> None:
+    """Refuses tensors whose values are not in row order."""
+    permutation = kind.permutation if isinstance(kind, pa.FixedShapeTensorType) else None
+    if permutation is not None and list(permutation) != sorted(permutation):
+        raise UnusableTypeError("is a tensor with permuted axes; store it in row order")
+
+
+def _field_names(field: pa.Field) -> list[str]:
+    """A column's name, and below a struct the dotted names of its fields."""
+    if not pa.types.is_struct(field.type):
+        return [field.name]
+    return [f"{field.name}.{name}" for child in field.type for name in _field_names(child)]
+
+
+def _cut(records: Records, block_size: int) -> Iterator[Records]:
+    """Cuts records where a block ends."""
+    start = 0
+    while start < records.count:
+        stop = min(records.count, start + block_size - (records.first + start) % block_size)
+        yield Records(
+            first=records.first + start,
+            count=stop - start,
+            columns={role: column[start:stop] for role, column in records.columns.items()},
+            faults={
+                row - start: fault for row, fault in records.faults.items() if start <= row < stop
+            },
+            available=records.available,
+        )
+        start = stop
+
+
+def _join(pieces: Sequence[Records]) -> Records:
+    """One of consecutive ones."""
+    first = pieces[0].first
+    return Records(
+        first=first,
+        count=sum(piece.count for piece in pieces),
+        columns={
+            role: Column.concatenate([piece.columns[role] for piece in pieces])
+            for role in pieces[0].columns
+        },
+        faults={
+            piece.first - first + row: fault
+            for piece in pieces
+            for row, fault in piece.faults.items()
+        },
+        available=pieces[0].available,
+    )
+
+
+class _WatchedFile:
+    """A file that remembers its own error, as Arrow's own errors may have the same type."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Raises the file's error, if it had one."""
+        if self._error is not None:
+            raise self._error
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads up to `size` bytes."""
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves to a position."""
+        try:
+            return self._file.seek(offset, whence)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether whoever opened the file has closed it."""
+        return self._file.closed
+
+
+def _unreadable_file(why: str) -> DataFault:
+    return DataFault("read", "UnreadableFile", f"the Parquet file cannot be read: {why}")
+
+
+def _sentence(error: Exception) -> str:
+    """Arrow's message, on one line."""
+    return " ".join(str(error).split())

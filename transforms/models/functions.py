@@ -1,0 +1,299 @@
+"""Models as functions: one batch of inputs in, one batch of outputs out, in inference mode."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import ConfigurationError
+from transforms.models.files import reason
+from transforms.models.layers import find_layer, list_layers, recorded_calls
+from transforms.models.softmax import SoftmaxEnding, find_softmax
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+Shape = tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInput:
+    """What a function takes.
+
+    Attributes:
+      name: The input's name in the model.
+      shape: Without the batch axis; None for a length that is free, None as a whole where the
+        model does not say.
+      dtype: TensorFlow's name of it.
+      batch: The only batch size it takes; None if it takes any.
+    """
+
+    name: str = "inputs"
+    shape: Shape | None = None
+    dtype: str = "float32"
+    batch: int | None = None
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether inputs of this shape (without the batch axis) can be fed."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            own is None or own == given for own, given in zip(self.shape, shape, strict=True)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """What running a function once, symbolically, tells of it.
+
+    Attributes:
+      layer: Path of the layer whose output is explained; None where no layer can be named.
+      output_shape: Without the batch axis.
+      softmax: Set if the output is that of a softmax.
+    """
+
+    layer: str | None
+    output_shape: Shape
+    softmax: SoftmaxEnding | None
+
+
+class ModelFunction:
+    """A differentiable function from inputs to outputs; subclasses add what they know of it.
+
+    Attributes:
+      title: How messages call the model.
+      input: What it takes.
+    """
+
+    def __init__(
+        self, call: Callable[[tf.Tensor], Any], title: str, model_input: ModelInput
+    ) -> None:
+        import tensorflow as tf
+
+        if not tf.as_dtype(model_input.dtype).is_floating:
+            raise ConfigurationError(
+                f"{title} takes {model_input.dtype} inputs ({model_input.name!r}), which have no "
+                "gradient; export it with a floating-point input"
+            )
+        self._call = call
+        self.title = title
+        self.input = model_input
+
+    @property
+    def model(self) -> Any:
+        """What all functions of one model share; the function itself where nothing is known."""
+        return self
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Outputs (N, ...) of inputs (N, ...), which are of the input's dtype."""
+        return self.single(self._call(inputs))
+
+    @contextlib.contextmanager
+    def recorded_layers(self) -> Iterator[Mapping[str, Any]]:
+        """What each layer returns, by path, in calls made meanwhile; empty without layers."""
+        yield {}
+
+    def single(self, outputs: Any) -> tf.Tensor:
+        """The one tensor among a model's outputs.
+
+        Raises:
+          ConfigurationError: There are several, or it belongs to an inner graph.
+        """
+        import tensorflow as tf
+
+        tensors = tf.nest.flatten(outputs)
+        if len(tensors) != 1:
+            names = [str(key) for key in outputs] if isinstance(outputs, Mapping) else None
+            raise ConfigurationError(several("outputs", self.title, names or len(tensors)))
+        output = tf.convert_to_tensor(tensors[0])
+        if tf.is_symbolic_tensor(output) and (
+            tf.executing_eagerly() or output.graph is not tf.compat.v1.get_default_graph()
+        ):
+            raise ConfigurationError(
+                f"the explained layer of {self.title} runs inside a tf.function, condition or loop "
+                "of its own, out of reach; choose a layer outside it as output_layer"
+            )
+        return output
+
+
+class KerasFunction(ModelFunction):
+    """A Keras model, or the output of one of its layers."""
+
+    def __init__(self, model: keras.Model, output_layer: str | int | None = None) -> None:
+        import keras
+
+        title = f"model {model.name!r}"
+        super().__init__(model, title, _keras_input(model, title))
+        self._keras_model = model
+        self._target = None if output_layer is None else find_layer(model, output_layer)
+        outputs = getattr(model, "outputs", None) or ()
+        if self._target is None and len(outputs) > 1:
+            raise ConfigurationError(several("outputs", title, list(model.output_names)))
+        # A model that overrides __call__ (a wrapper, as Xplique documents them) need not take it.
+        own_call = type(model).__call__ is not keras.Layer.__call__
+        self._mode: dict[str, bool] = {} if own_call else {"training": False}
+        self._structure = getattr(model, "input", None)
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model."""
+        return self._keras_model
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Outputs of the model, or of its chosen layer, in inference mode."""
+        import keras
+
+        if isinstance(self._structure, dict | list | tuple):
+            inputs = keras.tree.pack_sequence_as(self._structure, [inputs])
+        if self._target is None:
+            return self.single(self._keras_model(inputs, **self._mode))
+        with recorded_calls([self._target]) as outputs:
+            self._keras_model(inputs, **self._mode)
+        if self._target.path not in outputs:
+            raise ConfigurationError(
+                f"output_layer {self._target.path!r} computes nothing when {self.title} is called; "
+                "choose a layer between its input and its output"
+            )
+        return self.single(outputs[self._target.path])
+
+    @contextlib.contextmanager
+    def recorded_layers(self) -> Iterator[Mapping[str, Any]]:
+        """What each layer returns, by path, in calls made meanwhile."""
+        with recorded_calls(list_layers(self._keras_model)) as outputs:
+            yield outputs
+
+
+class SignatureFunction(ModelFunction):
+    """The `serving_default` signature of a SavedModel, or one of its outputs."""
+
+    NAME = "serving_default"
+
+    def __init__(self, saved: Any, title: str, output_layer: str | int | None = None) -> None:
+        import tensorflow as tf
+
+        if self.NAME not in saved.signatures:
+            there = ", ".join(sorted(saved.signatures)) or "none"
+            raise ConfigurationError(
+                f"{title} has no signature {self.NAME!r} (it has: {there}); export it with one"
+            )
+        self._saved = saved  # owns the variables that the signature reads
+        self._signature = saved.signatures[self.NAME]
+        inputs = self._signature.structured_input_signature[1]
+        if len(inputs) != 1:
+            raise ConfigurationError(several("inputs", title, sorted(inputs)))
+        ((name, spec),) = inputs.items()
+        known = spec.shape.rank is not None
+        shape = tuple(spec.shape[1:].as_list()) if known else None
+        batch = spec.shape[0] if known else None
+        super().__init__(saved, title, ModelInput(name, shape, tf.as_dtype(spec.dtype).name, batch))
+        self.output_name = self._choose(sorted(self._signature.structured_outputs), output_layer)
+
+    @property
+    def model(self) -> Any:
+        """What `tf.saved_model.load` returned."""
+        return self._saved
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The signature's output."""
+        return self.single(self._signature(**{self.input.name: inputs})[self.output_name])
+
+    def _choose(self, names: list[str], output_layer: str | int | None) -> str:
+        if output_layer is None:
+            if len(names) == 1:
+                return names[0]
+            raise ConfigurationError(several("outputs", self.title, names))
+        if output_layer not in names:
+            raise ConfigurationError(
+                f"{self.title} is a SavedModel, whose layers are not kept: output_layer "
+                f"{output_layer!r} must be one of its outputs: {', '.join(names)}"
+            )
+        return str(output_layer)
+
+
+def trace(function: ModelFunction, shape: Shape) -> Trace:
+    """Runs a function once, symbolically, on one input of a shape (without the batch axis).
+
+    Raises:
+      ConfigurationError: It does not take such inputs, or does not return one tensor with a row
+        for each.
+    """
+    import tensorflow as tf
+
+    if not function.input.fits(shape):
+        raise ConfigurationError(
+            f"inputs of shape {shape} do not fit {function.title}, which takes "
+            f"{function.input.shape}; correct source.input.shape, or the array's"
+        )
+    recorded: list[tuple[tf.Tensor, Mapping[str, Any]]] = []
+
+    def run(inputs: tf.Tensor) -> tf.Tensor:
+        with function.recorded_layers() as layers:
+            output = function(inputs)
+        recorded.append((output, layers))
+        return output
+
+    batch = function.input.batch or 1
+    spec = tf.TensorSpec((batch, *shape), function.input.dtype)
+    try:
+        # Without AutoGraph, which disguises errors and complains of lambdas.
+        tf.function(run, autograph=False).get_concrete_function(spec)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever a user's model can raise
+        raise ConfigurationError(
+            f"{function.title} cannot be applied to inputs of shape {shape} ({reason(error)}); "
+            "correct source.input.shape, or the array's"
+        ) from error
+    output, layers = recorded[-1]
+    if output.shape.rank is None or output.shape.rank < 1 or output.shape[0] not in (batch, None):
+        raise ConfigurationError(
+            f"{function.title} returns {output.shape} for {batch} input(s); it must return a row "
+            "an input"
+        )
+    names = _tensor_names(layers, output.graph)
+    softmax = find_softmax(output.graph, output.name, names)
+    return Trace(names.get(output.name), tuple(output.shape[1:].as_list()), softmax)
+
+
+def several(what: str, title: str, names: list[str] | int) -> str:
+    """The message where one input or output is meant and the model has another number of them."""
+    remedy = {
+        "inputs": "only models of one input can be explained: export one that fixes the others",
+        "outputs": "choose one by output_layer",
+    }[what]
+    listed = (
+        f"{names} {what}" if isinstance(names, int) else f"{len(names)} {what} ({', '.join(names)})"
+    )
+    return f"{title} has {listed}, but one is explained; {remedy}"
+
+
+def _keras_input(model: keras.Model, title: str) -> ModelInput:
+    inputs = getattr(model, "inputs", None)
+    if inputs:
+        if len(inputs) > 1:
+            raise ConfigurationError(several("inputs", title, [each.name for each in inputs]))
+        return ModelInput(inputs[0].name, tuple(inputs[0].shape[1:]), inputs[0].dtype)
+    # A subclassed model knows what it was built with, if it was.
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if isinstance(shape, list | tuple) and all(
+        each is None or isinstance(each, int) for each in shape
+    ):
+        return ModelInput(shape=tuple(shape[1:]))
+    return ModelInput()
+
+
+def _tensor_names(layers: Mapping[str, Any], graph: Any) -> dict[str, str]:
+    """Tensor name -> path of the layer that returned it: the outermost, then the last."""
+    import tensorflow as tf
+
+    names: dict[str, str] = {}
+    for path, value in layers.items():
+        if not tf.is_symbolic_tensor(value) or value.graph is not graph:
+            continue
+        known = names.get(value.name)
+        if known is None or path.count("/") <= known.count("/"):
+            names[value.name] = path
+    return names

@@ -1,0 +1,185 @@
+"""Models: loaded from any storage, described, and ready to be explained."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import ConfigurationError
+from transforms.models.files import (
+    is_keras_file,
+    local_model,
+    model_digest,
+    open_keras,
+    open_saved_model,
+)
+from transforms.models.functions import (
+    KerasFunction,
+    ModelFunction,
+    Shape,
+    SignatureFunction,
+    Trace,
+    trace,
+)
+from transforms.models.layers import list_layers
+from transforms.models.softmax import SoftmaxEnding
+from transforms.storage import LocalStorage, Storage
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+_logger = logging.getLogger(__name__)
+
+_warned_of_softmax: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class LoadedModel:
+    """A model in inference mode, at the layer whose output is explained.
+
+    Attributes:
+      uri: Where it came from.
+      digest: SHA-256 of its content, in hex.
+      function: What is called and differentiated.
+    """
+
+    def __init__(self, uri: str, digest: str, function: ModelFunction, shape: Shape) -> None:
+        self.uri = uri
+        self.digest = digest
+        self.function = function
+        self._input_shape = shape
+        self._trace: Trace = trace(function, shape)
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
+        return self.function(inputs)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one input, without the batch axis; None for a length that is free."""
+        return self._input_shape
+
+    @property
+    def input_dtype(self) -> str:
+        """TensorFlow's name of the input's dtype, always a floating-point one."""
+        return self.function.input.dtype
+
+    @property
+    def batch(self) -> int | None:
+        """The only batch size the model takes; None if it takes any."""
+        return self.function.input.batch
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the explained output of one input, without the batch axis."""
+        return self._trace.output_shape
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs (classes).
+
+        Raises:
+          ConfigurationError: The explained output is not (N, outputs).
+        """
+        return count_outputs(self.function, self._trace)
+
+    @property
+    def explained_layer(self) -> str | None:
+        """Path of the layer whose output is explained; a SavedModel's output name."""
+        if isinstance(self.function, SignatureFunction):
+            return self.function.output_name
+        return self._trace.layer
+
+    @property
+    def softmax(self) -> SoftmaxEnding | None:
+        """Set if the explained output is that of a softmax."""
+        return self._trace.softmax
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, in plain values that JSON can hold."""
+        keras_model = self.function.model if isinstance(self.function, KerasFunction) else None
+        return {
+            "uri": self.uri,
+            "format": "SavedModel" if keras_model is None else "Keras",
+            "digest": self.digest,
+            "input": {
+                "name": self.function.input.name,
+                "shape": list(self.input_shape),
+                "dtype": self.input_dtype,
+            },
+            "output": {"layer": self.explained_layer, "shape": list(self.output_shape)},
+            "parameters": None if keras_model is None else int(keras_model.count_params()),
+            "layers": []
+            if keras_model is None
+            else [each.path for each in list_layers(keras_model)],
+            "advice": None if self.softmax is None else self.softmax.advice,
+        }
+
+
+def load_model(
+    uri: str,
+    storage: Storage,
+    output_layer: str | int | None = None,
+    allow_unsafe: bool = False,
+    input_shape: Shape | None = None,
+) -> LoadedModel:
+    """Loads a model; warns once if what is explained ends in softmax.
+
+    Args:
+      uri: A .keras, .h5 or .hdf5 file, or a SavedModel folder.
+      storage: Where it is. What is not local is copied to a temporary folder first.
+      output_layer: Name, path (`submodel/name`) or index of the layer to explain; a SavedModel's
+        layers are not kept, there it is the name of an output. None is the last layer.
+      allow_unsafe: Load Keras files that hold Python code (Lambda layers). A SavedModel is a
+        graph of TensorFlow's operations and holds none.
+      input_shape: Shape of the inputs that will come, without the batch axis. Checked against the
+        model's own; needed only where the model leaves it open.
+
+    Raises:
+      ConfigurationError: It cannot be loaded or explained, or does not take such inputs.
+    """
+    function: ModelFunction
+    with local_model(uri, storage) as path:
+        digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
+        if is_keras_file(path):
+            function = KerasFunction(open_keras(uri, path, allow_unsafe), output_layer)
+        else:
+            function = SignatureFunction(open_saved_model(uri, path), f"model {uri}", output_layer)
+    shape = input_shape if input_shape is not None else function.input.shape
+    if shape is None:
+        raise ConfigurationError(
+            f"model {uri} does not say what shape its input has; give source.input.shape, or save "
+            "the model after it was called once"
+        )
+    model = LoadedModel(uri, digest, function, shape)
+    warn_about_softmax(function, model.softmax)
+    return model
+
+
+def count_outputs(function: ModelFunction, traced: Trace) -> int:
+    """Number of outputs (classes) of a function that returns (N, outputs).
+
+    Raises:
+      ConfigurationError: It returns something else.
+    """
+    shape = traced.output_shape
+    if len(shape) != 1 or shape[0] is None:
+        where = f"layer {traced.layer!r} of {function.title}" if traced.layer else function.title
+        raise ConfigurationError(
+            f"{where} returns {_with_batch(shape)}, but a class is explained in (N, outputs); "
+            "choose a layer that returns one score a class by output_layer, or give an operator"
+        )
+    return shape[0]
+
+
+def warn_about_softmax(function: ModelFunction, softmax: SoftmaxEnding | None) -> None:
+    """Logs, once for each model, that what is explained ends in softmax."""
+    if softmax is None or function.model in _warned_of_softmax:
+        return
+    _warned_of_softmax.add(function.model)
+    _logger.warning("%s: %s", function.title, softmax.advice)
+
+
+def _with_batch(shape: Shape) -> str:
+    return "(" + ", ".join(["N", *("any" if each is None else str(each) for each in shape)]) + ")"

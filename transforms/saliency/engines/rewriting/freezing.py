@@ -1,0 +1,123 @@
+"""Freezing: variables become constants, so that a compiler can work on them beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from transforms.saliency.engines.rewriting.graph_copy import copy_graph
+from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+RESULT_NAMES = ("result_outputs", "result_targets", "result_scores", "result_gradients")
+
+_MOST_BYTES = 1_900_000_000  # A graph is one protocol buffer, which cannot exceed 2 GiB.
+
+
+_READS = frozenset(
+    {"Placeholder", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VarHandleOp"}
+    | {"PartitionedCall", "StatefulPartitionedCall", "While", "If"}  # Their bodies are looked at.
+)
+"""Operations that count as stateful, but that freezing does away with."""
+
+
+class NotFreezableError(Exception):
+    """A function that cannot become a graph of constants; the message says why."""
+
+
+def freeze(function: Any) -> Any:
+    """A concrete function without variables, all calls inlined.
+
+    Raises:
+      NotFreezableError: The variables do not fit into a graph, or it does more than compute, such
+        as assert, call Python or draw random numbers: freezing would lose that.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    effect = find_effect(function)
+    if effect is not None:
+        raise NotFreezableError(f"operation {effect} has an effect or a state")
+    if _calls_xla(function):
+        raise NotFreezableError(
+            "a layer of the model is compiled by XLA (grouped convolutions are)"
+        )
+    size = sum(each.dtype.size * each.shape.num_elements() for each in function.graph.variables)
+    if size > _MOST_BYTES:
+        raise NotFreezableError(f"the variables have {size / 1e9:.1f} GB, and a graph holds 2 GB")
+    return convert_variables_to_constants_v2(function, lower_control_flow=False)
+
+
+def find_effect(function: Any) -> str | None:
+    """Type of an operation in a function that does more than compute; None if there is none."""
+    from tensorflow.python.framework import op_def_registry
+
+    graph = function.graph.as_graph_def()
+    own = {each.signature.name for each in graph.library.function}
+    for nodes in (graph.node, *(each.node_def for each in graph.library.function)):
+        for node in nodes:
+            if node.op in own or node.op in _READS:
+                continue
+            definition = op_def_registry.get(node.op)
+            if definition is None or definition.is_stateful:
+                return str(node.op)
+    return None
+
+
+def _calls_xla(function: Any) -> bool:
+    """Whether there are calls that cannot be inlined, as XLA must compile them."""
+    graph = function.graph.as_graph_def()
+    bodies = (each.node_def for each in graph.library.function)
+    return any(node.attr["_XlaMustCompile"].b for nodes in (graph.node, *bodies) for node in nodes)
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceGraph:
+    """A gradient as a graph of inference operations.
+
+    Attributes:
+      definition: Its placeholders are named `inputs` and `labels`, its results `RESULT_NAMES`.
+      constants: Results that depend on no input, such as the targets of one class, by name; what
+        reads graphs may leave such results out.
+    """
+
+    definition: tf.compat.v1.GraphDef
+    constants: Mapping[str, npt.NDArray[Any]]
+
+
+def inference_graph(frozen: Any) -> InferenceGraph:
+    """Writes a frozen gradient in inference operations.
+
+    Args:
+      frozen: Takes `inputs` and `labels`.
+
+    Raises:
+      NotCopyableError: It has loops or conditions.
+    """
+    import tensorflow as tf
+
+    constants = {}
+
+    def named(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        results = copy_graph(frozen, [inputs, labels], INFERENCE_REWRITES)
+        for name, result in zip(RESULT_NAMES, results, strict=True):
+            value = tf.get_static_value(result)
+            if value is not None:
+                constants[name] = value
+        return [
+            tf.identity(result, name=name)
+            for name, result in zip(RESULT_NAMES, results, strict=True)
+        ]
+
+    signature = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
+    ]
+    traced = tf.function(named, input_signature=signature, autograph=False)
+    return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)

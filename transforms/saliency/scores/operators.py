@@ -1,0 +1,140 @@
+"""Operators: the score g(f, x, y) of an example whose gradient is taken."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import ConfigurationError
+from transforms.models.files import reason
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from transforms.models.loading import LoadedModel
+
+Operator = Callable[[Callable[["tf.Tensor"], "tf.Tensor"], "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+"""g(model, inputs (N, ...), targets (N, ...)) -> (N,) scores, each of its own example alone.
+
+It is traced as it is: one that branches on tensors in Python needs `@tf.function`.
+"""
+
+CLASSIFICATION = "classification"
+
+
+def classification(
+    model: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """The model's output at the target: sum of f(x) * y.
+
+    Args:
+      model: Returns (N, outputs).
+      inputs: (N, ...).
+      targets: (N, outputs), one-hot.
+
+    Returns:
+      (N,) scores of the outputs' dtype.
+    """
+    import tensorflow as tf
+
+    outputs = model(inputs)
+    return tf.reduce_sum(outputs * tf.cast(targets, outputs.dtype), axis=-1)
+
+
+def resolve_operator(operator: str | Operator | None) -> Operator:
+    """The operator a name stands for.
+
+    Args:
+      operator: None or `classification`; a callable; or `package.module:function`.
+
+    Raises:
+      ConfigurationError: It cannot be imported, is not there or cannot be called.
+    """
+    if operator is None or operator == CLASSIFICATION:
+        return classification
+    if not isinstance(operator, str):
+        if not callable(operator):
+            raise ConfigurationError(
+                f"operator is {operator!r}, which cannot be called; give a function "
+                "g(model, inputs, targets) or its name"
+            )
+        return operator
+    module_name, separator, attribute = operator.partition(":")
+    if not (module_name and separator and attribute):
+        raise ConfigurationError(
+            f"operator {operator!r} is unknown; give 'classification' or 'package.module:function'"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise ConfigurationError(
+            f"operator {operator!r}: {module_name} cannot be imported ({reason(error)}); install "
+            "it or put its folder on PYTHONPATH"
+        ) from error
+    function = getattr(module, attribute, None)
+    if function is None:
+        raise ConfigurationError(f"operator {operator!r}: {module_name} has no {attribute!r}")
+    if not callable(function):
+        raise ConfigurationError(
+            f"operator {operator!r} is a {type(function).__name__}, which cannot be called; "
+            "name a function g(model, inputs, targets)"
+        )
+    resolved: Operator = function
+    return resolved
+
+
+def scores_of(
+    model: Callable[[tf.Tensor], tf.Tensor],
+    operator: Operator,
+    inputs: tf.Tensor,
+    targets: Any,
+) -> tf.Tensor:
+    """Applies an operator and insists on one score an example.
+
+    Returns:
+      (N,) scores, of the operator's dtype.
+
+    Raises:
+      ConfigurationError: It returns another shape.
+    """
+    import tensorflow as tf
+
+    scores = tf.convert_to_tensor(operator(model, inputs, targets))
+    if not scores.shape.is_compatible_with((inputs.shape[0],)):
+        name = getattr(operator, "__name__", repr(operator))
+        raise ConfigurationError(
+            f"operator {name!r} returns {scores.shape} for {inputs.shape[0]} examples; it must "
+            f"return one score an example, ({inputs.shape[0]},)"
+        )
+    return tf.ensure_shape(scores, (inputs.shape[0],))
+
+
+def check_operator(model: LoadedModel, operator: Operator, input_shape: tuple[int, ...]) -> None:
+    """Runs one small batch of zeros through an operator.
+
+    Args:
+      model: Returns (N, outputs).
+      operator: To be checked.
+      input_shape: Of one input, without the batch axis.
+
+    Raises:
+      ConfigurationError: It fails, or does not return one score an example.
+    """
+    import tensorflow as tf
+
+    # Not as many examples as classes: sums over the wrong axis must not pass.
+    examples = model.batch or (3 if model.outputs == 2 else 2)  # noqa: PLR2004 - see above
+    inputs = tf.zeros((examples, *input_shape), model.input_dtype)
+    targets = tf.one_hot(tf.zeros(examples, tf.int32), model.outputs)
+    try:
+        tf.function(scores_of, autograph=False)(model, operator, inputs, targets)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        name = getattr(operator, "__name__", repr(operator))
+        raise ConfigurationError(
+            f"operator {name!r} fails on {examples} examples of shape {input_shape} "
+            f"({reason(error)}); it is called as g(model, inputs, targets), and needs "
+            "@tf.function if it branches on tensors"
+        ) from error

@@ -1,0 +1,128 @@
+"""ExplainBlocks: blocks -> explained blocks, with one model a worker process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+
+from transforms.elements import Block, CommittedBlock, ExplainedBlock, Failure
+from transforms.filesystems import BeamStorage
+from transforms.process.version import package_version, require_version
+from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
+from transforms.saliency.examples import Example, Explanation, explain_examples
+
+
+class ExplainBlocks(beam.PTransform):
+    """Explains `Block`s; lets `CommittedBlock`s through.
+
+    Args:
+      spec: Model, target, operator, codec: what an explanation is.
+      shared: The handle under which the process keeps its one explainer. A launcher that has
+        checked the model passes its own, so that a run in the same process loads nothing twice.
+    """
+
+    def __init__(self, spec: ExplainSpec, shared: Shared | None = None) -> None:
+        super().__init__()
+        self._fn = _ExplainBlocksFn(spec, shared or Shared())
+
+    def expand(
+        self, blocks: beam.PCollection[Block | CommittedBlock]
+    ) -> beam.PCollection[ExplainedBlock | CommittedBlock]:
+        """Attaches the stage."""
+        return blocks | "ExplainBlock" >> beam.ParDo(self._fn).with_output_types(object)
+
+
+class ExplainExamples(beam.PTransform):
+    """Explains a user's own `Example`s: batches them, and gives an `Explanation` each target.
+
+    What cannot be explained comes out under `failures` instead:
+
+        explained = examples | ExplainExamples(explain_spec(...))
+        explained.explanations, explained.failures
+
+    Which examples share a batch is the runner's choice, and may move a gradient's last bits.
+
+    Args:
+      spec: What an explanation is; `saliency.examples.explain_spec` makes one.
+      shared: The handle under which the process keeps its one explainer.
+    """
+
+    def __init__(self, spec: ExplainSpec, shared: Shared | None = None) -> None:
+        super().__init__()
+        self._batch_size = spec.program.batch_size
+        self._fn = _ExplainExamplesFn(spec, shared or Shared())
+
+    def expand(self, examples: beam.PCollection[Example]) -> beam.pvalue.DoOutputsTuple:
+        """Attaches the stage."""
+        return (
+            examples
+            | "Batch"
+            >> beam.BatchElements(
+                min_batch_size=self._batch_size, max_batch_size=self._batch_size
+            ).with_output_types(list[Example])
+            | "ExplainBatch"
+            >> beam.ParDo(self._fn)
+            .with_outputs("failures", main="explanations")
+            .with_output_types(object)
+        )
+
+
+def acquire_explainer(spec: ExplainSpec, shared: Shared) -> BlockExplainer:
+    """The process's explainer of `spec`, loaded by whoever asks first."""
+    explainer = shared.acquire(lambda: load_explainer(spec, BeamStorage()), tag=spec.identity)
+    assert isinstance(explainer, BlockExplainer)  # noqa: S101 - tells mypy what Shared holds
+    return explainer
+
+
+class _ExplainBlocksFn(beam.DoFn):
+    def __init__(self, spec: ExplainSpec, shared: Shared) -> None:
+        self._launcher_version = package_version()
+        self._spec = spec
+        self._shared = shared
+        self._models_loaded = Metrics.counter("saliency_atlas", "models_loaded")
+        self._examples_explained = Metrics.counter("saliency_atlas", "examples_explained")
+        self._examples_failed = Metrics.counter("saliency_atlas", "examples_failed")
+        self._batch_size_halved = Metrics.counter("saliency_atlas", "batch_size_halved")
+        self._explain_msec = Metrics.distribution("saliency_atlas", "explain_block_msec")
+
+    def setup(self) -> None:
+        require_version(self._launcher_version)
+        self._explainer = acquire_explainer(self._spec, self._shared)
+
+    def process(self, block: Block | CommittedBlock) -> Iterator[ExplainedBlock | CommittedBlock]:
+        if isinstance(block, CommittedBlock):
+            yield block
+            return
+        if self._explainer.claim_load():  # Counters of `setup` never reach a runner's results.
+            self._models_loaded.inc()
+        begun = time.monotonic()
+        explained = self._explainer.explain(block)
+        self._explain_msec.update(int(1000 * (time.monotonic() - begun)))
+        self._examples_explained.inc(explained.examples)
+        halvings = self._explainer.claim_halvings()
+        if halvings:  # A counter that is never touched stays out of the results.
+            self._batch_size_halved.inc(halvings)
+        self._examples_failed.inc(len(explained.failures) - len(block.failures))
+        yield explained
+
+
+class _ExplainExamplesFn(beam.DoFn):
+    def __init__(self, spec: ExplainSpec, shared: Shared) -> None:
+        self._launcher_version = package_version()
+        self._spec = spec
+        self._shared = shared
+
+    def setup(self) -> None:
+        require_version(self._launcher_version)
+        self._explainer = acquire_explainer(self._spec, self._shared)
+
+    def process(self, batch: list[Example]) -> Iterator[Explanation | beam.pvalue.TaggedOutput]:
+        for found in explain_examples(self._explainer, batch):
+            if isinstance(found, Failure):
+                yield beam.pvalue.TaggedOutput("failures", found)
+            else:
+                yield from found

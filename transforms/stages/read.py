@@ -1,0 +1,122 @@
+"""ReadBlocks: portions of shards -> blocks, or what is stored of those committed already."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from transforms.elements import Block, CommittedBlock, Portion, Shard
+from transforms.filesystems import BeamStorage
+from transforms.formats.reader import read_blocks
+from transforms.formats.source import InputSpec, SourceSpec
+from transforms.models.devices import configure_threads
+from transforms.process.prefetch import prefetched
+from transforms.process.version import package_version, require_version
+from transforms.store.blocks import list_blocks, read_committed
+
+
+@dataclasses.dataclass(frozen=True)
+class Committed:
+    """Where blocks that need no explaining may be found.
+
+    Attributes:
+      root: The atlas.
+      fingerprint: What its blocks must have been made by.
+    """
+
+    root: str
+    fingerprint: str
+
+
+def resume_portion(
+    portion: Portion, committed: Committed | None, storage: BeamStorage
+) -> Iterator[CommittedBlock]:
+    """Reads back a portion's committed blocks, in order; none where nothing is to be resumed."""
+    if committed is None:
+        return
+    for file in list_blocks(committed.root, portion.shard, storage):
+        if portion.holds(file.number):
+            yield read_committed(file.path, file.size, committed.fingerprint, storage)
+
+
+class ReadBlocks(beam.PTransform):
+    """Reads `Portion`s into `Block`s, the next one while the current one is being explained.
+
+    A `Shard` is taken for a portion of all its blocks.
+
+    Blocks found committed pass down the same line as `CommittedBlock`s: the stages after this one
+    let them through, and no second collection has to be joined (and held in memory) later. A
+    portion whose blocks are all committed is not opened.
+
+    Args:
+      source: What is in the files.
+      inputs: What the model takes.
+      block_size: Records a block.
+      committed: Where to look for blocks that are done; None explains everything.
+      threads: Intra-op threads of TensorFlow, which parses; None leaves its default.
+    """
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        inputs: InputSpec,
+        block_size: int,
+        committed: Committed | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._fn = _ReadBlocksFn(source, inputs, block_size, committed, threads)
+
+    def expand(
+        self, portions: beam.PCollection[Portion | Shard]
+    ) -> beam.PCollection[Block | CommittedBlock]:
+        """Attaches the stage."""
+        return portions | "ReadPortion" >> beam.ParDo(self._fn).with_output_types(object)
+
+
+class _ReadBlocksFn(beam.DoFn):
+    def __init__(
+        self,
+        source: SourceSpec,
+        inputs: InputSpec,
+        block_size: int,
+        committed: Committed | None,
+        threads: int | None,
+    ) -> None:
+        self._source = source
+        self._inputs = inputs
+        self._block_size = block_size
+        self._committed = committed
+        self._threads = threads
+        self._launcher_version = package_version()
+        self._storage = BeamStorage()
+        self._records_read = Metrics.counter("saliency_atlas", "records_read")
+        self._records_failed = Metrics.counter("saliency_atlas", "records_failed")
+        self._blocks_resumed = Metrics.counter("saliency_atlas", "blocks_resumed")
+
+    def setup(self) -> None:
+        require_version(self._launcher_version)
+        configure_threads(self._threads)
+
+    def process(self, element: Portion | Shard) -> Iterator[Block | CommittedBlock]:
+        portion = element if isinstance(element, Portion) else Portion(element)
+        done: set[int] = set()
+        stop = portion.stop_block
+        for committed in resume_portion(portion, self._committed, self._storage):
+            done.add(committed.key.number)
+            if committed.key.last:
+                stop = committed.key.number + 1
+            self._blocks_resumed.inc()
+            yield committed
+        if stop is not None and done.issuperset(range(portion.first_block, stop)):
+            return
+        blocks = read_blocks(
+            portion, self._source, self._inputs, self._block_size, self._storage, done
+        )
+        for block in prefetched(blocks):
+            self._records_read.inc(block.key.records)
+            self._records_failed.inc(len(block.failures))
+            yield block
