@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 from transforms.codec import decode
 from transforms.errors import ConfigurationError
 from transforms.store.block_file import METADATA_KEY
-from transforms.store.map_format import tensor_values
+from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, block_number
+from transforms.store.manifest import Manifest, decode_manifest
+from transforms.store.map_format import map_codes
 
 _BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
 
@@ -50,9 +52,9 @@ class Atlas:
     Use `Atlas.open`.
     """
 
-    def __init__(self, path: str, filesystem: pafs.FileSystem, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: str, filesystem: pafs.FileSystem, manifest: Manifest) -> None:
         self.path = path
-        self.manifest = manifest
+        self._manifest = manifest
         self._filesystem = filesystem
 
     @classmethod
@@ -63,7 +65,8 @@ class Atlas:
           path: Its folder, a local path or a URI.
 
         Raises:
-          ConfigurationError: There is no atlas.
+          ConfigurationError: There is no atlas, or one of another format.
+          RunError: Its manifest is damaged.
         """
         if "://" in path:
             filesystem, root = pafs.FileSystem.from_uri(path)
@@ -71,23 +74,28 @@ class Atlas:
             filesystem, root = pafs.LocalFileSystem(), path
         root = root.rstrip("/")
         try:
-            with filesystem.open_input_stream(f"{root}/manifest.json") as stream:
-                manifest = json.loads(stream.read())
+            with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
+                text = stream.read()
         except FileNotFoundError as error:
             raise ConfigurationError(
-                f"{path} is no atlas: it has no manifest.json; give the output.path of a run"
+                f"{path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
             ) from error
-        return cls(root, filesystem, manifest)
+        return cls(root, filesystem, decode_manifest(text, path))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What ran, on what, with what result: the content of `manifest.json`."""
+        return self._manifest.as_json()
 
     @property
     def classes(self) -> pa.Table:
         """The statistics, one row a class (`statistics/classes.parquet`)."""
-        return pq.read_table(f"{self.path}/statistics/classes.parquet", filesystem=self._filesystem)
+        return pq.read_table(f"{self.path}/{CLASSES}", filesystem=self._filesystem)
 
     @property
     def failures(self) -> pa.Table:
         """One row a failed record or example (`failures.parquet`)."""
-        return pq.read_table(f"{self.path}/failures.parquet", filesystem=self._filesystem)
+        return pq.read_table(f"{self.path}/{FAILURES}", filesystem=self._filesystem)
 
     def map(self, example_id: str, target: int | None = None) -> npt.NDArray[np.float32]:
         """One example's map.
@@ -128,7 +136,7 @@ class Atlas:
         for batch in scanner.to_batches():
             if not batch.num_rows:
                 continue
-            codes = tensor_values(pa.chunked_array([batch.column("map")]))
+            codes = map_codes(batch)
             scales = batch.column("map_scale").to_numpy()
             ids = batch.column("example_id").to_pylist()
             targets = batch.column("target").to_pylist()
@@ -166,12 +174,15 @@ class Atlas:
 
     @functools.cached_property
     def _files(self) -> list[str]:
-        selector = pafs.FileSelector(f"{self.path}/maps", allow_not_found=True, recursive=True)
-        found = self._filesystem.get_file_info(selector)
+        """Blocks of the input files that the manifest knows; whatever else lies there is none."""
+        maps = f"{self.path}/{MAPS_FOLDER}"
+        known = {shard.folder for shard in self._manifest.input_files}
+        selector = pafs.FileSelector(maps, allow_not_found=True, recursive=True)
         return sorted(
             entry.path
-            for entry in found
-            if entry.base_name.startswith("block-") and entry.extension == "parquet"
+            for entry in self._filesystem.get_file_info(selector)
+            if entry.path[len(maps) + 1 :].rpartition("/")[0] in known
+            and block_number(entry.base_name) is not None
         )
 
     @functools.cached_property

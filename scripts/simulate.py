@@ -29,7 +29,7 @@ from rich.table import Table
 from transforms.elements import BlockKey, ExplainedBlock, Shard
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
-from transforms.store.blocks import commit_block, list_all_blocks
+from transforms.store.blocks import commit_block, list_maps_folder
 from transforms.store.layout import CLASSES, FORMAT_VERSION, MANIFEST
 from transforms.store.manifest import Manifest, RecordedMapFormat, timestamp
 from transforms.store.map_format import MapFormat
@@ -134,7 +134,8 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     from transforms.stages.read import Committed, ReadBlocks
 
     started = time.perf_counter()
-    blocks = len(list_all_blocks(str(root), LocalStorage()))
+    folder = list_maps_folder(str(root), shards, LocalStorage())
+    blocks = sum(map(len, folder.blocks.values()))
     listing = time.perf_counter() - started
 
     source = SourceSpec("tfrecord", Features(id=None, input="image", label="label"))

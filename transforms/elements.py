@@ -44,12 +44,12 @@ class Shard:
 
     @property
     def folder(self) -> str:
-        """Its folder under `maps/`: the stem, then 8 hex digits of the path's SHA-256.
+        """Its folder under `maps/`: the stem, then 16 hex digits of the path's SHA-256.
 
         >>> Shard("/data/train-0.tfrecord", 1).folder
-        'train-0-b7ad0922'
+        'train-0-XX'
         """
-        digest = hashlib.sha256(self.path.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(self.path.encode()).hexdigest()[:16]
         return f"{posixpath.splitext(self.name)[0]}-{digest}"
 
 
@@ -237,6 +237,7 @@ class CommittedBlock:
       digest: 64 bits that are others if the file's content is.
       time_span: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
+      input_digest: Of the examples it was made from; None where unknown.
     """
 
     key: BlockKey
@@ -246,6 +247,7 @@ class CommittedBlock:
     stored_bytes: int
     digest: int
     time_span: tuple[float, float] | None
+    input_digest: str | None = None
 
 
 def _describe(array: npt.NDArray[Any]) -> str:

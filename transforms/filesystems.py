@@ -83,6 +83,10 @@ class BeamStorage:
         (result,) = _retried(pattern, FileSystems.match, [pattern])
         return sorted(FileEntry(entry.path, entry.size_in_bytes) for entry in result.metadata_list)
 
+    def move(self, path: str, destination: str) -> None:
+        """Gives a file another name."""
+        _retried(path, _move, path, destination)
+
     def delete(self, path: str) -> None:
         """Deletes a file or a folder."""
         _retried(path, _delete, path)
@@ -170,6 +174,13 @@ def _holds(path: str, data: bytes | memoryview) -> bool:
             return bool(file.read(len(data) + 1) == data)
     except OSError:
         return False
+
+
+def _move(path: str, destination: str) -> None:
+    if "://" not in destination:
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+    if FileSystems.exists(path):
+        FileSystems.rename([path], [destination])
 
 
 def _delete(path: str) -> None:

@@ -7,6 +7,7 @@ FileSystems reach. So libraries take a `Storage`; `filesystems.BeamStorage` is t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -39,6 +40,9 @@ class Storage(Protocol):
 
     def match(self, pattern: str) -> list[FileEntry]:
         """Files a glob matches (`*` within a folder, `**` across), sorted; none is no error."""
+
+    def move(self, path: str, destination: str) -> None:
+        """Gives a file another name; absent is no error, and folders are made."""
 
     def delete(self, path: str) -> None:
         """Deletes a file, or a folder with all it holds; absent is no error."""
@@ -86,6 +90,12 @@ class LocalStorage:
         return sorted(
             FileEntry(path, os.path.getsize(path)) for path in paths if os.path.isfile(path)
         )
+
+    def move(self, path: str, destination: str) -> None:
+        """Gives a file another name."""
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, destination)
 
     def delete(self, path: str) -> None:
         """Deletes a file or a folder."""

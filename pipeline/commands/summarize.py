@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.run.lease import claimed
+from transforms.elements import CommittedBlock, Shard
+from transforms.errors import RunError
 from transforms.storage import Storage, join
-from transforms.store.blocks import list_all_blocks, read_committed
-from transforms.store.layout import CLASSES
+from transforms.store.blocks import (
+    UntrustedBlockError,
+    list_blocks,
+    missing_blocks,
+    read_committed,
+)
+from transforms.store.layout import CLASSES, block_path
 from transforms.store.lease_file import lease_path
-from transforms.store.manifest import existing_manifest
+from transforms.store.manifest import Manifest, existing_manifest
 from transforms.store.publishing import publish
 from transforms.store.summary import AtlasSummary
 
@@ -36,8 +44,9 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
     run = uuid.uuid4().hex
     with claimed(root, run, storage):
         summary = AtlasSummary(manifest.stored)
-        for file in list_all_blocks(root, storage):
-            summary.add(read_committed(file.path, file.size, manifest.fingerprint, storage))
+        for shard in manifest.input_files:
+            for block in _blocks_of(root, shard, manifest, storage):
+                summary.add(block)
         published = publish(
             root,
             summary.tables(manifest.class_names),
@@ -55,3 +64,23 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         "digests": dict(published.digests),
         "unchanged": None if recorded is None else recorded == published.digests,
     }
+
+
+def _blocks_of(
+    root: str, shard: Shard, manifest: Manifest, storage: Storage
+) -> Iterator[CommittedBlock]:
+    """The blocks of an input file, all of them if the atlas was finished."""
+    blocks = []
+    for file in list_blocks(root, shard, storage):
+        try:
+            block = read_committed(file, shard, manifest.fingerprint, storage)
+        except UntrustedBlockError as error:
+            raise RunError(f"{error}: make it anew with run --resume") from error
+        blocks.append(block.key)
+        yield block
+    if manifest.result is not None:
+        for number in missing_blocks(blocks):
+            raise RunError(
+                f"{block_path(root, shard, number)} is missing, so the statistics would not be "
+                "those of the atlas: make it anew with run --resume"
+            )

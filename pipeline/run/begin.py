@@ -8,8 +8,8 @@ from pipeline.run.error_messages import unwritable
 from pipeline.run.fingerprint import setting_differences, shard_differences
 from transforms.errors import ConfigurationError
 from transforms.storage import Storage, join
-from transforms.store.blocks import list_all_blocks, sweep_temporary
-from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER
+from transforms.store.blocks import holds_blocks, list_maps_folder, set_aside, sweep_temporary
+from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, resembles_block
 from transforms.store.manifest import Manifest, read_manifest, write_manifest
 
 Mode = Literal["new", "resume", "extend", "overwrite"]
@@ -40,7 +40,7 @@ def check_atlas(atlas: str, mode: Mode, storage: Storage) -> Manifest | None:
                 "--overwrite, or give another path"
             )
         return manifest
-    if list_all_blocks(atlas, storage):
+    if holds_blocks(atlas, storage):
         raise ConfigurationError(
             f"output.path: {atlas} holds maps but no {MANIFEST}: give another path, or remove "
             "them with --overwrite"
@@ -64,6 +64,8 @@ def begin_atlas(atlas: str, mode: Mode, manifest: Manifest, storage: Storage) ->
             for name in (MANIFEST, CLASSES, FAILURES, MAPS_FOLDER):
                 storage.delete(join(atlas, name))
         sweep_temporary(atlas, storage)
+        if recorded is not None:
+            _set_strangers_aside(atlas, manifest, storage)
         write_manifest(atlas, manifest, storage)
     except OSError as error:
         raise unwritable(atlas, error) from error
@@ -80,3 +82,10 @@ def _compare(recorded: Manifest, manifest: Manifest, mode: Mode) -> None:
             "the atlas was begun with something else, so it cannot be completed "
             f"(give another output.path, or --overwrite):{lines}"
         )
+
+
+def _set_strangers_aside(atlas: str, manifest: Manifest, storage: Storage) -> None:
+    """Moves files out of the maps folder that would pass for blocks, and are none of this atlas."""
+    for path in list_maps_folder(atlas, manifest.input_files, storage).strangers:
+        if resembles_block(path.rpartition("/")[2]):
+            set_aside(atlas, path, f"{path} is the block of no input file", storage)

@@ -15,10 +15,10 @@ from pipeline.run.begin import Mode, begin_atlas
 from pipeline.run.job import Job, Prepared, prepare
 from pipeline.run.launch import finished_manifest
 from pipeline.run.lease import check_unclaimed, claimed
-from transforms.elements import CommittedBlock
+from transforms.elements import CommittedBlock, Portion
 from transforms.formats.reader import read_blocks
 from transforms.storage import LocalStorage, Storage
-from transforms.store.blocks import commit_block, list_blocks, read_committed
+from transforms.store.blocks import commit_block, resumed_blocks
 from transforms.store.publishing import publish
 from transforms.store.summary import AtlasSummary
 
@@ -62,14 +62,17 @@ def run_in_memory(
 def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:
     job: Job = prepared.job
     for shard in job.shards:
-        done = set()
-        files = list_blocks(job.atlas, shard, storage) if job.resume else []
-        for file in files:
-            done.add(file.number)
-            yield read_committed(file.path, file.size, job.fingerprint, storage)
+        done: set[int] = set()
+        if job.resume:
+            found = resumed_blocks(
+                job.atlas, Portion(shard), job.fingerprint, storage, job.publication.lease
+            )
+            for committed in found:
+                done.add(committed.key.number)
+                yield committed
         for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage, done):
             explained = prepared.explainer.explain(block)
-            committed = commit_block(
+            written = commit_block(
                 job.atlas, explained, job.fingerprint, storage, job.attempt, job.publication.lease
             )
-            yield dataclasses.replace(committed, time_span=(explained.started, time.time()))
+            yield dataclasses.replace(written, time_span=(explained.started, time.time()))

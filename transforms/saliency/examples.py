@@ -18,7 +18,7 @@ from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.statistics.columns import statistic_names
-from transforms.store.map_format import tensor_values
+from transforms.store.map_format import map_codes, tensor_values
 
 _NOWHERE = Shard("examples", 0)
 _SKETCH = (28, 28)
@@ -170,7 +170,7 @@ def _block(examples: Sequence[Example]) -> Block:
 
 def _explanations(table: pa.Table) -> list[tuple[int, Explanation]]:
     """The table's rows with the numbers of their examples."""
-    codes, sketches = tensor_values(table["map"]), tensor_values(table["sketch"])
+    codes, sketches = map_codes(table), tensor_values(table["sketch"])
     names = statistic_names(with_boxes=False)
     rows = table.drop_columns(["map", "sketch"]).to_pylist()
     return [

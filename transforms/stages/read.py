@@ -15,7 +15,7 @@ from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.devices import configure_threads
 from transforms.process.prefetch import prefetched
 from transforms.process.version import package_version, require_version
-from transforms.store.blocks import list_blocks, read_committed
+from transforms.store.blocks import resumed_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +25,12 @@ class Committed:
     Attributes:
       root: The atlas.
       fingerprint: What its blocks must have been made by.
+      lease: The run's lease, without which nothing in the atlas is moved.
     """
 
     root: str
     fingerprint: str
-
-
-def resume_portion(
-    portion: Portion, committed: Committed | None, storage: BeamStorage
-) -> Iterator[CommittedBlock]:
-    """Reads back a portion's committed blocks, in order; none where nothing is to be resumed."""
-    if committed is None:
-        return
-    for file in list_blocks(committed.root, portion.shard, storage):
-        if portion.holds(file.number):
-            yield read_committed(file.path, file.size, committed.fingerprint, storage)
+    lease: str | None = None
 
 
 class ReadBlocks(beam.PTransform):
@@ -105,7 +96,7 @@ class _ReadBlocksFn(beam.DoFn):
         portion = element if isinstance(element, Portion) else Portion(element)
         done: set[int] = set()
         stop = portion.stop_block
-        for committed in resume_portion(portion, self._committed, self._storage):
+        for committed in self._resumed(portion):
             done.add(committed.key.number)
             if committed.key.last:
                 stop = committed.key.number + 1
@@ -120,3 +111,9 @@ class _ReadBlocksFn(beam.DoFn):
             self._records_read.inc(block.key.records)
             self._records_failed.inc(len(block.failures))
             yield block
+
+    def _resumed(self, portion: Portion) -> Iterator[CommittedBlock]:
+        found = self._committed
+        if found is None:
+            return iter(())
+        return resumed_blocks(found.root, portion, found.fingerprint, self._storage, found.lease)

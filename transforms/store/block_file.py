@@ -6,47 +6,46 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import ExplainedBlock
-from transforms.errors import RunError
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.store.layout import FORMAT_VERSION
-from transforms.store.map_format import codec_of
+from transforms.store.map_format import MAP
 
 METADATA_KEY = b"saliency_atlas"
-
-
-BODY_KEY = b"saliency_atlas_body"
-
+CHECKSUM_KEY = b"saliency_atlas_crc32c"
+"""Of the file's CRC-32C in hex, taken with zeros in the place of these digits."""
 
 ROWS_PER_GROUP = 64  # Of maps of 224 x 224: what reading one of them back has to decode.
-
-
-VALUES_PER_GROUP = ROWS_PER_GROUP * 224 * 224  # Smaller maps are stored faster in longer groups.
-
-
-SLICES_PER_GROUP = 8
-
-
+BYTES_PER_GROUP = ROWS_PER_GROUP * 224 * 224  # Smaller maps are stored faster in longer groups.
 COMPRESSION_LEVEL = 3
+
+_UNSEALED = b"00000000"
+_STRING_HEADER_BYTES = 2  # Thrift's, between a key and its value: a field and a length.
+_TAIL_BYTES = 8  # Parquet's last: the footer's length and four letters.
 
 
 def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
     """The Parquet file of a block; the same bytes for the same block."""
-    key = dataclasses.asdict(block.key)
+    key = block.key
     metadata = {
         "format": FORMAT_VERSION,
-        "codec": str(codec_of(block.table.schema)),
+        "codec": json.loads(block.table.schema.field(MAP).metadata[b"codec"]),
         "sketch_unit": 2.0**-SKETCH_UNIT_BITS,
         "fingerprint": fingerprint,
-        "block": key,
+        "block": {
+            "shard": {"path": key.shard.path, "size": key.shard.size},
+            "number": key.number,
+            "first_record": key.first_record,
+            "records": key.records,
+            "last": key.last,
+        },
         "examples": block.examples,
         "input_digest": block.input_digest,
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
@@ -66,65 +65,71 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         write_page_checksum=True,
-        write_statistics=[name for name in table.schema.names if name not in {"map", "sketch"}],
-        # Codes are bytes stored as 32-bit integers: splitting the bytes writes them twice as fast
-        # as a dictionary, at the same size. Sketches get a fifth smaller, too.
+        write_statistics=[name for name in table.schema.names if name not in {MAP, "sketch"}],
         use_dictionary=["shard", "label", "target", "predicted"],
-        column_encoding=dict.fromkeys(
-            ("map.list.element", "sketch.list.element"), "BYTE_STREAM_SPLIT"
-        ),
+        column_encoding={"sketch.list.element": "BYTE_STREAM_SPLIT"},  # a fifth smaller
     ) as writer:
-        rows = rows_per_group(table.schema.field("map").type)
-        # In slices: the writer widens all codes that it is given to 32 bits at once, and memory
-        # that is touched for the first time costs more than compressing what is put there.
-        for batch in table.to_batches(max_chunksize=max(1, rows // SLICES_PER_GROUP)):
-            writer.write_batch(batch, row_group_size=rows)
-        body = sink.getvalue()
-        described = {"bytes": len(body), "crc32c": google_crc32c.value(body)}
-        writer.add_key_value_metadata({BODY_KEY: json.dumps(described)})
-    return pa.py_buffer(sink.getvalue())
+        writer.write_table(table, rows_per_group(table.schema.field(MAP).type.byte_width))
+        writer.add_key_value_metadata({CHECKSUM_KEY.decode(): _UNSEALED.decode()})
+    return _seal(sink.getvalue())
 
 
-def rows_per_group(maps: pa.FixedShapeTensorType) -> int:
-    """Rows of a row group: as many as hold the values of 64 maps of 224 x 224, and 64 at least.
+def rows_per_group(map_bytes: int) -> int:
+    """Rows of a row group: as many as hold the bytes of 64 maps of 224 x 224, and 64 at least.
 
-    >>> rows_per_group(pa.fixed_shape_tensor(pa.uint8(), (112, 112)))
+    >>> rows_per_group(112 * 112)
     256
     """
-    shape: list[int] = maps.shape
-    return max(ROWS_PER_GROUP, VALUES_PER_GROUP // math.prod(shape))
+    return max(ROWS_PER_GROUP, BYTES_PER_GROUP // map_bytes)
 
 
-def tail_digest(file: pq.ParquetFile, stream: BinaryIO) -> int:
-    """64 bits of the SHA-256 of a block's end, in which is the checksum of all before it.
+def is_whole(data: bytes) -> bool:
+    """Whether all of a block's file, its end included, has the checksum that it holds."""
+    place = _checksum_place(data)
+    return place is not None and data[place] == _checksum(data, place)
 
-    So the digests of two files differ if the files do, and a few kilobytes are read to know.
+
+def tail_digest(data: bytes | pa.Buffer) -> int:
+    """64 bits of the SHA-256 of a file's end, in which is the checksum of all of it.
+
+    So the digests of two files differ if the files do.
     """
-    stream.seek(_body(file)["bytes"])
-    return int.from_bytes(hashlib.sha256(stream.read()).digest()[:8], "little")
+    view = memoryview(data)
+    footer = int.from_bytes(view[-_TAIL_BYTES:-4], "little")
+    digest = hashlib.sha256(view[-_TAIL_BYTES - footer :]).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
-def body_is_whole(file: pq.ParquetFile, stream: BinaryIO) -> bool:
-    """Whether everything before a block's end has the checksum that its end says."""
-    body = _body(file)
-    stream.seek(0)
-    whole: bool = google_crc32c.value(stream.read(body["bytes"])) == body["crc32c"]
-    return whole
+def _seal(data: bytes) -> pa.Buffer:
+    """The file with its checksum in its place."""
+    place = _checksum_place(data)
+    assert place is not None  # noqa: S101 - it was written a moment ago
+    return pa.py_buffer(b"".join([data[: place.start], _checksum(data, place), data[place.stop :]]))
 
 
-def _body(file: pq.ParquetFile) -> dict[str, int]:
-    described: dict[str, int] = json.loads(file.metadata.metadata[BODY_KEY])
-    return described
+def _checksum_place(data: bytes) -> slice | None:
+    """Where the digits of the checksum are; the key before them has the last word in the file."""
+    key = data.rfind(CHECKSUM_KEY)
+    start = key + len(CHECKSUM_KEY) + _STRING_HEADER_BYTES
+    return slice(start, start + len(_UNSEALED)) if key >= 0 else None
 
 
-def block_metadata(file: pq.ParquetFile, path: str) -> dict[str, Any]:
+def _checksum(data: bytes, place: slice) -> bytes:
+    view = memoryview(data)
+    crc = google_crc32c.value(view[: place.start])
+    for part in (_UNSEALED, view[place.stop :]):
+        crc = google_crc32c.extend(crc, part)
+    return b"%08x" % crc
+
+
+def block_metadata(file: pq.ParquetFile) -> dict[str, Any]:
     """What a block's file says of itself.
 
     Raises:
-      RunError: It says nothing: it is no block of an atlas.
+      ValueError: It says nothing: it is no block of an atlas.
     """
     stored = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
     if stored is None:
-        raise RunError(f"{path} is not a block of a saliency atlas: remove it and run again")
+        raise ValueError("it is not a block of a saliency atlas")
     metadata: dict[str, Any] = json.loads(stored)
     return metadata

@@ -9,21 +9,31 @@ metadata: there is no second file to lose, and no block without its failures.
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Shard
+from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Portion, Shard
 from transforms.errors import RunError
-from transforms.storage import Storage, escape, join
-from transforms.store.block_file import block_metadata, encode_block, tail_digest
-from transforms.store.layout import MAPS_FOLDER, TEMPORARY_FOLDER, block_number, block_path
+from transforms.storage import FileEntry, Storage, escape, join
+from transforms.store.block_file import block_metadata, encode_block, is_whole, tail_digest
+from transforms.store.layout import (
+    FORMAT_VERSION,
+    MAPS_FOLDER,
+    SET_ASIDE_FOLDER,
+    TEMPORARY_FOLDER,
+    block_number,
+    block_path,
+    resembles_block,
+)
 from transforms.store.lease_file import check_lease
+from transforms.store.map_format import MAP
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def commit_block(  # noqa: PLR0917 - as a stage hands them on
@@ -60,43 +70,77 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         ) from error
     return CommittedBlock(
         key=block.key,
-        summary=block.table.drop_columns(["map"]),
+        summary=block.table.drop_columns([MAP]),
         examples=block.examples,
         failures=block.failures,
         stored_bytes=len(data),
-        digest=tail_digest(pq.ParquetFile(pa.BufferReader(data)), io.BytesIO(data)),
+        digest=tail_digest(data),
         time_span=None,
+        input_digest=block.input_digest,
     )
 
 
-def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> CommittedBlock:
-    """Reads a committed block back, less its maps.
+class UntrustedBlockError(RunError):
+    """A file in a block's place that is not that block, or not whole; the message says why."""
+
+
+def read_committed(
+    file: BlockFile, shard: Shard, fingerprint: str, storage: Storage
+) -> CommittedBlock:
+    """Reads a committed block back, less its maps, once it has proved to be that block.
+
+    All of the file is read: what it says of itself must name this shard, number and fingerprint,
+    and every byte must be what its checksum says.
+
+    Args:
+      file: Where it is.
+      shard: Whose block it has to be.
+      fingerprint: What it has to be made by.
+      storage: Where the atlas is.
 
     Raises:
-      RunError: The file is damaged, or not one of this atlas.
+      UntrustedBlockError: It is damaged, or another block.
+      OSError: The storage fails.
     """
-    try:
-        with storage.open(path) as stream:
-            file = pq.ParquetFile(stream, page_checksum_verification=True)
-            metadata = block_metadata(file, path)
-            columns = [name for name in file.schema_arrow.names if name != "map"]
-            summary = file.read(columns=columns).replace_schema_metadata(None).combine_chunks()
-            digest = tail_digest(file, stream)
-    except (KeyError, ValueError, pa.ArrowException, OSError) as error:
-        raise RunError(
-            f"{path} cannot be read ({' '.join(str(error).split())}): if it is damaged, remove "
-            "it and go on with --resume"
-        ) from error
-    if metadata["fingerprint"] != fingerprint:
-        raise RunError(
-            f"{path} was made by another model or configuration (fingerprint "
-            f"{metadata['fingerprint'][:12]}, this run's is {fingerprint[:12]}): "
-            "give the run an output.path of its own, or --overwrite"
+    with storage.open(file.path) as stream:
+        data = stream.read()
+    if not is_whole(data):
+        raise UntrustedBlockError(
+            f"{file.path} is damaged or no block: its bytes have not the checksum of one"
         )
+    try:
+        parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        metadata = block_metadata(parquet)
+        columns = [name for name in parquet.schema_arrow.names if name != MAP]
+        summary = parquet.read(columns=columns).replace_schema_metadata(None).combine_chunks()
+        block = _committed(metadata, summary, shard, data, tail_digest(data))
+    # What damage, or a file of somebody else's, can make Arrow and the look-ups below raise.
+    except (KeyError, TypeError, ValueError, pa.ArrowException, OSError) as error:
+        raise UntrustedBlockError(
+            f"{file.path} cannot be read ({' '.join(str(error).split())})"
+        ) from error
+    described = metadata["block"]["shard"]
+    for name, found, expected in (
+        ("format", metadata["format"], FORMAT_VERSION),
+        ("input file", described["path"], shard.path),
+        ("input file's size", described["size"], shard.size),
+        ("number", block.key.number, file.number),
+        ("fingerprint", metadata["fingerprint"], fingerprint),
+    ):
+        if found != expected:
+            raise UntrustedBlockError(
+                f"{file.path} is another block: its {name} is {found}, not {expected}"
+            )
+    return block
+
+
+def _committed(
+    metadata: Mapping[str, Any], summary: pa.Table, shard: Shard, data: bytes, digest: int
+) -> CommittedBlock:
     block = metadata["block"]
     return CommittedBlock(
         key=BlockKey(
-            shard=Shard(**block["shard"]),
+            shard=shard,
             number=block["number"],
             first_record=block["first_record"],
             records=block["records"],
@@ -105,31 +149,131 @@ def read_committed(path: str, size: int, fingerprint: str, storage: Storage) -> 
         summary=summary,
         examples=metadata["examples"],
         failures=tuple(Failure(**failure) for failure in metadata["failures"]),
-        stored_bytes=size,
+        stored_bytes=len(data),
         digest=digest,
         time_span=None,
+        input_digest=metadata["input_digest"],
     )
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class BlockFile:
-    """A committed block's file: its number in the shard, path and bytes."""
+    """A file in a block's place: the block's number in the shard, its path and bytes."""
 
     number: int
     path: str
     size: int
 
 
+@dataclasses.dataclass(frozen=True)
+class MapsFolder:
+    """All that lies in an atlas's maps folder.
+
+    Attributes:
+      blocks: Files in the places of blocks, by number, by the folder of their shard.
+      strangers: Paths of all other files, at any depth, sorted.
+    """
+
+    blocks: Mapping[str, Sequence[BlockFile]]
+    strangers: Sequence[str]
+
+
 def list_blocks(root: str, shard: Shard, storage: Storage) -> list[BlockFile]:
-    """The committed blocks of a shard, by number."""
+    """Files in the places of a shard's blocks, by number."""
     entries = storage.match(escape(join(root, MAPS_FOLDER, shard.folder)) + "/block-*.parquet")
-    return sorted(_block_files(entries))
+    files = (_block_file(entry) for entry in entries)
+    return sorted(file for file in files if file is not None)
 
 
-def list_all_blocks(root: str, storage: Storage) -> list[BlockFile]:
-    """The committed blocks of an atlas, by path."""
+def resumed_blocks(
+    root: str,
+    portion: Portion,
+    fingerprint: str,
+    storage: Storage,
+    lease: str | None = None,
+) -> Iterator[CommittedBlock]:
+    """Reads back a portion's committed blocks, by number; sets aside what cannot be trusted.
+
+    Args:
+      root: The atlas.
+      portion: Which blocks of which input file.
+      fingerprint: What they have to be made by.
+      storage: Where the atlas is.
+      lease: The run's lease, without which nothing is moved; None where nobody holds one.
+
+    Raises:
+      RunError: The storage fails, or another run has taken over.
+    """
+    for file in list_blocks(root, portion.shard, storage):
+        if not portion.holds(file.number):
+            continue
+        try:
+            block = read_committed(file, portion.shard, fingerprint, storage)
+        except UntrustedBlockError as error:
+            check_lease(lease, storage)
+            set_aside(root, file.path, str(error), storage)
+            continue
+        except OSError as error:
+            raise RunError(f"{file.path} cannot be read ({error})") from error
+        yield block
+
+
+def list_maps_folder(root: str, shards: Iterable[Shard], storage: Storage) -> MapsFolder:
+    """Lists the maps folder of an atlas.
+
+    Args:
+      root: The atlas.
+      shards: Its input files: a block belongs to one of them.
+      storage: Where it is.
+    """
+    blocks: dict[str, list[BlockFile]] = {shard.folder: [] for shard in shards}
+    strangers = []
+    maps = join(root, MAPS_FOLDER)
+    for entry in storage.match(escape(maps) + "/**"):
+        folder, _, _ = entry.path[len(maps) + 1 :].rpartition("/")
+        file = _block_file(entry)
+        if folder in blocks and file is not None:
+            blocks[folder].append(file)
+        else:
+            strangers.append(entry.path)
+    return MapsFolder({folder: sorted(files) for folder, files in blocks.items()}, strangers)
+
+
+def missing_blocks(blocks: Sequence[BlockKey]) -> list[int]:
+    """Numbers of the blocks that an input file must have and has not.
+
+    Args:
+      blocks: Those that it has. Where none of them says to be the last, the one after them is
+        missing, too.
+
+    >>> shard = Shard("/data/a.tfrecord", 1)
+    >>> missing_blocks([BlockKey(shard, 1, 8, 8, last=False)])
+    [0, 2]
+    """
+    numbers = {block.number for block in blocks}
+    ends = [block.number for block in blocks if block.last]
+    stop = min(ends) + 1 if ends else max(numbers, default=-1) + 2
+    return sorted({*range(stop)} - numbers)
+
+
+def holds_blocks(root: str, storage: Storage) -> bool:
+    """Whether there is anything in the maps folder that may be a block, of whatever atlas."""
     entries = storage.match(escape(join(root, MAPS_FOLDER)) + "/*/block-*.parquet")
-    return sorted(_block_files(entries), key=lambda block: block.path)
+    return any(resembles_block(entry.path.rpartition("/")[2]) for entry in entries)
+
+
+def set_aside(root: str, path: str, why: str, storage: Storage) -> None:
+    """Moves a file that cannot be trusted out of the maps folder, and says so.
+
+    Args:
+      root: The atlas.
+      path: The file; gone already is no error.
+      why: One clause that begins with the path.
+      storage: Where it is.
+    """
+    place = join(root, SET_ASIDE_FOLDER, path[len(root) + 1 :])
+    _LOGGER.warning("%s: moved to %s, and what it should hold is made anew", why, place)
+    storage.move(path, place)
 
 
 class CommittedCounter:
@@ -147,11 +291,12 @@ class CommittedCounter:
 
     def __call__(self) -> tuple[int, int]:
         """Blocks and records committed so far."""
-        for file in list_all_blocks(self._root, self._storage):
-            if file.path not in self._records:
-                with self._storage.open(file.path) as stream:
-                    metadata = block_metadata(pq.ParquetFile(stream), file.path)
-                self._records[file.path] = metadata["block"]["records"]
+        pattern = escape(join(self._root, MAPS_FOLDER)) + "/*/block-*.parquet"
+        for entry in self._storage.match(pattern):
+            if entry.path not in self._records and _block_file(entry) is not None:
+                with self._storage.open(entry.path) as stream:
+                    metadata = block_metadata(pq.ParquetFile(stream))
+                self._records[entry.path] = metadata["block"]["records"]
         return len(self._records), sum(self._records.values())
 
 
@@ -160,11 +305,9 @@ def sweep_temporary(root: str, storage: Storage) -> None:
     try:
         storage.delete(join(root, TEMPORARY_FOLDER))
     except OSError as error:  # Rubbish costs space, never correctness: nothing ever reads it.
-        logging.getLogger(__name__).warning("could not sweep temporary files: %s", error)
+        _LOGGER.warning("could not sweep temporary files: %s", error)
 
 
-def _block_files(entries: Iterable[Any]) -> Iterable[BlockFile]:
-    for entry in entries:
-        found = block_number(entry.path.rpartition("/")[2])
-        if found is not None:
-            yield BlockFile(found, entry.path, entry.size)
+def _block_file(entry: FileEntry) -> BlockFile | None:
+    number = block_number(entry.path.rpartition("/")[2])
+    return None if number is None else BlockFile(number, entry.path, entry.size)

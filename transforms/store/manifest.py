@@ -6,6 +6,7 @@ On disk it is one flat JSON object; `result` exists there as its keys, once the 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -23,6 +24,9 @@ from transforms.store.map_format import MapFormat
 Status: TypeAlias = Literal["incomplete", "complete", "failed"]
 Json: TypeAlias = dict[str, Any]
 """What JSON holds; its own maker knows what is in it."""
+
+CHECKSUM = "checksum"
+"""The manifest's key with the SHA-256 of all the others."""
 
 
 class _Part(pydantic.BaseModel):
@@ -216,7 +220,8 @@ class Manifest(_Part):
         """The flat object on disk."""
         flat = self.model_dump(mode="json")
         result = flat.pop("result")
-        return flat if result is None else {**flat, **result}
+        flat |= result or {}
+        return {**flat, CHECKSUM: _checksum(flat)}
 
     @classmethod
     def from_json(cls, flat: Mapping[str, Any]) -> Manifest:
@@ -224,7 +229,11 @@ class Manifest(_Part):
 
         Raises:
           pydantic.ValidationError: A key is missing, unknown or of another type.
+          ValueError: The checksum is not that of the rest.
         """
+        flat = dict(flat)
+        if flat.pop(CHECKSUM, None) != _checksum(flat):
+            raise ValueError("its checksum is not that of what it says")
         names = RunResult.model_fields.keys() & flat.keys()
         begun = {name: value for name, value in flat.items() if name not in names}
         result = {name: flat[name] for name in names} or None
@@ -246,8 +255,7 @@ def write_manifest(root: str, manifest: Manifest, storage: Storage) -> None:
     Raises:
       RunError: It cannot be written.
     """
-    text = json.dumps(manifest.as_json(), indent=2, sort_keys=True, allow_nan=False)
-    replace_file(root, MANIFEST, (text + "\n").encode(), storage)
+    replace_file(root, MANIFEST, _encode(manifest.as_json()), storage)
 
 
 def read_manifest(root: str, storage: Storage) -> Manifest | None:
@@ -263,14 +271,31 @@ def read_manifest(root: str, storage: Storage) -> Manifest | None:
             text = stream.read()
     except FileNotFoundError:
         return None
-    flat = parse_manifest(text, path)
-    check_format(flat, root)
+    return decode_manifest(text, root)
+
+
+def decode_manifest(text: bytes, root: str) -> Manifest:
+    """The manifest in a file's bytes.
+
+    Args:
+      text: All of the file.
+      root: The atlas, for messages.
+
+    Raises:
+      ConfigurationError: The atlas is of another format.
+      RunError: The manifest is damaged.
+    """
+    path = join(root, MANIFEST)
+    flat = _parse(text, path)
+    _check_format(flat, root)
     try:
         return Manifest.from_json(flat)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _damaged(path, f"{where}: {first['msg'].lower()}") from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def existing_manifest(root: str, storage: Storage) -> Manifest:
@@ -288,12 +313,7 @@ def existing_manifest(root: str, storage: Storage) -> Manifest:
     return manifest
 
 
-def parse_manifest(text: bytes, path: str) -> Json:
-    """The JSON object in a manifest's file.
-
-    Raises:
-      RunError: It is none.
-    """
+def _parse(text: bytes, path: str) -> Json:
     try:
         flat = json.loads(text)
     except ValueError as error:  # Text that is not UTF-8 is one, too.
@@ -303,12 +323,8 @@ def parse_manifest(text: bytes, path: str) -> Json:
     return flat
 
 
-def check_format(flat: Mapping[str, Any], root: str) -> None:
-    """Refuses an atlas of another format than is written here.
-
-    Raises:
-      ConfigurationError: Naming both formats and the remedy.
-    """
+def _check_format(flat: Mapping[str, Any], root: str) -> None:
+    """Refuses an atlas of another format than is written here."""
     found = flat.get("format")
     if found == FORMAT_VERSION:
         return
@@ -322,6 +338,15 @@ def check_format(flat: Mapping[str, Any], root: str) -> None:
         f"{root} is an atlas of format {found}, and this version works with format "
         f"{FORMAT_VERSION}: {remedy}"
     )
+
+
+def _checksum(flat: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_encode(flat)).hexdigest()
+
+
+def _encode(flat: Mapping[str, Any]) -> bytes:
+    """Sorted, indented, one trailing newline."""
+    return (json.dumps(flat, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _damaged(path: str, why: str) -> RunError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,8 @@ import pyarrow as pa
 
 from transforms.statistics.columns import STATISTICS
 
-_CODE_TYPES = {"uint8": pa.uint8(), "float16": pa.float16(), "float32": pa.float32()}
+MAP = "map"
+"""The column of the maps' codes: bytes, whose field says in its metadata what they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,21 @@ class MapFormat:
         return STATISTICS + (("box_energy",) if self.with_boxes else ())
 
     @property
+    def map_field(self) -> pa.Field:
+        """The column of codes.
+
+        Bytes, not a tensor: Parquet stores a tensor's elements as 32-bit integers with a level
+        each, which takes six to nine times as long. Each value of the metadata is JSON:
+
+            np.frombuffer(row["map"], dtype).reshape(shape)
+        """
+        dtype = np.dtype(self.codec)
+        described = {"shape": list(self.map_shape), "dtype": dtype.name, "codec": self.codec}
+        size = dtype.itemsize * math.prod(self.map_shape)
+        metadata = {name: json.dumps(value) for name, value in described.items()}
+        return pa.field(MAP, pa.binary(size), metadata=metadata)
+
+    @property
     def schema(self) -> pa.Schema:
         """The maps table, one row an example and target."""
         fields = [
@@ -48,7 +66,7 @@ class MapFormat:
             pa.field("predicted", pa.int32(), nullable=False),
             pa.field("score", pa.float32(), nullable=False),
             pa.field("predicted_score", pa.float32(), nullable=False),
-            pa.field("map", pa.fixed_shape_tensor(_CODE_TYPES[self.codec], self.map_shape)),
+            self.map_field,
             pa.field("map_scale", pa.float32(), nullable=False),
             pa.field("sketch", pa.fixed_shape_tensor(pa.int32(), self.sketch_shape)),
             *(pa.field(name, pa.float32()) for name in self.statistic_names),
@@ -61,36 +79,57 @@ class MapFormat:
         """Makes the maps table.
 
         Args:
-          columns: Arrow arrays, or for the tensors NumPy arrays (rows, *shape).
+          columns: Arrow arrays, or for codes and tensors NumPy arrays (rows, *shape).
         """
         schema = self.schema
-        return pa.Table.from_arrays(
-            [_column(columns[field.name], field.type) for field in schema], schema=schema
-        )
+        arrays = [
+            self._codes(columns[MAP]) if field.name == MAP else _column(columns[field.name], field)
+            for field in schema
+        ]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _codes(self, codes: pa.Array | npt.NDArray[Any]) -> pa.FixedSizeBinaryArray:
+        array = np.ascontiguousarray(codes, np.dtype(self.codec))
+        if array.shape[1:] != self.map_shape:
+            raise ValueError(f"expected maps of {self.map_shape}, not {array.shape[1:]}")
+        kind = self.map_field.type
+        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
 
 
-def tensor_values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def map_codes(maps: pa.Table | pa.RecordBatch) -> npt.NDArray[Any]:
+    """The codes of all rows, (rows, *map_shape), without copying where they are one chunk."""
+    field, column = maps.schema.field(MAP), _one_chunk(maps.column(MAP))
+    shape = json.loads(field.metadata[b"shape"])
+    dtype = np.dtype(json.loads(field.metadata[b"dtype"]))
+    size = field.type.byte_width
+    _, data = column.buffers()
+    flat = np.frombuffer(data, np.uint8, len(column) * size, column.offset * size)
+    codes: npt.NDArray[Any] = flat.view(dtype).reshape((len(column), *shape))
+    return codes
+
+
+def tensor_values(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
     """A tensor column as one array (rows, *shape), without copying where it is one chunk."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps no chunk of an empty column
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
+    array = _one_chunk(column)
     flat = array.storage.flatten().to_numpy(zero_copy_only=False)
     values: npt.NDArray[Any] = flat.reshape((len(array), *array.type.shape))
     return values
 
 
-def codec_of(schema: pa.Schema) -> str:
-    """The codec of a maps table, by the type of its codes."""
-    value_type = schema.field("map").type.value_type
-    return next(name for name, code_type in _CODE_TYPES.items() if code_type == value_type)
+def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps no chunk of an empty column
+        return array.chunk(0) if array.num_chunks else pa.array([], column.type)
+    return array
 
 
-def _column(values: pa.Array | npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+def _column(values: pa.Array | npt.NDArray[Any], field: pa.Field) -> pa.Array:
+    kind = field.type
     if not isinstance(kind, pa.FixedShapeTensorType):
         return values if isinstance(values, pa.Array) else pa.array(values, kind)
     array = np.ascontiguousarray(values)
     if array.shape[1:] != tuple(kind.shape):
         raise ValueError(f"expected tensors of {tuple(kind.shape)}, not {array.shape[1:]}")
     flat = pa.array(array.reshape(-1), kind.value_type)
-    size = int(np.prod(kind.shape))
+    size = math.prod(kind.shape)
     return pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(flat, size))

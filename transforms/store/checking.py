@@ -1,0 +1,67 @@
+"""What a block must hold that is whole and right; `verify` asks for it block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.elements import CommittedBlock, Shard
+from transforms.store.map_format import MAP, MapFormat
+
+
+def block_problems(
+    block: CommittedBlock, shard: Shard, block_size: int, stored: MapFormat
+) -> Iterator[str]:
+    """What is wrong with a block that has been read back: a clause per problem.
+
+    Args:
+      block: The block, its identity and checksums checked.
+      shard: Its input file.
+      block_size: Records of every block of it but the last.
+      stored: What is stored of a map.
+    """
+    key = block.key
+    if key.first_record != key.number * block_size:
+        yield f"it says to begin with record {key.first_record}"
+    if not key.last and key.records != block_size:
+        yield f"it has {key.records} records where a block has {block_size}"
+    expected = pa.schema([field for field in stored.schema if field.name != MAP])
+    if not block.summary.schema.equals(expected):
+        yield "its columns are not those of the manifest"
+        return
+    yield from _record_problems(block)
+    yield from _value_problems(block.summary, shard, stored)
+
+
+def _record_problems(block: CommittedBlock) -> Iterator[str]:
+    key = block.key
+    span = range(key.first_record, key.first_record + key.records)
+    records = np.asarray(block.summary["record"])
+    explained = np.unique(records).tolist()
+    failed = [failure.record for failure in block.failures]
+    if len(explained) != block.examples or block.examples + len(failed) != key.records:
+        yield (
+            f"it says {block.examples} examples of {key.records} records, and has maps of "
+            f"{len(explained)} and {len(failed)} failures"
+        )
+    known = [record for record in failed if record is not None]
+    if not {*explained, *known} <= {*span} or {*explained} & {*known} or len({*known}) < len(known):
+        yield "its records are not each there once"
+    if (np.diff(records) < 0).any():
+        yield "its rows are not in order"
+
+
+def _value_problems(summary: pa.Table, shard: Shard, stored: MapFormat) -> Iterator[str]:
+    if {*summary["shard"].to_pylist()} - {shard.name}:
+        yield f"it names other input files than {shard.name}"
+    scales = np.asarray(summary["map_scale"])
+    if not np.isfinite(scales).all() or (scales < 0).any():
+        yield "a map's scale is not a number from 0"
+    if not np.isfinite(np.asarray(summary["score"])).all():
+        yield "a score is not finite"
+    for name in stored.statistic_names:
+        values = summary[name].drop_null().to_numpy()
+        if not ((values >= 0) & (values <= 1)).all():
+            yield f"its {name} is not within 0 and 1 somewhere"
