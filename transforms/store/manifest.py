@@ -221,7 +221,7 @@ class Manifest(_Part):
         flat = self.model_dump(mode="json")
         result = flat.pop("result")
         flat |= result or {}
-        return {**flat, CHECKSUM: _checksum(flat)}
+        return sealed(flat)
 
     @classmethod
     def from_json(cls, flat: Mapping[str, Any]) -> Manifest:
@@ -231,9 +231,9 @@ class Manifest(_Part):
           pydantic.ValidationError: A key is missing, unknown or of another type.
           ValueError: The checksum is not that of the rest.
         """
-        flat = dict(flat)
-        if flat.pop(CHECKSUM, None) != _checksum(flat):
+        if flat != sealed(flat):
             raise ValueError("its checksum is not that of what it says")
+        flat = {name: value for name, value in flat.items() if name != CHECKSUM}
         names = RunResult.model_fields.keys() & flat.keys()
         begun = {name: value for name, value in flat.items() if name not in names}
         result = {name: flat[name] for name in names} or None
@@ -255,7 +255,7 @@ def write_manifest(root: str, manifest: Manifest, storage: Storage) -> None:
     Raises:
       RunError: It cannot be written.
     """
-    replace_file(root, MANIFEST, _encode(manifest.as_json()), storage)
+    replace_file(root, MANIFEST, encode_manifest(manifest.as_json()), storage)
 
 
 def read_manifest(root: str, storage: Storage) -> Manifest | None:
@@ -289,7 +289,10 @@ def decode_manifest(text: bytes, root: str) -> Manifest:
     flat = _parse(text, path)
     _check_format(flat, root)
     try:
-        return Manifest.from_json(flat)
+        manifest = Manifest.from_json(flat)
+        if text != encode_manifest(flat):
+            raise ValueError("it was written by somebody else")
+        return manifest
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -340,12 +343,14 @@ def _check_format(flat: Mapping[str, Any], root: str) -> None:
     )
 
 
-def _checksum(flat: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_encode(flat)).hexdigest()
+def sealed(flat: Mapping[str, Any]) -> Json:
+    """A manifest's JSON with the checksum of everything else that it says."""
+    content = {name: value for name, value in flat.items() if name != CHECKSUM}
+    return {**content, CHECKSUM: hashlib.sha256(encode_manifest(content)).hexdigest()}
 
 
-def _encode(flat: Mapping[str, Any]) -> bytes:
-    """Sorted, indented, one trailing newline."""
+def encode_manifest(flat: Mapping[str, Any]) -> bytes:
+    """A manifest's file: sorted, indented, one trailing newline."""
     return (json.dumps(flat, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

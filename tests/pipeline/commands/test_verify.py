@@ -16,11 +16,12 @@ from small_dataset import MakeConfig
 
 from pipeline.cli import main
 from pipeline.commands.verify import verify
-from pipeline.run.begin import Mode
+from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.storage import LocalStorage
 from transforms.store.block_file import encode_table
+from transforms.store.manifest import encode_manifest, sealed
 
 STORAGE = LocalStorage()
 FIRST_SHARD = "data-0"
@@ -56,7 +57,7 @@ def a_block(atlas: Path, number: int = 1) -> Path:
 
 def change_manifest(atlas: Path, **changes: Any) -> None:
     path = atlas / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_bytes(encode_manifest(sealed(json.loads(path.read_text()) | changes)))
 
 
 def rewrite(path: Path, change: Callable[[pa.Table, dict[str, Any]], pa.Table]) -> None:
@@ -115,13 +116,13 @@ def test_any_damaged_bit_of_any_file_is_found(atlas: Path) -> None:
 def test_a_damaged_map_is_found(atlas: Path) -> None:
     path = a_block(atlas)
     column = pq.read_metadata(path).row_group(0).column(8)
-    assert column.path_in_schema.startswith("map.")
+    assert column.path_in_schema == "map"
     data = bytearray(path.read_bytes())
     data[column.data_page_offset + column.total_compressed_size - 9] ^= 4
     path.write_bytes(data)
     ((name, what),) = problems(atlas)
     assert name == str(path.relative_to(atlas))
-    assert "it cannot be read" in what
+    assert "is damaged" in what
 
 
 def test_a_truncated_or_empty_block_is_found(atlas: Path) -> None:
@@ -130,15 +131,15 @@ def test_a_truncated_or_empty_block_is_found(atlas: Path) -> None:
         path.write_bytes(data)
         ((name, what),) = problems(atlas)
         assert name == str(path.relative_to(atlas))
-        assert "remove it" in what
+        assert "go on with --resume" in what
 
 
 def test_blocks_under_other_names_are_found(atlas: Path) -> None:
     shutil.copy(a_block(atlas, 0), a_block(atlas, 3))
-    found = dict(problems(atlas))
-    assert "after the last block" in found[str(a_block(atlas, 3).relative_to(atlas))] or (
-        "it says to be block 0" in found[str(a_block(atlas, 3).relative_to(atlas))]
-    )
+    found = problems(atlas)
+    assert {name for name, _ in found} == {str(a_block(atlas, 3).relative_to(atlas))}
+    assert any("its number is 0, not 3" in what for _, what in found)
+    assert any("it comes after the last block" in what for _, what in found)
     a_block(atlas, 3).unlink()
     stranger = atlas / "maps" / "other-00000000" / "block-00000.parquet"
     stranger.parent.mkdir()
@@ -154,10 +155,13 @@ def test_blocks_under_other_names_are_found(atlas: Path) -> None:
         (lambda table, _: table.slice(1), "examples of"),
         (lambda table, _: pa.concat_tables([table, table.slice(0, 1)]), "not in order"),
         (lambda table, _: table.drop_columns(["entropy"]), "columns"),
-        (lambda table, meta: meta.update(fingerprint="0" * 64) or table, "another model"),
-        (lambda table, meta: meta["block"].update(number=1) or table, "it says to be block 1"),
+        (lambda table, meta: meta.update(fingerprint="0" * 64) or table, "its fingerprint is 0000"),
+        (lambda table, meta: meta["block"].update(number=1) or table, "its number is 1, not 0"),
         (lambda table, meta: meta["failures"].clear() or table, "failures"),
-        (lambda table, meta: meta["block"]["shard"].update(size=1) or table, "it says to be"),
+        (
+            lambda table, meta: meta["block"]["shard"].update(size=1) or table,
+            "its input file's size is 1",
+        ),
     ],
 )
 def test_a_block_that_says_something_else_is_found(
@@ -269,11 +273,50 @@ def test_the_command_exits_with_0_or_3(
     assert main(["verify", str(atlas), "--set", "a=1"]) == 2
 
 
-def test_resuming_into_a_damaged_block_names_it(atlas: Path, config: Any) -> None:
-    from transforms.errors import RunError
-
+def test_resuming_makes_a_damaged_block_anew(
+    atlas: Path, config: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     path = a_block(atlas)
-    path.write_bytes(path.read_bytes()[:-9])
-    mode: Mode = "resume"
-    with pytest.raises(RunError, match=r"block-00001\.parquet cannot be read .*remove it"):
-        run_in_memory(config, mode)
+    data = path.read_bytes()
+    path.write_bytes(data[:-20])
+    run_in_memory(config, "resume")
+    assert path.read_bytes() == data
+    assert f"{path} is damaged or no block" in caplog.text
+    assert problems(atlas, config) == []
+
+
+def test_a_manifest_that_was_changed_by_hand_is_damaged(atlas: Path) -> None:
+    path = atlas / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threads": 7}))
+    assert problems(atlas) == [
+        (
+            "manifest.json",
+            f"{path} is damaged (its checksum is not that of what it says): restore it, or make "
+            "the atlas anew with run --overwrite",
+        )
+    ]
+
+
+def test_a_failed_atlas_says_so(
+    atlas: Path, config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strict = Config.from_dict({**config.as_dict(), "failures": {"max_fraction": 0.0}})
+    with pytest.raises(RunError, match="3 of 40 records failed"):
+        run_in_memory(strict, "resume")
+    ((name, what),) = problems(atlas)
+    assert name == "manifest.json"
+    assert what.startswith("its status is failed, as more records failed than")
+    assert main(["verify", str(atlas)]) == 3
+    assert "1 problem" in capsys.readouterr().err
+
+
+def test_a_statistic_out_of_range_is_a_problem_not_a_traceback(atlas: Path) -> None:
+    def set_entropy(table: pa.Table, _: dict[str, Any]) -> pa.Table:
+        index = table.schema.get_field_index("entropy")
+        values = pa.array([1.5] * len(table), pa.float32())
+        return table.set_column(index, table.schema.field(index), values)
+
+    rewrite(a_block(atlas), set_entropy)
+    assert [what for _, what in problems(atlas)] == [
+        "its entropy is not within 0 and 1 somewhere: remove it and go on with --resume"
+    ]
