@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ConfigurationError(ValueError):
     """Settings, a model or files that cannot be worked with (exit code 2).
@@ -31,3 +33,13 @@ class DataFault(Exception):  # noqa: N818 - it is the fault of data, not an erro
 
 class RunError(RuntimeError):
     """A run that began and could not be finished (exit code 3)."""
+
+
+def alternatives(values: Iterable[object]) -> str:
+    """Values as a sentence names them, one of which is to be chosen.
+
+    >>> alternatives(["max", "mean", "none"])
+    'max, mean or none'
+    """
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last

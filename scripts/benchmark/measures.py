@@ -1,6 +1,6 @@
 """The benchmark's measurements, each made in a process of its own.
 
-    python scripts/bench_measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
+    python scripts/benchmark/measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
 
 So nothing is warm for one and cold for another, and the peak memory is that of what was measured.
 """

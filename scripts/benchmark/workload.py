@@ -87,7 +87,7 @@ def write_photographs(folder: pathlib.Path, count: int, side: int) -> None:
     """Writes random crops of photographs as JPEG, their labels by photograph."""
     import numpy as np
     import tensorflow as tf
-    from demo_data import PHOTOGRAPHS, read_photograph
+    from demonstration.data import PHOTOGRAPHS, read_photograph
     from tensorflow.core.example import example_pb2
 
     folder.mkdir()
