@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from pipeline.config.keys import load_config
-from pipeline.config.yaml_settings import describe_value, read_settings
+from pipeline.config.document import read_document
+from pipeline.config.messages import describe_value
 from transforms.errors import ConfigurationError
 
 MINIMAL = {
@@ -229,7 +230,7 @@ def test_a_file_that_is_no_configuration_is_refused(write: WriteConfig, tmp_path
 
 def test_a_merged_mapping_may_be_overridden(write: WriteConfig) -> None:
     path = write("base: &base {a: 1, b: 2}\nother:\n  <<: *base\n  b: 3\n")
-    assert read_settings(path)["other"] == {"a": 1, "b": 3}
+    assert read_document(path)["other"] == {"a": 1, "b": 3}
 
 
 def test_a_long_value_is_cut() -> None:
