@@ -1,4 +1,4 @@
-"""The three ways things go wrong: the user's settings, the data, the run."""
+"""The three ways things go wrong: the configuration, the data, the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class ConfigurationError(ValueError):
-    """Settings, a model or files that cannot be worked with (exit code 2).
+    """A configuration, a model or files that cannot be worked with (exit code 2).
 
     The message is one sentence that names the key or file, its value and the remedy.
     """

@@ -211,9 +211,9 @@ def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
 
-    settings = load_config(config_path).as_dict()
-    settings["output"]["codec"] = codec
-    config = type(load_config(config_path)).from_dict(settings)
+    document = load_config(config_path).as_dict()
+    document["output"]["codec"] = codec
+    config = type(load_config(config_path)).from_dict(document)
     prepared = prepare(config, LocalStorage(), "overwrite")
     job = prepared.job
     blocks = read_blocks(job.shards[0], job.source, job.inputs, job.block_size, LocalStorage())

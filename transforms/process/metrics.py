@@ -1,6 +1,6 @@
-"""Under which name the counters and distributions of a run are found among Beam's."""
+"""What the metrics of a run have in common."""
 
 from __future__ import annotations
 
 METRICS_NAMESPACE = "saliency_atlas"
-"""Of every metric of ours."""
+"""Tells counters and distributions of this package from those of Beam and of others."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_dataset import MakeConfig
-from test_graph import atlas_bytes
+from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.commands.run import run
 from pipeline.run.in_memory import run_in_memory
