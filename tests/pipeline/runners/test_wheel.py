@@ -31,7 +31,7 @@ def test_pip_installs_it(tmp_path: Path) -> None:
     target = tmp_path / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, cwd=tmp_path)  # noqa: S603
-    program = "import pipeline.run.versions; print(pipeline.run.versions.__file__)"
+    program = "import pipeline.runners.presets; print(pipeline.runners.presets.__file__)"
     found = subprocess.run(  # noqa: S603
         [sys.executable, "-c", program],
         check=True,
@@ -40,4 +40,4 @@ def test_pip_installs_it(tmp_path: Path) -> None:
         cwd=target,
         env={"PYTHONPATH": str(target)},
     )
-    assert Path(found.stdout.strip()) == target / "pipeline" / "run" / "versions.py"
+    assert Path(found.stdout.strip()) == target / "pipeline" / "runners" / "presets.py"
