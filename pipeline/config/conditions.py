@@ -1,6 +1,7 @@
 """Keys that have an effect on some inputs only.
 
-Elsewhere they are refused where they are given, and are neither recorded nor part of an atlas's
+Elsewhere they are refused where they are given another value than their default, and are neither
+recorded nor part of an atlas's
 fingerprint: no option is without effect.
 """
 
@@ -22,11 +23,14 @@ class Condition:
       key: With the sections it is in, such as `limits.max_pixels`.
       holds: Whether it has one on a source.
       otherwise: Why not, after "KEY is VALUE, "; may name {format}, {kind} and {shape}.
+      default_is_harmless: Whether who gives the key its default value asks for nothing that does
+        not happen, as `compression: auto` does of Parquet.
     """
 
     key: str
     holds: Callable[[SourceSection], bool]
     otherwise: str
+    default_is_harmless: bool = False
 
     def refusal(self, value: object, source: SourceSection) -> str:
         """What to say to who has given a value where the key has no effect."""
@@ -64,11 +68,13 @@ _CONDITIONS = (
         "source.compression",
         _has_tfrecords,
         "which is for TFRecord files; Parquet files name their own compression",
+        default_is_harmless=True,
     ),
     Condition(
         "limits.max_record_bytes",
         _has_tfrecords,
         "but source.format is '{format}'; only records of TFRecord files claim a length",
+        default_is_harmless=True,
     ),
     Condition(
         "source.input.dtype",
@@ -77,7 +83,17 @@ _CONDITIONS = (
     ),
     Condition("source.input.resize", _has_images, f"{_OF_TENSORS}only images are resized"),
     Condition("source.input.crop", _has_images, f"{_OF_TENSORS}only images are cropped"),
-    Condition("limits.max_pixels", _has_images, f"{_OF_TENSORS}only images claim a size"),
+    Condition(
+        "limits.max_pixels",
+        _has_images,
+        f"{_OF_TENSORS}only images claim a size",
+        default_is_harmless=True,
+    ),
     Condition("source.features.boxes", _has_channels, f"{_OF_SHAPE}boxes lie in images"),
-    Condition("explain.reducer", _has_channels, f"{_OF_SHAPE}only images have channels to reduce"),
+    Condition(
+        "explain.reducer",
+        _has_channels,
+        f"{_OF_SHAPE}only images have channels to reduce",
+        default_is_harmless=True,
+    ),
 )

@@ -29,7 +29,6 @@ from transforms.formats.source import ChannelScale, Features, InputSpec, SourceS
 from transforms.saliency.engines.engine import AUTO, engine_names
 
 _Scalar = bool | int | float | str
-_RECORDED = "recorded"
 
 
 class Config(Section):
@@ -54,30 +53,14 @@ class Config(Section):
         Raises:
           ConfigurationError: With one line a problem.
         """
-        return cls._checked(document)
-
-    @classmethod
-    def from_manifest(cls, document: Mapping[str, Any]) -> Config:
-        """Takes the configuration that a manifest records.
-
-        Earlier versions recorded every key, also those that had no effect. They have none here.
-
-        Raises:
-          ConfigurationError: With one line a problem.
-        """
-        return cls._checked(document, recorded=True)
-
-    @classmethod
-    def _checked(cls, document: Mapping[str, Any], *, recorded: bool = False) -> Config:
         try:
-            return cls.model_validate(document, context={_RECORDED: recorded})
+            return cls.model_validate(document)
         except pydantic.ValidationError as error:
             raise ConfigurationError(explain_validation_error(error, cls, document)) from error
 
     @pydantic.model_validator(mode="after")
-    def _check_keys_together(self, info: pydantic.ValidationInfo) -> Config:
-        recorded = bool(info.context and info.context[_RECORDED])
-        problems = [*_spec_problems(self), *([] if recorded else self._without_effect())]
+    def _check_keys_together(self) -> Config:
+        problems = [*_spec_problems(self), *self._without_effect()]
         if self.explain.target == "label" and self.source.features.label is None:
             problems.append(
                 "explain.target is 'label', but source.features.label is null; give the name of "
@@ -100,7 +83,9 @@ class Config(Section):
             for name in path:
                 section = getattr(section, name)
             value = getattr(section, key)
-            if key in section.model_fields_set and value is not None:
+            default = type(section).model_fields[key].default
+            harmless = value is None or (condition.default_is_harmless and value == default)
+            if key in section.model_fields_set and not harmless:
                 yield condition.refusal(value, self.source)
 
     def source_spec(self, class_names: Sequence[str] = ()) -> SourceSpec:

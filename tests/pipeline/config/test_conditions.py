@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from config_file import MINIMAL, WriteConfig, refusal
+from config_file import WriteConfig, refusal
 
 from pipeline.config.keys import Config, load_config
 from transforms.formats.source import InputSpec
@@ -17,12 +17,6 @@ SERIES = [*TENSOR, "source.input.shape=[4, 5]"]
 OF_TENSORS = "but source.input.kind is 'tensor'; only images are"
 
 REFUSALS = [
-    (
-        PARQUET,
-        "source.compression=auto",
-        "source.compression is 'auto', which is for TFRecord files; Parquet files name their own "
-        "compression, so leave it out",
-    ),
     (
         PARQUET,
         "source.compression=gzip",
@@ -70,8 +64,8 @@ REFUSALS = [
     ),
     (
         TABULAR,
-        "explain.reducer=max",
-        "explain.reducer is 'max', but source.input.shape is [16]; only images have channels to "
+        "explain.reducer=sum",
+        "explain.reducer is 'sum', but source.input.shape is [16]; only images have channels to "
         "reduce, so leave it out",
     ),
     (
@@ -122,16 +116,8 @@ def test_a_tensor_source_survives_json(write: WriteConfig) -> None:
     assert config.input_spec() == InputSpec(kind="tensor", shape=(16,), dtype="int16")
 
 
-def test_what_an_older_manifest_recorded_without_effect_is_taken() -> None:
-    limits = {"max_record_bytes": 1, "max_pixels": 1}
-    source = {
-        **MINIMAL["source"],
-        "format": "parquet",
-        "compression": "auto",
-        "input": {"kind": "tensor", "shape": [16]},
-    }
-    recorded = {**MINIMAL, "source": source, "limits": limits, "explain": {"reducer": "max"}}
-    config = Config.from_manifest(recorded)
-    assert config.as_dict()["limits"] == {}
-    assert "compression" not in config.as_dict()["source"]
-    assert Config.from_dict(config.as_dict()).as_dict() == config.as_dict()
+def test_a_default_that_asks_for_nothing_else_is_no_value_to_refuse(write: WriteConfig) -> None:
+    given = [*PARQUET, "source.compression=auto", "limits.max_record_bytes=134217728"]
+    assert load_config(write(), given).as_dict() == load_config(write(), PARQUET).as_dict()
+    given = [*TABULAR, "explain.reducer=max", "limits.max_pixels=67108864"]
+    assert load_config(write(), given).as_dict() == load_config(write(), TABULAR).as_dict()
