@@ -1,10 +1,12 @@
-"""The three ways things go wrong: the user's settings, the data, the run."""
+"""The three ways things go wrong: the configuration, the data, the run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ConfigurationError(ValueError):
-    """Settings, a model or files that cannot be worked with (exit code 2).
+    """A configuration, a model or files that cannot be worked with (exit code 2).
 
     The message is one sentence that names the key or file, its value and the remedy.
     """
@@ -31,3 +33,13 @@ class DataFault(Exception):  # noqa: N818 - it is the fault of data, not an erro
 
 class RunError(RuntimeError):
     """A run that began and could not be finished (exit code 3)."""
+
+
+def alternatives(values: Iterable[object]) -> str:
+    """Values as a sentence names them, one of which is to be chosen.
+
+    >>> alternatives(["max", "mean", "none"])
+    'max, mean or none'
+    """
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last
