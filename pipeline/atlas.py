@@ -1,7 +1,7 @@
 """Reads what a run wrote: maps, tables, statistics. No Beam, no TensorFlow.
 
 atlas = Atlas.open("atlases/train")
-atlas.map("train-0.tfrecord:17")                      # (H, W) float32
+atlas.map("train-0-b7ad0922ed814a2b:17")              # (H, W) float32
 atlas.table(["example_id", "corner_energy"], where=pc.field("target") == 3)
 """
 
@@ -22,11 +22,12 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from transforms.codec import decode
+from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.store.block_file import METADATA_KEY
 from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, block_number
 from transforms.store.manifest import Manifest, decode_manifest
-from transforms.store.map_format import map_codes
+from transforms.store.map_format import MAP, map_codes
 
 _BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
 
@@ -88,6 +89,11 @@ class Atlas:
         return self._manifest.as_json()
 
     @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The input files, as they were listed."""
+        return self._manifest.input_files
+
+    @property
     def classes(self) -> pa.Table:
         """The statistics, one row a class (`statistics/classes.parquet`)."""
         return pq.read_table(f"{self.path}/{CLASSES}", filesystem=self._filesystem)
@@ -101,7 +107,8 @@ class Atlas:
         """One example's map.
 
         Args:
-          example_id: The example.
+          example_id: The example, by its id or its place `SHARD:record`. Of an id that several
+            examples have it is the first.
           target: Which of its maps, by the class explained; None takes the first.
 
         Returns:
@@ -110,12 +117,40 @@ class Atlas:
         Raises:
           KeyError: The atlas has no such map.
         """
-        where = pc.field("example_id") == example_id
+        files, where = self._named(example_id)
         if target is not None:
             where = where & (pc.field("target") == target)
-        for found in self.maps(where):
+        for found in self._maps(files, where):
             return found.values
         raise KeyError(example_id if target is None else (example_id, target))
+
+    def rows(self, example_id: str) -> pa.Table:
+        """All but the maps themselves of an example, or of all that have this id.
+
+        Args:
+          example_id: An id or a place, as in `map`.
+
+        Returns:
+          The columns of the maps table, after `place`, the example's `SHARD:record`.
+        """
+        files, where = self._named(example_id)
+        if not files:
+            return pa.table({})
+        dataset = self._dataset_of(files)
+        columns = [name for name in dataset.schema.names if name != MAP]
+        rows = dataset.to_table(["__filename", *columns], filter=where)
+        pairs = zip(rows["__filename"].to_pylist(), rows["record"].to_pylist(), strict=True)
+        places = pa.array([f"{_folder(path)}:{record}" for path, record in pairs], pa.string())
+        return rows.drop_columns(["__filename"]).add_column(0, "place", places)
+
+    def _named(self, example_id: str) -> tuple[list[str], pc.Expression]:
+        """Blocks and rows that an example's name means: an id, else a place."""
+        by_id = pc.field("example_id") == example_id
+        folder, _, record = example_id.rpartition(":")
+        files = [path for path in self._files if _folder(path) == folder]
+        if not files or not record.isdecimal() or self._dataset.count_rows(filter=by_id):
+            return self._files, by_id
+        return files, pc.field("record") == int(record)
 
     def maps(self, where: pc.Expression | None = None) -> Iterator[ExplainedMap]:
         """Maps in order of shard and record, a few in memory at a time.
@@ -123,10 +158,13 @@ class Atlas:
         Args:
           where: Which rows, as an Arrow expression over the columns of the maps table.
         """
-        if not self._files:
+        return self._maps(self._files, where)
+
+    def _maps(self, files: list[str], where: pc.Expression | None) -> Iterator[ExplainedMap]:
+        if not files:
             return
-        scanner = self._dataset.scanner(
-            columns=["example_id", "target", "map", "map_scale"],
+        scanner = self._dataset_of(files).scanner(
+            columns=["example_id", "target", MAP, "map_scale"],
             filter=where,
             batch_size=_BATCH_ROWS,
             # Read-ahead would decode whole files of maps beside the one that is wanted.
@@ -158,7 +196,7 @@ class Atlas:
         if not self._files:
             return pa.table({})
         known = self._dataset.schema.names
-        chosen = [name for name in known if name != "map"] if columns is None else list(columns)
+        chosen = [name for name in known if name != MAP] if columns is None else list(columns)
         for name in chosen:
             if name not in known:
                 raise ConfigurationError(
@@ -187,4 +225,12 @@ class Atlas:
 
     @functools.cached_property
     def _dataset(self) -> ds.Dataset:
-        return ds.dataset(self._files, format="parquet", filesystem=self._filesystem)
+        return self._dataset_of(self._files)
+
+    def _dataset_of(self, files: list[str]) -> ds.Dataset:
+        return ds.dataset(files, format="parquet", filesystem=self._filesystem)
+
+
+def _folder(path: str) -> str:
+    """The folder of a block, by its path."""
+    return path.split("/")[-2]

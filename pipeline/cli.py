@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.commands.plain_text import plain
 from pipeline.runners.presets import PRESETS
 from transforms.errors import ConfigurationError, RunError, alternatives
 
@@ -296,6 +297,13 @@ def _remembering_interrupts() -> Iterator[list[int]]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Messages may quote what the data holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
 def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) -> None:
     level = logging.WARNING
     if arguments.quiet:
@@ -303,7 +311,7 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
     if arguments.verbose:
         level = logging.INFO
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
     if not arguments.verbose:
         # Beam says so at each import, in the root logger's name; nothing here needs BigQuery.
         handler.addFilter(lambda record: not record.getMessage().startswith(_BIGQUERY_NOTICE))
@@ -335,7 +343,7 @@ def _print(
 
 
 def _fail(error: Exception, code: int) -> int:
-    message = str(error).replace("\n", "\n       ")  # under the first line's words
+    message = plain(str(error)).replace("\n", "\n       ")  # under the first line's words
     sys.stderr.write(f"error: {message}\n")
     return code
 

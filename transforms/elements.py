@@ -42,12 +42,20 @@ class Shard:
         """The file's name, as the `shard` column of every table shows it."""
         return posixpath.basename(self.path)
 
+    def example_id(self, record: int) -> str:
+        """The name of one of its examples: unique, and the same when other files are added.
+
+        >>> Shard("/data/train-0.tfrecord", 1).example_id(7)
+        'train-0-b7ad0922ed814a2b:7'
+        """
+        return f"{self.folder}:{record}"
+
     @property
     def folder(self) -> str:
         """Its folder under `maps/`: the stem, then 16 hex digits of the path's SHA-256.
 
         >>> Shard("/data/train-0.tfrecord", 1).folder
-        'train-0-XX'
+        'train-0-b7ad0922ed814a2b'
         """
         digest = hashlib.sha256(self.path.encode()).hexdigest()[:16]
         return f"{posixpath.splitext(self.name)[0]}-{digest}"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.commands.plain_text import plain
 from pipeline.run.progress import describe_seconds
 
 _SHOWN_LAYERS = 12  # The last of them: what output_layer names is near the end.
@@ -134,14 +135,14 @@ def _print_rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
     table = Table(show_header=False)
     for name, value in rows:
         # Text, not markup: paths may hold brackets. Folded, not cut: paths are to be copied.
-        table.add_row(name, Text(value, overflow="fold"))
+        table.add_row(name, Text(plain(value), overflow="fold"))
     # What another program reads is never folded.
     width = None if Console().is_terminal else _UNFOLDED
     Console(width=width).print(Text(title, style="bold"), table, sep="\n")
 
 
 def _print_line(text: str, style: str = "") -> None:
-    Console(highlight=False).print(Text(text, style=style), soft_wrap=True)
+    Console(highlight=False).print(Text(plain(text), style=style), soft_wrap=True)
 
 
 def _about(value: float | None, describe: Callable[[float], str], note: str = "") -> str:

@@ -61,9 +61,15 @@ def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
         written.
     """
     atlas = Atlas.open(atlas_path)
-    row = _find_row(atlas, example_id)
-    values = atlas.map(example_id, row["target"])
-    picture, note = _find_picture(atlas, row)
+    rows = _find_rows(atlas, example_id)
+    row = rows[0]
+    place = row.pop("place")
+    values = atlas.map(place, row["target"])
+    picture, note = _find_picture(atlas, row, place)
+    places = list(dict.fromkeys([place, *(other["place"] for other in rows[1:])]))
+    if len(places) > 1:
+        several = f"{len(places)} examples have this id, name one by its place: {', '.join(places)}"
+        note = several if note is None else f"{note}; {several}"
     try:
         Image.fromarray(draw(values, picture)).save(output_png, format="PNG")
     except OSError as error:
@@ -98,11 +104,12 @@ def draw(values: npt.NDArray[np.float32], picture: npt.NDArray[np.float32] | Non
     return np.concatenate(spaced, axis=1)
 
 
-def _find_row(atlas: Atlas, example_id: str) -> dict[str, Any]:
-    rows = atlas.table(where=pc.field("example_id") == example_id)
+def _find_rows(atlas: Atlas, example_id: str) -> list[dict[str, Any]]:
+    """The rows that a name means, each with the place of its example."""
+    rows = atlas.rows(example_id)
     if rows.num_rows:
-        first: dict[str, Any] = rows.drop_columns(["sketch"]).slice(0, 1).to_pylist()[0]
-        return first
+        found: list[dict[str, Any]] = rows.drop_columns(["sketch"]).to_pylist()
+        return found
     failure = _find_failure(atlas, example_id)
     if failure is not None:
         raise ConfigurationError(
@@ -126,25 +133,19 @@ def _find_failure(atlas: Atlas, example_id: str) -> dict[str, Any] | None:
 
 
 def _find_picture(
-    atlas: Atlas, row: dict[str, Any]
+    atlas: Atlas, row: dict[str, Any], place: str
 ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
     """The input as (H, W, C) in 0..255; or None, and why where one would expect it."""
     config = Config.from_dict(atlas.manifest["config"])
     shape = config.source.input.shape
     if len(shape) != _PICTURE_RANK or shape[-1] not in _PICTURE_CHANNELS:
         return None, None
-    paths = [
-        shard["path"]
-        for shard in atlas.manifest["shards"]
-        if Shard(shard["path"], shard["size"]).name == row["shard"]
-    ]
-    for path in paths:
-        try:
-            found = _read_input(path, config, row)
-        except RunError:
-            return None, f"{path} cannot be read any more: the map is shown alone"
-        if found is None:
-            continue
+    shard = next(shard for shard in atlas.shards if shard.folder == place.rpartition(":")[0])
+    try:
+        found = _read_input(shard, config, row)
+    except RunError:
+        return None, f"{shard.path} cannot be read any more: the map is shown alone"
+    if found is not None:
         (decoded,), (fault,) = InputDecoder(config.input_spec()).decode(found)
         if fault is None:
             return decoded if config.source.input.kind == "image" else _stretch(decoded), None
@@ -155,7 +156,7 @@ def _find_picture(
 
 
 def _read_input(
-    path: str, config: Config, row: dict[str, Any]
+    shard: Shard, config: Config, row: dict[str, Any]
 ) -> tuple[bytes, ...] | npt.NDArray[Any] | None:
     """A record's input, as a batch of one; None where that record is another or none."""
     from transforms.filesystems import BeamStorage
@@ -166,7 +167,6 @@ def _read_input(
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     number = row["record"] // block_size
-    shard = Shard(path, 0)
     inputs = config.input_spec()
     only = _AllBut(number)
     for block in read_blocks(shard, source, inputs, block_size, BeamStorage(), skip=only):

@@ -209,7 +209,7 @@ class _Conversion:
         if "id" not in self._names:
             for row in range(self._records.count):
                 if row not in unread:
-                    ids[row] = f"{self._shard.name}:{self._records.first + row}"
+                    ids[row] = self._shard.example_id(self._records.first + row)
             return ids
         column = self._records.columns["id"]
         self._require_values("id")

@@ -39,7 +39,7 @@ class Features:
 
     Attributes:
       input: Encoded image, raw bytes or numeric list.
-      id: Example id; None makes it `<file name>:<record number>`.
+      id: Example id; None makes it `SHARD:record` (`Shard.example_id`).
       label: Integer class index, or a string among the class names; None where there are no labels.
       boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
         none.

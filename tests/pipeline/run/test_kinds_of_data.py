@@ -97,7 +97,7 @@ def test_a_thousand_classes(tmp_path: Path) -> None:
     assert atlas.classes["class"].to_pylist() == sorted(set(labels))
     assert sum(atlas.classes["n"].to_pylist()) == 300
     np.testing.assert_allclose(
-        atlas.map("data.parquet:17"), np.abs(weights[:, labels[17]]), rtol=1e-6
+        atlas.map(f"{atlas.shards[0].folder}:17"), np.abs(weights[:, labels[17]]), rtol=1e-6
     )
 
 

@@ -64,7 +64,7 @@ def test_bytes_with_every_feature() -> None:
 
 def test_defaults_without_the_optional_features() -> None:
     examples, _ = convert(inputs=[[b"i"], [b"j"]])
-    assert examples.ids == ("a.tfrecord:100", "a.tfrecord:101")
+    assert examples.ids == tuple(f"{SHARD.folder}:{record}" for record in (100, 101))
     assert examples.labels.tolist() == [NO_LABEL, NO_LABEL]
     assert examples.boxes is None
 
@@ -187,7 +187,7 @@ def test_the_first_fault_counts_and_unread_records_have_no_default_id() -> None:
     corrupt = DataFault("read", "CorruptRecord", "damaged")
     _, failures = convert(inputs=[[], [1]], labels=[[], [-1]], faults={0: corrupt})
     assert reasons(failures) == [(100, "CorruptRecord"), (101, "WrongLength")]
-    assert [failure.example_id for failure in failures] == [None, "a.tfrecord:101"]
+    assert [failure.example_id for failure in failures] == [None, f"{SHARD.folder}:101"]
     assert [failure.stage for failure in failures] == ["read", "parse"]
 
 
