@@ -17,6 +17,7 @@ from pydantic import Field
 from pipeline.config.yaml_settings import explain_validation_error, read_settings
 from transforms.errors import ConfigurationError
 from transforms.formats.source import (
+    IMAGE_RANK,
     MAX_PIXELS,
     MAX_RECORD_BYTES,
     ChannelScale,
@@ -34,8 +35,6 @@ _Lenient = Field(
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
 _Scalar = bool | int | float | str
-
-_BOXED_RANK = 3
 
 
 class _Section(pydantic.BaseModel):
@@ -335,7 +334,7 @@ def _source_problems(source: SourceSection) -> list[str]:
             f"source.input.resize is {spec.resize!r}, but source.input.kind is 'tensor'; only "
             "images are resized, so leave it out"
         )
-    if source.features.boxes and len(spec.shape) != _BOXED_RANK:
+    if source.features.boxes and len(spec.shape) != IMAGE_RANK:
         problems.append(
             f"source.features.boxes is {source.features.boxes!r}, but source.input.shape is "
             f"{list(spec.shape)}; boxes lie in images, so leave it out"

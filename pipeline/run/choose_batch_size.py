@@ -58,15 +58,15 @@ def measure_batch_size(
     start = explainer.spec.program.batch_size
     choice = BatchSizeChoice(start, {})
     if examples is not None:
-        trial, affordable = explainer.trial(examples), _SHARE_OF_RUN * records
-        if affordable < fewest_examples(trial, start):
+        timer, affordable = explainer.batch_timer(examples), _SHARE_OF_RUN * records
+        if affordable < fewest_examples(timer, start):
             _LOGGER.info(
                 "explain.batch_size: auto is %d: %d examples are too few to try others",
                 start,
                 records,
             )
             return choice
-        choice = measure_batch_sizes(trial, start, affordable, _LONGEST)
+        choice = measure_batch_sizes(timer, start, affordable, _LONGEST)
     if not choice.examples_per_second:
         _LOGGER.warning(
             "explain.batch_size: auto could not be measured, as none of the first examples can be "

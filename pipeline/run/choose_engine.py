@@ -15,8 +15,7 @@ from transforms.formats.images.decoding import InputDecoder
 from transforms.models.loading import LoadedModel
 from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
-from transforms.saliency.program import ProgramSpec, gradient_function
-from transforms.saliency.reducers import check_reducer
+from transforms.saliency.program import ProgramSpec, attribution_function, map_function
 
 
 def decide_engine(
@@ -50,9 +49,9 @@ def decide_engine(
     )
     # What the atlas records of the comparison stays; it is not made again.
     inputs, labels = _first_batch(program, None if resumed else examples)
-    function = gradient_function(model, program)
+    function = attribution_function(model, program)
     try:
-        return choose_engine(wanted, function, check_reducer(program.reducer), inputs, labels)
+        return choose_engine(wanted, function, map_function(program), inputs, labels)
     except ConfigurationError as error:
         if not resumed:
             raise

@@ -28,6 +28,7 @@ from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.devices import configure_threads, has_gpu, usable_cores
 from transforms.models.loading import LoadedModel, load_model
+from transforms.saliency.attribution import check_explained
 from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec
@@ -142,9 +143,9 @@ def prepare(
         uri, storage, config.model.output_layer, config.model.allow_unsafe, inputs.shape
     )
     operator = resolve_operator(config.explain.operator)
-    check_operator(model, operator, inputs.shape)
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
-    target.check(model.outputs)
+    check_explained(model, operator, target)
+    check_operator(model, operator, inputs.shape)
     fixed = fixed_batch_size(config, model, recorded)
     records = estimate_records(shards, source, storage)
 
@@ -157,6 +158,7 @@ def prepare(
             inputs=inputs,
             target=target,
             operator=config.explain.operator,
+            method=config.explain.method,
             reducer=config.explain.reducer,
             codec=config.output.codec,
             batch_size=fixed or starting_batch_size(inputs.shape, on_gpu=has_gpu()),
@@ -179,13 +181,13 @@ def prepare(
         _LOGGER.info("engine: %s", note)
     program = dataclasses.replace(explain.program, engine=choice.spec)
     explain = dataclasses.replace(explain, program=program)
-    explainer = BlockExplainer(model, explain, choice.gradient)
+    explainer = BlockExplainer(model, explain, choice.compiled)
     measured = None
     if fixed is None:
         examples = None if first is None else first[1]
         measured = measure_batch_size(explainer, examples, records)
         explainer = explainer.resized(measured.size)
-        explain = explainer.spec
+    explain = explainer.spec
     settings = _settings(config, source, explain)
     manifest = {
         "format": FORMAT_VERSION,
@@ -255,6 +257,6 @@ def settings_digest(value: Any) -> str:
 
 def _warnings(source: SourceSpec, model: LoadedModel) -> list[str]:
     names = len(source.class_names)
-    if names and names != model.outputs:
-        return [f"source.classes has {names} names, the model {model.outputs} outputs"]
+    if names and model.classes not in (None, names):
+        return [f"source.classes has {names} names, the model {model.classes} outputs"]
     return []

@@ -16,18 +16,11 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import DataFault
-
-Arrays = tuple[npt.NDArray[Any], ...]
-"""What a mini-batch is made of; each with one row an example."""
-
-Results = dict[str, npt.NDArray[Any]]
-"""What comes out of it, by name; each with one row an example."""
+from transforms.saliency.attribution import Arrays, Results
 
 RunBatch = Callable[[int, Arrays], Results]
 """Runs up to so many examples at once: (batch size, their arrays)."""

@@ -1,4 +1,4 @@
-"""Trying mini-batches of several sizes: how long they take, and whether memory holds them."""
+"""Timing mini-batches of several sizes: how long they take, and whether memory holds them."""
 
 from __future__ import annotations
 

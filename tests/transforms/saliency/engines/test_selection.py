@@ -12,13 +12,12 @@ import tensorflow as tf
 from gradients import batch_of, gradient_of
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.attribution import TargetGradients
+from transforms.saliency.attribution import Attribution, AttributionFunction
 from transforms.saliency.engines import engine, selection
 from transforms.saliency.engines.engine import (
-    CompiledGradient,
+    CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
-    GradientFunction,
     engine_names,
     find_engine,
 )
@@ -34,16 +33,16 @@ class FakeEngine:
     factor: Any = 1.0
     refusal: str | None = None
 
-    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         if self.refusal:
             raise EngineUnavailableError(self.refusal)
         real = find_engine("tensorflow").compile(function, dataclasses.replace(spec))
 
-        def run(inputs: Any, labels: Any) -> TargetGradients:
+        def run(inputs: Any, labels: Any) -> Attribution:
             result = real.run(inputs, labels)
             return dataclasses.replace(result, gradients=result.gradients * self.factor)
 
-        return CompiledGradient(run)
+        return CompiledAttribution(run)
 
 
 def _model(inputs: tf.Tensor) -> tf.Tensor:
@@ -68,14 +67,14 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
         monkeypatch.setattr(selection, "engine_names", lambda: tuple(engines))
         monkeypatch.setattr(engine, "find_engine", engines.__getitem__)
         monkeypatch.setattr(
-            selection._Trial,
+            selection._Comparison,
             "share_of_time",
             lambda _, choice, __: (shares or {})[choice.spec.name],
         )
         inputs, labels = batch_of(SHAPE)
         function = gradient_of(model, SHAPE)
         wanted = EngineSpec(name, threads=2, **spec)
-        return choose_engine(wanted, function, "max", inputs[:examples], labels[:examples])
+        return choose_engine(wanted, function, tf.abs, inputs[:examples], labels[:examples])
 
     return run
 
