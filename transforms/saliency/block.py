@@ -25,7 +25,7 @@ from transforms.models.devices import configure_threads, has_gpu, spare_cores
 from transforms.models.loading import LoadedModel, load_model
 from transforms.process.prefetch import computed_ahead
 from transforms.saliency.attribution import Arrays, Results
-from transforms.saliency.batching.isolation import Errors, IsolatingRunner
+from transforms.saliency.batching.isolation import Errors, IsolatingRunner, with_copies
 from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledAttribution
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
@@ -206,7 +206,13 @@ class BlockExplainer:
         batch, inputs, faults = decoded
         for row, label in enumerate(batch.labels):
             faults[row] = faults[row] or self._label_fault(int(label))
-        results, model_faults = self._runner.run(self._arrays(batch, inputs))
+        good = np.array([fault is None for fault in faults])
+        if not good.any():
+            return batch, faults, None
+        arrays = self._arrays(batch, inputs)
+        if not good.all():  # What could not be decoded is zeros, which a model may refuse.
+            arrays = with_copies(arrays, good)
+        results, model_faults = self._runner.run(arrays)
         faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
             return batch, faults, None

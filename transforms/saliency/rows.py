@@ -1,7 +1,7 @@
 """The maps table of a block, from the results of its mini-batches.
 
-Arrow's columns are made once a block: making a table for each mini-batch of 8, and joining them,
-costs 0.2 ms a map, as much as storing it.
+Arrow's columns are made once per block: making a table for each mini-batch of 8, and joining them,
+costs 0.2 ms per map, as much as storing it.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class ClassRows:
       n: How many rows.
       n_labelled: How many of them have a label and a prediction.
       n_correct: How many of those have the label that is predicted.
-      score_sum: In units of 2**-149.
-      score_squares: In units of 2**-298.
+      score_sum: Sum of scores, in units of 2**-149.
+      score_squares: Sum of squares of scores, in units of 2**-298.
       slots: (n * K,) histogram slots, `statistic * SLOTS + slot`.
       wide_terms: (4 K + C,) fixed-point sums, sums of their squares' terms, sums of squares of
         sketch cells.
