@@ -186,7 +186,11 @@ class _Comparison:
         """The maps of the examples' targets, (examples * targets, values)."""
         import tensorflow as tf
 
-        gradients = np.asarray(choice.compiled.run(*self._batch).gradients)[: self.examples]
+        # The second call's: OpenVINO 2026.4 compiles some gradients (UnsortedSegmentSum, of
+        # gathering the same places of every example) so that only the first call is right.
+        for _ in range(2):
+            attribution = choice.compiled.run(*self._batch)
+        gradients = np.asarray(attribution.gradients)[: self.examples]
         maps = self._make_maps(tf.constant(gradients.reshape(-1, *self.function.shape)))
         flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
         return flat

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ SHAPE = (5, 5, 3)
 
 @dataclasses.dataclass(frozen=True)
 class FakeEngine:
-    """TensorFlow's gradients, times a factor; or none."""
+    """TensorFlow's gradients, times a factor or the next of several; or none."""
 
     factor: Any = 1.0
     refusal: str | None = None
@@ -40,7 +41,8 @@ class FakeEngine:
 
         def run(inputs: Any, labels: Any) -> Attribution:
             result = real.run(inputs, labels)
-            return dataclasses.replace(result, gradients=result.gradients * self.factor)
+            factor = next(self.factor) if isinstance(self.factor, Iterator) else self.factor
+            return dataclasses.replace(result, gradients=np.asarray(result.gradients) * factor)
 
         return CompiledAttribution(run)
 
@@ -105,6 +107,13 @@ def test_auto_takes_no_engine_that_disagrees(choose: Choose) -> None:
     assert found.spec.name == "tensorflow"
     (note,) = found.notes
     assert note.startswith("wrong is not used: it differs from tensorflow, Spearman at least 0.9")
+
+
+def test_an_engine_that_is_right_at_its_first_call_alone_disagrees(choose: Choose) -> None:
+    factors = itertools.chain([1.0], itertools.repeat(np.linspace(0, 1, 75).reshape(SHAPE)))
+    found = choose("auto", {"wrong": FakeEngine(factors)}, {"wrong": 0.1})
+    assert found.spec.name == "tensorflow"
+    assert found.notes[0].startswith("wrong is not used: it differs from tensorflow")
 
 
 def test_auto_says_why_an_engine_cannot_be_used(choose: Choose) -> None:
