@@ -202,7 +202,7 @@ class ExplainedBlock:
 
     Attributes:
       key: The block.
-      table: One row an example and target, by `mapstore.maps_schema`.
+      table: One row per example and target, with the columns of `store.map_format.MapFormat`.
       examples: How many examples have at least one row.
       failures: Those of reading and those of explaining.
       started: Seconds since the epoch when its explanation began; never stored.

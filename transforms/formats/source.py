@@ -20,6 +20,9 @@ NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
 SCALED_RANGES: Mapping[NamedScale, str] = {"unit": "0..1", "symmetric": "-1..1"}
 """What a scale makes of 0..255."""
 
+IMAGE_RANK = 3
+"""An image is (H, W, C), without the batch axis."""
+
 IMAGE_CHANNELS = (1, 3, 4)
 """Channels an image model may take: grey, colour, colour with alpha."""
 
@@ -29,7 +32,6 @@ MAX_RECORD_BYTES = 1 << 27
 MAX_PIXELS = 1 << 26
 """An image that declares more is refused: 67 million, 200 MB once decoded."""
 
-_IMAGE_DIMENSIONS = 3
 _NUMERIC_KINDS = "biuf"
 
 
@@ -181,6 +183,16 @@ class InputSpec:
         return math.prod(self.shape)
 
     @property
+    def has_channels(self) -> bool:
+        """Whether the last axis holds the channels of positions, as an image's does."""
+        return len(self.shape) == IMAGE_RANK
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Shape of a map with one value per position: an image's without its channels."""
+        return self.shape[:-1] if self.has_channels else self.shape
+
+    @property
     def raw_dtype(self) -> np.dtype[Any]:
         """The element type of raw bytes; little-endian where `dtype` names no byte order."""
         return _numeric_dtype(self.dtype)
@@ -192,12 +204,12 @@ class InputSpec:
                 f"source.input.shape is {shape}; give one size or more, each at least 1"
             )
         if self.kind == "image":
-            if len(shape) != _IMAGE_DIMENSIONS or shape[-1] not in IMAGE_CHANNELS:
+            if len(shape) != IMAGE_RANK or shape[-1] not in IMAGE_CHANNELS:
                 raise ConfigurationError(
                     f"source.input.shape is {shape}; for images give [height, width, channels] "
                     "with 1, 3 or 4 channels"
                 )
-        elif len(shape) > _IMAGE_DIMENSIONS:
+        elif len(shape) > IMAGE_RANK:
             raise ConfigurationError(
                 f"source.input.shape is {shape}; give [W], [T, W] or [H, W, C]"
             )

@@ -1,4 +1,4 @@
-"""ExplainBlocks: blocks -> explained blocks, with one model a worker process."""
+"""ExplainBlocks: blocks -> explained blocks, with one model per worker process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ExplainBlocks(beam.PTransform):
 
 
 class ExplainExamples(beam.PTransform):
-    """Explains a user's own `Example`s: batches them, and gives an `Explanation` each target.
+    """Explains a user's own `Example`s: batches them, and gives an `Explanation` per target.
 
     What cannot be explained comes out under `failures` instead:
 

@@ -17,7 +17,7 @@ from transforms.saliency.examples import Example, Explanation, explain_examples
 class SaliencyModelHandler(ModelHandler):
     """Explains `Example`s in RunInference: `examples | RunInference(SaliencyModelHandler(spec))`.
 
-    An example becomes a tuple of `Explanation`s, one a target; one that cannot be explained
+    An example becomes a tuple of `Explanation`s, one per target; one that cannot be explained
     becomes a `Failure`, and its batch is explained all the same.
 
     Args:
@@ -45,7 +45,7 @@ class SaliencyModelHandler(ModelHandler):
         return explain_examples(model, batch)
 
     def get_num_bytes(self, batch: Sequence[Example]) -> int:
-        """Of the inputs. Beam's own way pickles the whole batch to see."""
+        """How many bytes the inputs have; Beam's own way pickles the whole batch to see."""
         return sum(example.num_bytes for example in batch)
 
     def get_metrics_namespace(self) -> str:
