@@ -55,6 +55,10 @@ class ExplainSpec:
       threads: Intra-op threads of TensorFlow; None leaves its default.
       sketch: Rows and columns of sketches.
       with_boxes: Whether examples have boxes.
+
+    >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
+    >>> spec.map_format.map_shape, spec.map_format.sketch_shape
+    ((224, 224), (28, 28))
     """
 
     model_uri: str
