@@ -1,4 +1,4 @@
-"""Every example in a docstring does what it says; those of public names have a test of their own."""
+"""Every example in a docstring does what it says. Those of public names have their own test."""
 
 from __future__ import annotations
 

@@ -121,7 +121,8 @@ class Examples:
         has none.
 
     >>> import numpy as np
-    >>> examples = Examples(np.array([0, 1]), ("a", "b"), (b"GIF", b"PNG"), np.array([3, 0], np.int32))
+    >>> labels = np.array([3, 0], np.int32)
+    >>> examples = Examples(np.array([0, 1]), ("a", "b"), (b"GIF", b"PNG"), labels)
     >>> len(examples), examples.digest()
     (2, '4fde979b')
     """
