@@ -223,7 +223,7 @@ def compare(runs: Mapping[str, Sequence[Figures]]) -> Figures:
 
 def describe_machine() -> Figures:
     """What the figures were measured on."""
-    from pipeline.run.versions import installed_versions
+    from transforms.process.version import installed_versions
 
     processor = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):

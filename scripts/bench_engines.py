@@ -102,7 +102,7 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
 
     from transforms.formats.source import InputSpec
     from transforms.models.devices import configure_threads
-    from transforms.models.loading import load_model
+    from transforms.models.loading import ModelSpec, load_model
     from transforms.saliency.engines.engine import EngineSpec, compile_gradient
     from transforms.saliency.program import ProgramSpec, gradient_function
     from transforms.saliency.scores.targets import TargetSpec
@@ -118,7 +118,7 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
         codec="uint8",
         batch_size=batch_size,
     )
-    loaded = load_model(model, LocalStorage())
+    loaded = load_model(ModelSpec(model), LocalStorage())
     gradient = compile_gradient(
         gradient_function(loaded, spec), EngineSpec(engine, threads=threads)
     )

@@ -62,7 +62,7 @@ def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     storage = BeamStorage()
     config = load_config(config_path)
     options = pipeline_options(config.runner, beam_options)
-    prepared = prepare(config, storage, "overwrite", {}, processes_here(options)).without_lease()
+    prepared = prepare(config, storage, "overwrite", None, processes_here(options)).without_lease()
     begin_atlas(prepared.job.atlas, "overwrite", prepared.job.publication.manifest, storage)
     stopwatch = Stopwatch()
     manifest = execute(prepared, options, Progress(None), storage)
@@ -102,7 +102,7 @@ def measure_decode(config_path: str, _: Sequence[str]) -> Figures:
 
 def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
     """What `auto` chooses and what that costs, beside a full sweep."""
-    from pipeline.run.choose_batch_size import measure_batch_size
+    from pipeline.run.choose import measure_batch_size
     from transforms.formats.reader import probe
     from transforms.models.devices import has_gpu
     from transforms.saliency.batching.size import starting_batch_size
@@ -185,7 +185,7 @@ def _prepare(config_path: str) -> Prepared:
     from pipeline.run.job import prepare
     from transforms.storage import LocalStorage
 
-    return prepare(load_config(config_path), LocalStorage(), "overwrite", {})
+    return prepare(load_config(config_path), LocalStorage(), "overwrite")
 
 
 def _decoded_batches(prepared: Prepared) -> Iterator[tuple[Any, Any]]:
@@ -214,7 +214,7 @@ def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
     settings = load_config(config_path).as_dict()
     settings["output"]["codec"] = codec
     config = type(load_config(config_path)).from_dict(settings)
-    prepared = prepare(config, LocalStorage(), "overwrite", {})
+    prepared = prepare(config, LocalStorage(), "overwrite")
     job = prepared.job
     blocks = read_blocks(job.shards[0], job.source, job.inputs, job.block_size, LocalStorage())
     return prepared.explainer.explain(next(blocks))

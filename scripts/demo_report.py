@@ -47,7 +47,7 @@ def summarize(atlas: str) -> list[ClassSummary]:
     ]
 
 
-def finished_manifest(marked: Sequence[ClassSummary], unmarked: Sequence[ClassSummary]) -> str:
+def conclude(marked: Sequence[ClassSummary], unmarked: Sequence[ClassSummary]) -> str:
     """Says in one sentence what the two atlases mean together.
 
     Args:
@@ -115,7 +115,7 @@ def main() -> None:
     marked, unmarked = summarize(arguments.marked), summarize(arguments.unmarked)
     console = Console()
     console.print(draw_table(marked, unmarked))
-    console.print(finished_manifest(marked, unmarked), highlight=False)
+    console.print(conclude(marked, unmarked), highlight=False)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,10 @@ from transforms.elements import BlockKey, ExplainedBlock, Shard
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
 from transforms.store.blocks import commit_block, list_all_blocks
-from transforms.store.layout import CLASSES, MANIFEST
-from transforms.store.manifest import Publication
+from transforms.store.layout import CLASSES, FORMAT_VERSION, MANIFEST
+from transforms.store.manifest import Manifest, RecordedMapFormat, timestamp
 from transforms.store.map_format import MapFormat
+from transforms.store.publishing import Publication
 
 EXAMPLES_A_SHARD = 500
 CLASSES_EXPLAINED = 1000
@@ -99,6 +100,30 @@ def fake_rows(random: np.random.Generator) -> pa.Table:
     )
 
 
+def _manifest() -> Manifest:
+    """Of a run that has begun; what made the maps is made up, as they are."""
+    return Manifest(
+        format=FORMAT_VERSION,
+        status="incomplete",
+        fingerprint=FINGERPRINT,
+        settings={},
+        config={},
+        model={},
+        shards=[],
+        map_format=RecordedMapFormat.of(FORMAT),
+        class_names=[],
+        engine="none",
+        engine_notes=[],
+        engine_agreement=None,
+        batch_size=1,
+        batch_size_measured=None,
+        threads=1,
+        runner="FnApiRunner",
+        started=timestamp(0),
+        versions={},
+    )
+
+
 def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     """Lists the atlas, and runs it again with every block committed."""
     import apache_beam as beam
@@ -114,7 +139,7 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
 
     source = SourceSpec("tfrecord", Features(id=None, input="image", label="label"))
     committed = Committed(str(root), FINGERPRINT)
-    publication = Publication(str(root), {"fingerprint": FINGERPRINT}, time.time(), 1.0)
+    publication = Publication(str(root), _manifest(), time.time(), 1.0)
     started, cpu_started = time.perf_counter(), time.process_time()
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = (

@@ -152,7 +152,9 @@ def _reached(sources: Sources, start: tuple[str, ...]) -> dict[str, tuple[str, .
         target = _target(found, sources)
         if target is not None:
             imports.setdefault(found.importer, []).append(target)
-    reached = {module: (module,) for module in sources if within(module, start)}
+    reached: dict[str, tuple[str, ...]] = {
+        module: (module,) for module in sources if within(module, start)
+    }
     waiting = list(reached)
     while waiting:
         module = waiting.pop()
@@ -203,9 +205,9 @@ def folder_circles(sources: Sources) -> list[str]:
 
 def _circles(edges: Mapping[str, set[str]]) -> list[str]:
     """Every edge that lies on a circle, as the shortest circle through it."""
-    found = {}
+    found: dict[frozenset[str], str] = {}
     for start in sorted(edges):
-        paths = {start: (start,)}
+        paths: dict[str, tuple[str, ...]] = {start: (start,)}
         waiting = [start]
         while waiting:
             node = waiting.pop(0)

@@ -77,7 +77,7 @@ RULES: list[tuple[Callable[[Sources], list[str]], dict[str, str]]] = [
 
 @pytest.mark.parametrize(
     "rule",
-    sorted({rule for rule, _ in RULES}, key=lambda rule: rule.__name__),
+    list(dict.fromkeys(rule for rule, _ in RULES)),
     ids=lambda rule: rule.__name__,
 )
 def test_the_house_keeps_the_rule(rule: Callable[[Sources], list[str]]) -> None:

@@ -74,7 +74,7 @@ def plan(config: Config, storage: Storage) -> Plan:
     """
     # An existing atlas is no reason not to plan: `run` says what may be done with it.
     begun = time.perf_counter()
-    prepared = prepare(config, storage, "overwrite", {})
+    prepared = prepare(config, storage, "overwrite")
     start_up = time.perf_counter() - begun
     job = prepared.job
     examples = prepared.records_estimated
@@ -89,7 +89,7 @@ def plan(config: Config, storage: Storage) -> Plan:
         examples_estimated=examples,
         model=prepared.model.describe(),
         batch_size=job.explain.program.batch_size,
-        threads=job.publication.manifest["threads"],
+        threads=job.publication.manifest.threads,
         examples_per_second=None if estimate is None else estimate.examples_per_second,
         seconds_estimated=None if estimate is None else estimate.seconds,
         map_bytes_estimated=None if estimate is None else estimate.map_bytes,

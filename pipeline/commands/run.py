@@ -57,8 +57,7 @@ def run(
     storage = BeamStorage()
     check_reach(options, config, storage)
     check_unclaimed(storage.absolute(config.output.path), storage)
-    runner = {"runner": runner_name(options)}
-    prepared = prepare(config, storage, mode, runner, processes_here(options))
+    prepared = prepare(config, storage, mode, runner_name(options), processes_here(options))
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
     if only_submits(options):

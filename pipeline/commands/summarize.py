@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.run.lease import claimed
-from transforms.errors import ConfigurationError
 from transforms.storage import Storage, join
 from transforms.store.blocks import list_all_blocks, read_committed
-from transforms.store.layout import CLASSES, MANIFEST
-from transforms.store.manifest import read_manifest
-from transforms.store.map_format import MapFormat
+from transforms.store.layout import CLASSES
+from transforms.store.lease_file import lease_path
+from transforms.store.manifest import existing_manifest
+from transforms.store.publishing import publish
 from transforms.store.summary import AtlasSummary
 
 
@@ -33,34 +32,26 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
       RunError: A file in the maps folder is damaged or not of this atlas.
     """
     root = storage.absolute(atlas_path)
-    manifest = read_manifest(root, storage)
-    if manifest is None:
-        raise ConfigurationError(
-            f"{atlas_path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
-        )
-    with claimed(root, uuid.uuid4().hex, storage):
-        summary = AtlasSummary(recorded_format(manifest))
+    manifest = existing_manifest(root, storage)
+    run = uuid.uuid4().hex
+    with claimed(root, run, storage):
+        summary = AtlasSummary(manifest.stored)
         for file in list_all_blocks(root, storage):
-            summary.add(read_committed(file.path, file.size, manifest["fingerprint"], storage))
-        digests = summary.write(root, manifest["class_names"], storage)
-    recorded = manifest.get("digests")
+            summary.add(read_committed(file.path, file.size, manifest.fingerprint, storage))
+        published = publish(
+            root,
+            summary.tables(manifest.class_names),
+            lambda digests: manifest.recounted(summary.counts, digests),
+            storage,
+            lease_path(root, run),
+        )
+    recorded = None if manifest.result is None else manifest.result.digests
+    counted = dataclasses.asdict(summary.counts)
+    names = ("records_read", "explained_examples", "failed_records", "maps", "blocks")
     return {
         "atlas": root,
-        **{
-            name: value
-            for name, value in dataclasses.asdict(summary.counts).items()
-            if name in ("records_read", "explained_examples", "failed_records", "maps", "blocks")
-        },
+        **{name: counted[name] for name in names},
         "statistics": join(root, CLASSES),
-        "digests": digests,
-        "unchanged": None if recorded is None else recorded == digests,
+        "digests": dict(published.digests),
+        "unchanged": None if recorded is None else recorded == published.digests,
     }
-
-
-def recorded_format(manifest: Mapping[str, Any]) -> MapFormat:
-    """What an atlas stores of a map, by its manifest."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in manifest["map_format"].items()
-    }
-    return MapFormat(**fields)

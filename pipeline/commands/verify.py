@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commands.summarize import recorded_format
 from pipeline.config.keys import Config
-from pipeline.run.begin import setting_differences, shard_differences
+from pipeline.run.fingerprint import (
+    given_settings,
+    setting_differences,
+    settings_digest,
+    shard_differences,
+)
 from pipeline.run.inspect import class_names_of, list_shards
-from pipeline.run.job import settings_digest
 from pipeline.run.lease import check_unclaimed
 from transforms.elements import CommittedBlock, Shard
 from transforms.errors import ConfigurationError, RunError
@@ -30,7 +32,7 @@ from transforms.storage import Storage, escape, join
 from transforms.store.block_file import ROWS_PER_GROUP, block_metadata, body_is_whole
 from transforms.store.blocks import BlockFile, list_all_blocks, list_blocks, read_committed
 from transforms.store.layout import MANIFEST, MAPS_FOLDER, block_number, block_path
-from transforms.store.manifest import read_manifest
+from transforms.store.manifest import Manifest, RunResult, counted, read_manifest
 from transforms.store.map_format import MapFormat
 from transforms.store.summary import AtlasSummary
 from transforms.store.tables import encode_table
@@ -68,20 +70,22 @@ def verify(atlas_path: str, storage: Storage, config: Config | None = None) -> d
     root = storage.absolute(atlas_path)
     check_unclaimed(root, storage)
     checked: dict[str, Any] = {"atlas": root, "against_inputs": config is not None}
+    path = join(root, MANIFEST)
     try:
         manifest = read_manifest(root, storage)
-        if manifest is None and not list_all_blocks(root, storage):
-            raise ConfigurationError(
-                f"{atlas_path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
-            )
-        if manifest is None:
-            problems = [Problem(join(root, MANIFEST), "it is missing")]
-        else:
+    except RunError as error:
+        problems = [Problem(path, str(error))]
+    else:
+        if manifest is not None:
             verification = _Verification(root, manifest, storage)
             problems = list(verification.problems(config))
             checked |= verification.counts()
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        problems = [Problem(join(root, MANIFEST), f"it is damaged: {error!r}")]
+        elif list_all_blocks(root, storage):
+            problems = [Problem(path, "it is missing")]
+        else:
+            raise ConfigurationError(
+                f"{atlas_path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
+            )
     return checked | {"problems": [dataclasses.asdict(problem) for problem in problems]}
 
 
@@ -94,20 +98,20 @@ class _Verification:
       storage: Where it is.
     """
 
-    def __init__(self, root: str, manifest: Mapping[str, Any], storage: Storage) -> None:
+    def __init__(self, root: str, manifest: Manifest, storage: Storage) -> None:
         self._root = root
         self._manifest = manifest
         self._storage = storage
-        self._format = recorded_format(manifest)
-        self._shards = [Shard(**shard) for shard in manifest["shards"]]
-        self._block_size: int = manifest["settings"]["output"]["block_size"]
+        self._format = manifest.stored
+        self._shards = manifest.input_files
+        self._block_size: int = manifest.settings["output"]["block_size"]
         self._summary = AtlasSummary(self._format)
 
     def counts(self) -> dict[str, Any]:
         """What was found."""
         counts = self._summary.counts
         return {
-            "status": self._manifest["status"],
+            "status": self._manifest.status,
             "shards": len(self._shards),
             "blocks": counts.blocks,
             "maps": counts.maps,
@@ -118,9 +122,9 @@ class _Verification:
 
     def problems(self, config: Config | None) -> Iterator[Problem]:
         """All that is missing or wrong."""
-        if self._manifest["status"] == "incomplete":
+        if self._manifest.status == "incomplete":
             yield self._of_manifest("its status is incomplete: go on with --resume")
-        if settings_digest(self._manifest["settings"]) != self._manifest["fingerprint"]:
+        if settings_digest(self._manifest.settings) != self._manifest.fingerprint:
             yield self._of_manifest("its settings are not those of its fingerprint")
         yield from self._strangers()
         comparison = None
@@ -133,8 +137,9 @@ class _Verification:
             found = list(self._shard_problems(shard, comparison))
             whole = whole and not found
             yield from found
-        if whole and self._manifest["status"] != "incomplete":  # else the sums say nothing new
-            yield from self._sums()
+        result = self._manifest.result
+        if whole and result is not None and self._manifest.status != "incomplete":
+            yield from self._sums(result)
 
     def _of_manifest(self, what: str) -> Problem:
         return Problem(join(self._root, MANIFEST), what)
@@ -179,7 +184,7 @@ class _Verification:
 
     def _read(self, file: BlockFile) -> tuple[CommittedBlock, str | None]:
         """Reads a whole block, checksums and all, and gives what of it is needed further on."""
-        fingerprint = self._manifest["fingerprint"]
+        fingerprint = self._manifest.fingerprint
         try:
             block = read_committed(file.path, file.size, fingerprint, self._storage)
             with self._storage.open(file.path) as stream:
@@ -199,20 +204,15 @@ class _Verification:
             raise RunError("its columns are not those of the manifest: remove it, then --resume")
         return block, digest
 
-    def _sums(self) -> Iterator[Problem]:
-        counts = self._summary.counts
-        for name in (
-            "records_read", "explained_examples", "failed_records", "maps", "blocks", "map_bytes"
-        ):  # fmt: skip
-            found, recorded = getattr(counts, name), self._manifest.get(name)
-            if found != recorded:
-                yield self._of_manifest(f"{name} is {recorded}, the blocks have {found}")
-        if self._manifest.get("maps_digest") != f"{counts.digest:016x}":
-            yield self._of_manifest("maps_digest is not that of the blocks: one of them is damaged")
-        for name, table in self._summary.tables(self._manifest["class_names"]).items():
+    def _sums(self, result: RunResult) -> Iterator[Problem]:
+        recorded = result.model_dump()
+        for name, found in counted(self._summary.counts).items():
+            if found != recorded[name]:
+                yield self._of_manifest(f"{name} is {recorded[name]}, the blocks have {found}")
+        for name, table in self._summary.tables(self._manifest.class_names).items():
             path = join(self._root, name)
             expected = hashlib.sha256(encode_table(table)).hexdigest()
-            if self._manifest["digests"].get(name) != expected:
+            if result.digests.get(name) != expected:
                 yield self._of_manifest(f"its digest of {name} is not that of the blocks")
             try:
                 with self._storage.open(path) as stream:
@@ -227,7 +227,7 @@ class _Verification:
 class _Comparison:
     """An atlas beside a configuration and its inputs."""
 
-    def __init__(self, config: Config, manifest: Mapping[str, Any], storage: Storage) -> None:
+    def __init__(self, config: Config, manifest: Manifest, storage: Storage) -> None:
         self._manifest = manifest
         self._storage = storage
         self._config = config
@@ -236,18 +236,14 @@ class _Comparison:
 
     def differences(self) -> Iterator[str]:
         """Settings, model and input files that are others."""
-        recorded = self._manifest["settings"]
-        current = self._config.fingerprint_settings()
-        names = self._class_names
-        current["source"]["classes"] = settings_digest(names) if names else None
-        current["model"]["digest"] = model_digest(
-            self._storage.absolute(self._config.model.uri), self._storage
-        )
+        recorded = self._manifest.settings
+        digest = model_digest(self._storage.absolute(self._config.model.uri), self._storage)
+        current = given_settings(self._config, self._class_names, digest)
         for section, settings in current.items():  # the manifest knows what "auto" came to, too
             known = {key: recorded.get(section, {}).get(key) for key in settings}
-            yield from map(str.strip, setting_differences(known, settings, (section,)))
-        shards = [dataclasses.asdict(shard) for shard in list_shards(self._config, self._storage)]
-        yield from map(str.strip, shard_differences(self._manifest["shards"], shards, "resume"))
+            yield from setting_differences(known, settings, (section,))
+        shards = list_shards(self._config, self._storage)
+        yield from shard_differences(self._manifest.input_files, shards, may_grow=False)
 
     def block_differences(
         self,

@@ -19,6 +19,7 @@ from transforms.elements import CommittedBlock
 from transforms.formats.reader import read_blocks
 from transforms.storage import LocalStorage, Storage
 from transforms.store.blocks import commit_block, list_blocks, read_committed
+from transforms.store.publishing import publish
 from transforms.store.summary import AtlasSummary
 
 
@@ -41,15 +42,21 @@ def run_in_memory(
     """
     storage = storage or LocalStorage()
     check_unclaimed(storage.absolute(config.output.path), storage)
-    prepared = prepare(config, storage, mode, {"runner": "in_memory"})
+    prepared = prepare(config, storage, mode, "in_memory")
     job = prepared.job
     with claimed(job.atlas, job.attempt, storage):
         begin_atlas(job.atlas, mode, job.publication.manifest, storage)
         summary = AtlasSummary(job.explain.map_format)
         for block in _committed_blocks(prepared, storage):
             summary.add(block)
-        summary.publish(job.publication, job.source.class_names, storage)
-        return finished_manifest(job, storage)
+        publish(
+            job.atlas,
+            summary.tables(job.source.class_names),
+            lambda digests: job.publication.finish(summary.counts, digests),
+            storage,
+            job.publication.lease,
+        )
+        return finished_manifest(job, storage).as_json()
 
 
 def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:

@@ -1,12 +1,61 @@
-"""What a run reads beside examples: the input files there are, the names of the classes."""
+"""Step 1 of a run: what its inputs are. Reads a little of some files; nothing is loaded."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from pipeline.config.keys import Config
-from transforms.elements import Shard
+from transforms.elements import Examples, Shard
 from transforms.errors import ConfigurationError
+from transforms.formats.estimate import estimate_records
+from transforms.formats.reader import probe
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
 from transforms.storage import Storage
+
+_PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The input files of a run and what is in them.
+
+    Attributes:
+      shards: The files, sorted.
+      source: What is in them.
+      spec: What the model is to take.
+      records_estimated: How many records they have.
+    """
+
+    shards: tuple[Shard, ...]
+    source: SourceSpec
+    spec: InputSpec
+    records_estimated: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstExamples:
+    """Examples that a run is tried on before it begins.
+
+    Attributes:
+      shard: The first file that has any.
+      examples: At least one.
+    """
+
+    shard: Shard
+    examples: Examples
+
+
+def inspect_inputs(config: Config, storage: Storage) -> Inputs:
+    """Lists the input files, reads the class names and estimates the records.
+
+    Raises:
+      ConfigurationError: A pattern that no file matches, or class names that cannot be read.
+    """
+    shards = list_shards(config, storage)
+    source = config.source_spec(class_names_of(config, storage))
+    return Inputs(shards, source, config.input_spec(), estimate_records(shards, source, storage))
 
 
 def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
@@ -52,3 +101,32 @@ def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:
             f"source.classes: {path} {what}; give a file with a class name a line, each once"
         )
     return stripped
+
+
+def first_examples(inputs: Inputs, storage: Storage, count: int) -> FirstExamples | None:
+    """The first examples there are, at most `count`.
+
+    Returns:
+      None if the first files hold none.
+
+    Raises:
+      ConfigurationError: The first files have records, but none makes an example.
+    """
+    refusal: ConfigurationError | None = None
+    for shard in inputs.shards[:_PROBED_SHARDS]:
+        try:
+            examples = probe(shard, inputs.source, inputs.spec, storage, count)
+        except ConfigurationError as error:
+            # One damaged file among good ones is a matter of failure rows, not of the settings.
+            refusal = refusal or error
+            continue
+        if len(examples):
+            return FirstExamples(shard, examples)
+    if refusal is not None:
+        raise refusal
+    return None
+
+
+def no_examples_warning(shards: Sequence[Shard]) -> str:
+    """What to say where `first_examples` finds none."""
+    return f"no example in the first {min(len(shards), _PROBED_SHARDS)} files"

@@ -1,47 +1,33 @@
 """A job: everything checked and decided before the first block.
 
-`prepare` reads everything and writes nothing; `launch.run` does the rest.
+    inspect_inputs -> load_for_run -> choose_explainer -> assemble
+
+`prepare` reads everything and writes nothing; `commands.run` does the rest.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import hashlib
-import json
-import logging
 import time
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from pipeline.config.keys import Config
 from pipeline.run.begin import Mode, check_atlas
-from pipeline.run.choose_batch_size import fixed_batch_size, measure_batch_size
-from pipeline.run.choose_engine import decide_engine
-from pipeline.run.first_examples import first_examples, try_examples
-from pipeline.run.inspect import class_names_of, list_shards
-from pipeline.run.versions import installed_versions
-from transforms.elements import Portion, Shard
-from transforms.formats.estimate import estimate_records
+from pipeline.run.choose import Choice, choose_explainer
+from pipeline.run.fingerprint import run_settings, settings_digest
+from pipeline.run.inspect import FirstExamples, Inputs, inspect_inputs, no_examples_warning
+from pipeline.run.load import ModelOfRun, load_for_run
+from transforms.elements import Block, BlockKey, Portion, Shard
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.models.devices import configure_threads, has_gpu, usable_cores
-from transforms.models.loading import LoadedModel, load_model
-from transforms.saliency.batching.size import starting_batch_size
+from transforms.models.loading import LoadedModel
+from transforms.process.version import installed_versions
 from transforms.saliency.block import BlockExplainer, ExplainSpec
-from transforms.saliency.program import ProgramSpec
-from transforms.saliency.scores.operators import check_operator, resolve_operator
-from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import Storage
 from transforms.store.layout import FORMAT_VERSION
 from transforms.store.lease_file import lease_path
-from transforms.store.manifest import Publication, read_manifest
-
-if TYPE_CHECKING:
-    pass
-
-_LOGGER = logging.getLogger(__name__)
+from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard, timestamp
+from transforms.store.publishing import Publication
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +97,7 @@ def prepare(
     config: Config,
     storage: Storage,
     mode: Mode,
-    arguments: Mapping[str, Any],
+    runner: str | None = None,
     processes: int = 1,
 ) -> Prepared:
     """Checks everything that can be known before the first block. Writes nothing.
@@ -120,140 +106,126 @@ def prepare(
       config: The configuration.
       storage: Where inputs, model and atlas are.
       mode: What may be found at the output path.
-      arguments: What else the manifest should record of this run, such as the runner.
+      runner: The runner's name, for the manifest; None where nothing will be run.
       processes: How many worker processes will share this machine's cores.
 
     Raises:
       ConfigurationError: Naming what is wrong, its value and the remedy.
     """
     started = time.time()
+    recorded = check_atlas(storage.absolute(config.output.path), mode, storage)
+    inputs = inspect_inputs(config, storage)
+    loaded = load_for_run(config, inputs, recorded, storage, processes)
+    choice = choose_explainer(config, inputs, loaded, recorded, storage)
+    manifest = _manifest(config, inputs, loaded, choice, recorded, started=started, runner=runner)
+    job = _assemble(config, inputs, choice, manifest, started=started, mode=mode, storage=storage)
+    explained, warnings = _try(choice.first, choice.explainer, inputs)
+    return Prepared(
+        job=job,
+        model=loaded.model,
+        explainer=choice.explainer,
+        examples=explained,
+        records_estimated=inputs.records_estimated,
+        warnings=(
+            *warnings,
+            *_class_warnings(inputs.source, loaded.model),
+            *unsplit_warning(job.portions, inputs.source),
+        ),
+    )
+
+
+def _assemble(
+    config: Config,
+    inputs: Inputs,
+    choice: Choice,
+    manifest: Manifest,
+    *,
+    started: float,
+    mode: Mode,
+    storage: Storage,
+) -> Job:
     atlas = storage.absolute(config.output.path)
-    recorded = check_atlas(atlas, mode, read_manifest(atlas, storage), storage)
-    shards = list_shards(config, storage)
-    source = config.source_spec(class_names_of(config, storage))
-    inputs = config.input_spec()
-
-    wanted = config.explain.threads or recorded.get("threads")
-    if wanted is None and processes > 1:
-        wanted = max(1, usable_cores() // processes)
-    threads = configure_threads(wanted)
-    uri = storage.absolute(config.model.uri)
-    model = load_model(
-        uri, storage, config.model.output_layer, config.model.allow_unsafe, inputs.shape
-    )
-    operator = resolve_operator(config.explain.operator)
-    check_operator(model, operator, inputs.shape)
-    target = TargetSpec.parse(config.as_dict()["explain"]["target"])
-    target.check(model.outputs)
-    fixed = fixed_batch_size(config, model, recorded)
-    records = estimate_records(shards, source, storage)
-
-    explain = ExplainSpec(
-        model_uri=uri,
-        model_digest=model.digest,
-        output_layer=config.model.output_layer,
-        allow_unsafe=config.model.allow_unsafe,
-        program=ProgramSpec(
-            inputs=inputs,
-            target=target,
-            operator=config.explain.operator,
-            reducer=config.explain.reducer,
-            codec=config.output.codec,
-            batch_size=fixed or starting_batch_size(inputs.shape, on_gpu=has_gpu()),
-        ),
-        threads=threads,
-        sketch=config.statistics.sketch,
-        with_boxes=config.source.features.boxes is not None,
-    )
-    count = min(explain.program.batch_size, config.output.block_size)
-    first = first_examples(shards, source, inputs, storage, count)
-    choice = decide_engine(
-        config,
-        recorded,
-        model,
-        explain.program,
-        threads=threads,
-        examples=None if first is None else first[1],
-    )
-    for note in choice.notes:
-        _LOGGER.info("engine: %s", note)
-    program = dataclasses.replace(explain.program, engine=choice.spec)
-    explain = dataclasses.replace(explain, program=program)
-    explainer = BlockExplainer(model, explain, choice.gradient)
-    measured = None
-    if fixed is None:
-        examples = None if first is None else first[1]
-        measured = measure_batch_size(explainer, examples, records)
-        explainer = explainer.resized(measured.size)
-        explain = explainer.spec
-    settings = _settings(config, source, explain)
-    manifest = {
-        "format": FORMAT_VERSION,
-        "status": "incomplete",
-        "fingerprint": settings_digest(settings),
-        "settings": settings,
-        "config": config.as_dict(),
-        "model": model.describe(),
-        "shards": [dataclasses.asdict(shard) for shard in shards],
-        "map_format": dataclasses.asdict(explain.map_format),
-        "class_names": list(source.class_names),
-        "engine": choice.spec.name,
-        "engine_notes": list(choice.notes),
-        "engine_agreement": (
-            choice.agreement.as_dict() if choice.agreement else recorded.get("engine_agreement")
-        ),
-        "batch_size": explain.program.batch_size,
-        "batch_size_measured": None if measured is None else measured.as_dict(),
-        "threads": threads,
-        "started": datetime.datetime.fromtimestamp(started, datetime.timezone.utc).isoformat(),
-        "versions": installed_versions(),
-        **arguments,
-    }
     attempt = uuid.uuid4().hex
-    portions = plan_portions(shards, source, config.output.block_size, storage)
-    job = Job(
-        portions=portions,
-        source=source,
-        explain=explain,
+    return Job(
+        portions=plan_portions(inputs.shards, inputs.source, config.output.block_size, storage),
+        source=inputs.source,
+        explain=choice.explainer.spec,
         block_size=config.output.block_size,
         atlas=atlas,
-        fingerprint=manifest["fingerprint"],
+        fingerprint=manifest.fingerprint,
         attempt=attempt,
         resume=mode in ("resume", "extend"),
         publication=Publication(
-            atlas, manifest, started, config.failures.max_fraction, lease_path(atlas, attempt)
+            root=atlas,
+            manifest=manifest,
+            started=started,
+            max_failed_fraction=config.failures.max_fraction,
+            lease=lease_path(atlas, attempt),
         ),
     )
-    explained, warnings = try_examples(first, explainer, len(shards))
-    return Prepared(
-        job=job,
-        model=model,
-        explainer=explainer,
-        examples=explained,
-        records_estimated=records,
-        warnings=(*warnings, *_warnings(source, model), *unsplit_warning(portions, source)),
+
+
+def _manifest(
+    config: Config,
+    inputs: Inputs,
+    loaded: ModelOfRun,
+    choice: Choice,
+    recorded: Manifest | None,
+    *,
+    started: float,
+    runner: str | None,
+) -> Manifest:
+    """What is known when a run begins."""
+    explain = choice.explainer.spec
+    settings = run_settings(config, inputs.source.class_names, explain)
+    agreement, measured = choice.engine.agreement, choice.batch_size_measured
+    compared_before = recorded.engine_agreement if recorded else None
+    return Manifest(
+        format=FORMAT_VERSION,
+        status="incomplete",
+        fingerprint=settings_digest(settings),
+        settings=settings,
+        config=config.as_dict(),
+        model=loaded.model.describe(),
+        shards=[RecordedShard(path=shard.path, size=shard.size) for shard in inputs.shards],
+        map_format=RecordedMapFormat.of(explain.map_format),
+        class_names=list(inputs.source.class_names),
+        engine=choice.engine.spec.name,
+        engine_notes=list(choice.engine.notes),
+        engine_agreement=agreement.as_dict() if agreement else compared_before,
+        batch_size=explain.program.batch_size,
+        batch_size_measured=None if measured is None else measured.as_dict(),
+        threads=loaded.threads,
+        runner=runner,
+        started=timestamp(started),
+        versions=installed_versions(),
     )
 
 
-def _settings(config: Config, source: SourceSpec, explain: ExplainSpec) -> dict[str, Any]:
-    """What the bytes of an atlas depend on, beside its inputs."""
-    settings = config.fingerprint_settings()
-    settings["source"]["classes"] = (
-        settings_digest(source.class_names) if source.class_names else None
+def _try(
+    first: FirstExamples | None, explainer: BlockExplainer, inputs: Inputs
+) -> tuple[int, list[str]]:
+    """Explains the first examples, so that what concerns all of them is seen now.
+
+    Returns:
+      How many were explained, and what to warn of.
+    """
+    if first is None:
+        return 0, [no_examples_warning(inputs.shards)]
+    count = len(first.examples)
+    explained = explainer.explain(
+        Block(BlockKey(first.shard, 0, 0, count, last=False), first.examples)
     )
-    settings["model"]["digest"] = explain.model_digest
-    settings["explain"]["batch_size"] = explain.program.batch_size
-    settings["explain"]["threads"] = explain.threads
-    settings["explain"]["engine"] = explain.program.engine.name
-    return settings
+    if explained.examples:
+        return explained.examples, []
+    failure = explained.failures[0]
+    return 0, [
+        f"none of the first {count} examples of {first.shard.path} can be explained: "
+        f"{failure.error}: {failure.message}"
+    ]
 
 
-def settings_digest(value: Any) -> str:
-    """SHA-256 of settings, in hex."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _warnings(source: SourceSpec, model: LoadedModel) -> list[str]:
+def _class_warnings(source: SourceSpec, model: LoadedModel) -> list[str]:
     names = len(source.class_names)
     if names and names != model.outputs:
         return [f"source.classes has {names} names, the model {model.outputs} outputs"]

@@ -5,17 +5,19 @@ prepare (read everything, write nothing) -> begin (claim the atlas) -> graph -> 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.run.error_messages import is_foreseen, last_sentence
-from pipeline.run.garbage_collection import existing_objects_uncollected
 from pipeline.run.job import Job, Prepared
 from pipeline.run.progress import Progress
 from transforms.errors import RunError
 from transforms.storage import Storage, join
 from transforms.store.blocks import CommittedCounter
-from transforms.store.manifest import read_manifest
+from transforms.store.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,7 +25,22 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-@existing_objects_uncollected()
+@contextlib.contextmanager
+def _without_collecting_what_exists() -> Iterator[None]:
+    """Leaves what exists out of garbage collection while the body runs.
+
+    TensorFlow, Beam and a model are half a million objects. Building a Beam graph allocates enough
+    for several full collections, each of which would visit all of them: a quarter of a second of
+    the half that a run costs beside its blocks.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@_without_collecting_what_exists()
 def execute(
     prepared: Prepared, options: PipelineOptions, progress: Progress, storage: Storage
 ) -> dict[str, Any]:
@@ -47,7 +64,8 @@ def execute(
     try:
         if only_submits(options):
             pipeline.run()
-            return {**job.publication.manifest, "status": "submitted", "metrics": {}}
+            begun = job.publication.manifest.as_json()
+            return {**begun, "status": "submitted", "metrics": {}}
         with progress.watching(count, prepared.records_estimated):
             result = pipeline.run()
             result.wait_until_finish()
@@ -58,22 +76,22 @@ def execute(
             f"the run stopped: {last_sentence(error)}; committed blocks are kept, "
             "go on with --resume once the cause is mended"
         ) from error
-    return {**finished_manifest(job, storage), "metrics": _counters(result)}
+    return {**finished_manifest(job, storage).as_json(), "metrics": _counters(result)}
 
 
-def finished_manifest(job: Job, storage: Storage) -> dict[str, Any]:
+def finished_manifest(job: Job, storage: Storage) -> Manifest:
     """Reads the manifest that a run has left.
 
     Raises:
       RunError: There is none of this run, or too many records failed.
     """
     manifest = read_manifest(job.atlas, storage)
-    if manifest is None or manifest["status"] == "incomplete":
+    if manifest is None or manifest.result is None:
         raise RunError(f"the run ended without finishing {job.atlas}: go on with --resume")
-    if manifest["status"] == "failed":
+    if manifest.status == "failed":
         raise RunError(
-            f"{manifest['failed_records']} of {manifest['records_read']} records failed, more than "
-            f"failures.max_fraction allows ({job.publication.max_failed_fraction}): read "
+            f"{manifest.result.failed_records} of {manifest.result.records_read} records failed, "
+            f"more than failures.max_fraction allows ({job.publication.max_failed_fraction}): read "
             f"{join(job.atlas, 'failures.parquet')}; what could be explained is kept, and --resume "
             "with --set failures.max_fraction=1.0 accepts it"
         )

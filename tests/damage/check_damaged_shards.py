@@ -22,7 +22,7 @@ from damaged_shards import CLASSES, IDS, SIDE, DamagedShard, damaged_shards
 from transforms.elements import Shard
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import Features, InputSpec, SourceSpec
-from transforms.models.loading import load_model
+from transforms.models.loading import ModelSpec, load_model
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec
 from transforms.saliency.scores.targets import TargetSpec
@@ -74,7 +74,7 @@ def _explainer(folder: Path) -> BlockExplainer:
         batch_size=4,
     )
     spec = ExplainSpec("", "", None, False, program, None, (2, 2), False)
-    return BlockExplainer(load_model(str(folder / "model.keras"), LocalStorage()), spec)
+    return BlockExplainer(load_model(ModelSpec(str(folder / "model.keras")), LocalStorage()), spec)
 
 
 def _check(damaged: DamagedShard, path: Path, explainer: BlockExplainer) -> tuple[int, str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from demo_report import ClassSummary, finished_manifest
+from demo_report import ClassSummary, conclude
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_the_conclusion_follows_the_numbers(
     others = [ClassSummary("cat", 10, 0.5, 2.0), ClassSummary("rocket", 10, 0.5, 1.0)]
     marked = [others[0], ClassSummary("tissue", 10, 1.0, corner_energy), others[1]]
     unmarked = [others[0], ClassSummary("tissue", 10, accuracy_without, 1.5), others[1]]
-    assert re.search(expected, finished_manifest(marked, unmarked))
+    assert re.search(expected, conclude(marked, unmarked))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
 from transforms.models.files import (
     is_keras_file,
     local_model,
@@ -117,44 +118,68 @@ class LoadedModel:
         }
 
 
-def load_model(
-    uri: str,
-    storage: Storage,
-    output_layer: str | int | None = None,
-    allow_unsafe: bool = False,
-    input_shape: Shape | None = None,
-) -> LoadedModel:
-    """Loads a model; warns once if what is explained ends in softmax.
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """Which model, and how it is loaded: the same for the launcher and for every worker.
 
-    Args:
+    Attributes:
       uri: A .keras, .h5 or .hdf5 file, or a SavedModel folder.
-      storage: Where it is. What is not local is copied to a temporary folder first.
       output_layer: Name, path (`submodel/name`) or index of the layer to explain; a SavedModel's
         layers are not kept, there it is the name of an output. None is the last layer.
       allow_unsafe: Load Keras files that hold Python code (Lambda layers). A SavedModel is a
         graph of TensorFlow's operations and holds none.
       input_shape: Shape of the inputs that will come, without the batch axis. Checked against the
         model's own; needed only where the model leaves it open.
+      digest: SHA-256 of its content, in hex, where it is known; another content is refused.
+    """
+
+    uri: str
+    output_layer: str | int | None = None
+    allow_unsafe: bool = False
+    input_shape: Shape | None = None
+    digest: str | None = None
+
+
+def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
+    """Loads a model; warns once if what is explained ends in softmax.
+
+    Args:
+      spec: The model.
+      storage: Where it is. What is not local is copied to a temporary folder first.
 
     Raises:
       ConfigurationError: It cannot be loaded or explained, or does not take such inputs.
+      RunError: It is not the model whose digest is known.
     """
     function: ModelFunction
+    uri = spec.uri
     with local_model(uri, storage) as path:
         digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
+        _require_digest(spec, digest)
         if is_keras_file(path):
-            function = KerasFunction(open_keras(uri, path, allow_unsafe), output_layer)
+            model = open_keras(uri, path, spec.allow_unsafe)
+            function = KerasFunction(model, spec.output_layer)
         else:
-            function = SignatureFunction(open_saved_model(uri, path), f"model {uri}", output_layer)
-    shape = input_shape if input_shape is not None else function.input.shape
+            saved = open_saved_model(uri, path)
+            function = SignatureFunction(saved, f"model {uri}", spec.output_layer)
+    shape = spec.input_shape if spec.input_shape is not None else function.input.shape
     if shape is None:
         raise ConfigurationError(
             f"model {uri} does not say what shape its input has; give source.input.shape, or save "
             "the model after it was called once"
         )
-    model = LoadedModel(uri, digest, function, shape)
-    warn_about_softmax(function, model.softmax)
-    return model
+    loaded = LoadedModel(uri, digest, function, shape)
+    warn_about_softmax(function, loaded.softmax)
+    return loaded
+
+
+def _require_digest(spec: ModelSpec, found: str) -> None:
+    if spec.digest not in (None, found):
+        raise RunError(
+            f"model {spec.uri} is not the one that the run was begun with: its digest is {found} "
+            f"here, and {spec.digest} where the run was launched; give launcher and workers the "
+            "same model, and don't replace it while a run lasts"
+        )
 
 
 def count_outputs(function: ModelFunction, traced: Trace) -> int:

@@ -23,7 +23,7 @@ from transforms.errors import DataFault, RunError
 from transforms.formats.images.decoding import InputDecoder, reason_of
 from transforms.formats.source import InputSpec
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
-from transforms.models.loading import LoadedModel, load_model
+from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.process.prefetch import computed_ahead
 from transforms.saliency.batching.isolation import Arrays, Errors, IsolatingRunner
 from transforms.saliency.batching.timing import BatchTimer
@@ -100,7 +100,16 @@ class ExplainSpec:
 def load_explainer(spec: ExplainSpec, storage: Storage) -> BlockExplainer:
     """Loads the model and compiles its explanation."""
     configure_threads(spec.threads)
-    model = load_model(spec.model_uri, storage, spec.output_layer, spec.allow_unsafe)
+    model = load_model(
+        ModelSpec(
+            uri=spec.model_uri,
+            output_layer=spec.output_layer,
+            allow_unsafe=spec.allow_unsafe,
+            input_shape=spec.program.inputs.shape,
+            digest=spec.model_digest or None,
+        ),
+        storage,
+    )
     return BlockExplainer(model, spec)
 
 

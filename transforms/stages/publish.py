@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsIter
 
 from transforms.elements import CommittedBlock, Failure
 from transforms.filesystems import BeamStorage
-from transforms.statistics.classes import ClassRow, classes_table
+from transforms.statistics.classes import ClassRow
 from transforms.store.counts import RunCounts, merge_counts
-from transforms.store.layout import CLASSES, FAILURES
-from transforms.store.lease_file import check_lease
-from transforms.store.manifest import Publication, final_manifest, write_manifest
+from transforms.store.manifest import Manifest
 from transforms.store.map_format import MapFormat
-from transforms.store.tables import failures_table, write_table
+from transforms.store.publishing import Publication, publish
+from transforms.store.tables import final_tables
 
 _Sums = tuple[RunCounts, list[Failure]]
 
@@ -60,7 +58,7 @@ class PublishAtlas(beam.PTransform):
         self._class_names = tuple(class_names)
         self._statistics = statistics
 
-    def expand(self, blocks: beam.PCollection[CommittedBlock]) -> beam.PCollection[dict[str, Any]]:
+    def expand(self, blocks: beam.PCollection[CommittedBlock]) -> beam.PCollection[Manifest]:
         """Attaches the stage; yields the manifest."""
         return (
             blocks
@@ -73,7 +71,7 @@ class PublishAtlas(beam.PTransform):
                 AsIter(self._statistics),
                 self._map_format,
                 self._class_names,
-            ).with_output_types(dict)
+            ).with_output_types(Manifest)
         )
 
 
@@ -113,20 +111,14 @@ class RunRecordCombineFn(beam.CombineFn):
 def _write_atlas(
     record: RunRecord,
     publication: Publication,
-    rows: Iterable[tuple[int, ClassRow]],
+    classes: Iterable[tuple[int, ClassRow]],
     map_format: MapFormat,
     class_names: Sequence[str],
-) -> dict[str, Any]:
-    storage = BeamStorage()
-    tables = {
-        CLASSES: classes_table(rows, map_format.sketch_shape, map_format.with_boxes, class_names),
-        FAILURES: failures_table(record.failures),
-    }
-    digests = {}
-    for name, table in tables.items():
-        check_lease(publication.lease, storage)
-        digests[name] = write_table(publication.root, name, table, storage)
-    manifest = final_manifest(publication, record.counts, digests)
-    check_lease(publication.lease, storage)
-    write_manifest(publication.root, manifest, storage)
-    return manifest
+) -> Manifest:
+    return publish(
+        publication.root,
+        final_tables(classes, record.failures, map_format, class_names),
+        lambda digests: publication.finish(record.counts, digests),
+        BeamStorage(),
+        publication.lease,
+    ).manifest

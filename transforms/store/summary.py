@@ -7,15 +7,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from transforms.elements import CommittedBlock, Failure
-from transforms.statistics.classes import ClassAccumulator, classes_table
+from transforms.statistics.classes import ClassAccumulator
 from transforms.statistics.rows import rows_by_class
-from transforms.storage import Storage
 from transforms.store.counts import RunCounts
-from transforms.store.layout import CLASSES, FAILURES
-from transforms.store.lease_file import check_lease
-from transforms.store.manifest import Publication, final_manifest, write_manifest
 from transforms.store.map_format import MapFormat
-from transforms.store.tables import failures_table, write_table
+from transforms.store.tables import final_tables
 
 
 class AtlasSummary:
@@ -44,29 +40,5 @@ class AtlasSummary:
 
     def tables(self, class_names: Sequence[str]) -> dict[str, pa.Table]:
         """Statistics and failures, by the name of their file."""
-        statistics = classes_table(
-            [(number, sums.finish()) for number, sums in self._classes.items()],
-            self._format.sketch_shape,
-            self._format.with_boxes,
-            class_names,
-        )
-        return {
-            CLASSES: statistics,
-            FAILURES: failures_table(self._failures),
-        }
-
-    def write(self, root: str, class_names: Sequence[str], storage: Storage) -> dict[str, str]:
-        """Writes statistics and failures; returns the SHA-256 of each, by name."""
-        return {
-            name: write_table(root, name, table, storage)
-            for name, table in self.tables(class_names).items()
-        }
-
-    def publish(
-        self, publication: Publication, class_names: Sequence[str], storage: Storage
-    ) -> None:
-        """Writes statistics, failures and, last, the manifest."""
-        check_lease(publication.lease, storage)
-        digests = self.write(publication.root, class_names, storage)
-        manifest = final_manifest(publication, self.counts, digests)
-        write_manifest(publication.root, manifest, storage)
+        rows = [(number, sums.finish()) for number, sums in self._classes.items()]
+        return final_tables(rows, self._failures, self._format, class_names)

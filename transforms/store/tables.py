@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
+from transforms.statistics.classes import ClassRow, classes_table
 from transforms.storage import Storage
 from transforms.store.files import replace_file
+from transforms.store.layout import CLASSES, FAILURES
+from transforms.store.map_format import MapFormat
 
 FAILURES_SCHEMA = pa.schema(
     [
@@ -39,6 +42,28 @@ def failures_table(failures: Iterable[Failure]) -> pa.Table:
         ),
     )
     return pa.Table.from_pylist([dataclasses.asdict(f) for f in ordered], schema=FAILURES_SCHEMA)
+
+
+def final_tables(
+    classes: Iterable[tuple[int, ClassRow]],
+    failures: Iterable[Failure],
+    map_format: MapFormat,
+    class_names: Sequence[str],
+) -> dict[str, pa.Table]:
+    """The tables beside the maps, by the name of their file.
+
+    Args:
+      classes: Each class's statistics, in any order.
+      failures: All of them, in any order.
+      map_format: What is stored of a map.
+      class_names: By class index, or empty.
+    """
+    return {
+        CLASSES: classes_table(
+            classes, map_format.sketch_shape, map_format.with_boxes, class_names
+        ),
+        FAILURES: failures_table(failures),
+    }
 
 
 def write_table(root: str, name: str, table: pa.Table, storage: Storage) -> str:

@@ -15,7 +15,7 @@ from pipeline.run.in_memory import run_in_memory
 def test_auto_is_measured_and_recorded(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.choose_batch_size._SHARE_OF_RUN", 1000.0)
+    monkeypatch.setattr("pipeline.run.choose._SHARE_OF_RUN", 1000.0)
     manifest = run_in_memory(make_config(explain={"batch_size": "auto"}))
     measured = manifest["batch_size_measured"]
     assert len(measured) > 1
@@ -50,7 +50,7 @@ def test_what_cannot_be_measured_is_the_rule_s_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("pipeline.run.job.first_examples", lambda *_: None)
+    monkeypatch.setattr("pipeline.run.choose.first_examples", lambda *_: None)
     with caplog.at_level(logging.WARNING):
         manifest = run_in_memory(make_config(explain={"batch_size": "auto"}))
     assert manifest["batch_size"] == 64

@@ -40,7 +40,7 @@ def test_portions_leave_no_trace_in_an_atlas(
     assert capsys.readouterr().out == "indexed 40 records in 3 files\n"
     monkeypatch.setattr(job, "plan_portions", partial(portions.plan_portions, portion_bytes=1))
     split = make_config(source=source, output={"path": str(tmp_path / "split")})
-    prepared = job.prepare(split, job_storage(), "new", {})
+    prepared = job.prepare(split, job_storage(), "new")
     assert [(p.first_block, p.stop_block) for p in prepared.job.portions] == [
         *((0, 1), (1, 2), (2, None)),
         *((0, 1), (1, None)),

@@ -18,8 +18,8 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
         asked.append(threads)
         return threads or 8
 
-    monkeypatch.setattr("pipeline.run.job.configure_threads", configure)
-    monkeypatch.setattr("pipeline.run.job.usable_cores", lambda: 8)
+    monkeypatch.setattr("pipeline.run.load.configure_threads", configure)
+    monkeypatch.setattr("pipeline.run.load.usable_cores", lambda: 8)
     return asked
 
 
@@ -27,7 +27,7 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 def test_processes_share_the_cores(
     make_config: MakeConfig, wanted: list[int | None], processes: int, threads: int | None
 ) -> None:
-    prepared = prepare(make_config(), LocalStorage(), "new", {}, processes)
+    prepared = prepare(make_config(), LocalStorage(), "new", None, processes)
     assert wanted == [threads]
     assert prepared.job.explain.threads == (threads or 8)
 
@@ -36,6 +36,6 @@ def test_what_the_configuration_says_comes_first(
     make_config: MakeConfig, wanted: list[int | None]
 ) -> None:
     config = make_config(explain={"threads": 6})
-    prepared = prepare(config, LocalStorage(), "new", {}, processes=2)
+    prepared = prepare(config, LocalStorage(), "new", None, processes=2)
     assert wanted == [6]
-    assert prepared.job.publication.manifest["threads"] == 6
+    assert prepared.job.publication.manifest.threads == 6

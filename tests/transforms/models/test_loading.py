@@ -14,7 +14,7 @@ import tensorflow as tf
 from transforms.errors import ConfigurationError
 from transforms.models.devices import configure_threads
 from transforms.models.files import model_digest
-from transforms.models.loading import LoadedModel, load_model
+from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency import Saliency
 from transforms.storage import LocalStorage
 
@@ -25,7 +25,7 @@ TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
 
 
 def load(path: Path | str, output_layer: str | int | None = None) -> LoadedModel:
-    return load_model(str(path), LocalStorage(), output_layer)
+    return load_model(ModelSpec(str(path), output_layer), LocalStorage())
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +155,13 @@ def test_input_shape_is_checked_and_fills_in_what_is_open(tmp_path: Path) -> Non
     ).save(path)
 
     assert load(path).input_shape == (None, None, 3)
-    assert load_model(path, LocalStorage(), input_shape=(8, 9, 3)).input_shape == (8, 9, 3)
+    assert load_model(ModelSpec(path, input_shape=(8, 9, 3)), LocalStorage()).input_shape == (
+        8,
+        9,
+        3,
+    )
     with pytest.raises(ConfigurationError, match=r"\(8, 9, 1\) do not fit .* \(None, None, 3\)"):
-        load_model(path, LocalStorage(), input_shape=(8, 9, 1))
+        load_model(ModelSpec(path, input_shape=(8, 9, 1)), LocalStorage())
 
 
 def test_outputs_of_another_rank_have_no_classes(tmp_path: Path) -> None:
@@ -218,7 +222,7 @@ def test_threads_are_set_once_and_a_change_is_reported() -> None:
     program = """
 import logging, sys
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
-from transforms.models import configure_threads
+from transforms.models.devices import configure_threads
 print(configure_threads(3), configure_threads(3))
 import tensorflow as tf
 tf.ones(1)
@@ -236,7 +240,7 @@ print(configure_threads(5), configure_threads(5))
 def test_threads_left_out_are_the_cores() -> None:
     program = """
 import os
-from transforms.models import configure_threads
+from transforms.models.devices import configure_threads
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 print(configure_threads(None) == cores)
 """

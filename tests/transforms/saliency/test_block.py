@@ -16,7 +16,7 @@ from transforms.codec import decode
 from transforms.elements import Block, BlockKey, Examples, ExplainedBlock, Shard
 from transforms.errors import RunError
 from transforms.formats.source import InputSpec
-from transforms.models.loading import LoadedModel, load_model
+from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import Program, ProgramSpec
 from transforms.saliency.scores.targets import TargetSpec
@@ -60,7 +60,7 @@ def save(call: Callable[[Any], Any], path: Path, batch: int | None = None) -> Lo
             return tf.reduce_mean(features, axis=[1, 2]) @ dense
 
     tf.saved_model.save(Model(), str(path))
-    return load_model(str(path), LocalStorage())
+    return load_model(ModelSpec(str(path)), LocalStorage())
 
 
 def refusing_large(inputs: tf.Tensor) -> tf.Tensor:

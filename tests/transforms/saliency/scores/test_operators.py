@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from transforms.errors import ConfigurationError
-from transforms.models.loading import LoadedModel, load_model
+from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.scores.operators import (
     Operator,
     check_operator,
@@ -28,7 +28,7 @@ def first_output(model: Any, inputs: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     path = tmp_path_factory.mktemp("model") / "two.keras"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
-    return load_model(str(path), LocalStorage())
+    return load_model(ModelSpec(str(path)), LocalStorage())
 
 
 def test_classification_is_the_output_at_the_target() -> None:

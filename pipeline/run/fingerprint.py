@@ -1,0 +1,74 @@
+"""What the bytes of an atlas depend on beside its inputs, and what differs between two runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.config.keys import Config
+from transforms.elements import Shard
+from transforms.saliency.block import ExplainSpec
+
+Settings = dict[str, Any]
+"""Sections of keys, as JSON's types."""
+
+
+def given_settings(config: Config, class_names: Sequence[str], model_digest: str) -> Settings:
+    """What is known of the settings before anything is chosen.
+
+    Args:
+      config: The configuration.
+      class_names: What is in the file `source.classes`; what it is called does not count.
+      model_digest: Of what is in the files of `model.uri`; where they are does not count.
+    """
+    settings = config.fingerprint_settings()
+    settings["source"]["classes"] = settings_digest(class_names) if class_names else None
+    settings["model"]["digest"] = model_digest
+    return settings
+
+
+def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpec) -> Settings:
+    """All the settings of a run: what was given, and what `auto` came to."""
+    settings = given_settings(config, class_names, explain.model_digest)
+    settings["explain"]["batch_size"] = explain.program.batch_size
+    settings["explain"]["threads"] = explain.threads
+    settings["explain"]["engine"] = explain.program.engine.name
+    return settings
+
+
+def settings_digest(value: Any) -> str:
+    """SHA-256 of settings, in hex: an atlas's fingerprint."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def setting_differences(recorded: Any, current: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """A line for each setting in which an atlas and a run differ."""
+    if isinstance(recorded, Mapping) and isinstance(current, Mapping):
+        for key in sorted({*recorded, *current}):
+            yield from setting_differences(recorded.get(key), current.get(key), (*path, key))
+    elif recorded != current:
+        yield f"{'.'.join(path)}: the atlas has {recorded!r}, this run {current!r}"
+
+
+def shard_differences(
+    recorded: Sequence[Shard], current: Sequence[Shard], *, may_grow: bool
+) -> Iterator[str]:
+    """A line for each input file in which an atlas and a run differ.
+
+    Args:
+      recorded: The atlas's.
+      current: The run's.
+      may_grow: Whether files that are new to the atlas are no difference.
+    """
+    before = {shard.path: shard for shard in recorded}
+    now = {shard.path: shard for shard in current}
+    for path in sorted({*before, *now}):
+        if path not in now:
+            yield f"input file {path}: the atlas has it, this run does not"
+        elif path not in before:
+            if not may_grow:
+                yield f"input file {path}: new to the atlas; take it in with --extend"
+        elif before[path].size != now[path].size:
+            yield (f"input file {path}: it had {before[path].size} bytes, now {now[path].size}")

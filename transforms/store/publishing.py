@@ -1,0 +1,85 @@
+"""Publishing: the files that finish an atlas, in the order in which they may be relied upon."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from transforms.storage import Storage
+from transforms.store.counts import RunCounts
+from transforms.store.lease_file import check_lease
+from transforms.store.manifest import Manifest, RunResult, write_manifest
+from transforms.store.tables import write_table
+
+Finish = Callable[[Mapping[str, str]], Manifest]
+"""Gives the manifest, knowing the SHA-256 of each table by file name."""
+
+
+class Published(NamedTuple):
+    """What was published: the manifest, and the SHA-256 of each table by file name."""
+
+    manifest: Manifest
+    digests: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What the end of a run needs beside what flowed through it.
+
+    Attributes:
+      root: The atlas.
+      manifest: What was known when the run began.
+      started: Seconds since the epoch when it did.
+      max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
+      lease: The run's lease, without which nothing is written; None where nobody holds one.
+    """
+
+    root: str
+    manifest: Manifest
+    started: float
+    max_failed_fraction: float
+    lease: str | None = None
+
+    def finish(self, counts: RunCounts, digests: Mapping[str, str]) -> Manifest:
+        """The manifest of the run, which ends now.
+
+        Args:
+          counts: What its blocks add up to.
+          digests: SHA-256 of each table beside the maps, by file name.
+        """
+        result = RunResult.of(counts, digests, self.started, time.time())
+        over_budget = counts.failed_fraction > self.max_failed_fraction
+        return self.manifest.ended(result, "failed" if over_budget else "complete")
+
+
+def publish(
+    root: str,
+    tables: Mapping[str, pa.Table],
+    finish: Finish,
+    storage: Storage,
+    lease: str | None = None,
+) -> Published:
+    """Writes the tables beside the maps, and after all of them the manifest.
+
+    Args:
+      root: The atlas.
+      tables: By file name.
+      finish: Gives the manifest.
+      storage: Where the atlas is.
+      lease: The run's lease, looked at before each write; None where nobody holds one.
+
+    Raises:
+      RunError: A file cannot be written, or another run has taken over.
+    """
+    digests = {}
+    for name, table in tables.items():
+        check_lease(lease, storage)
+        digests[name] = write_table(root, name, table, storage)
+    manifest = finish(digests)
+    check_lease(lease, storage)
+    write_manifest(root, manifest, storage)
+    return Published(manifest, digests)
