@@ -88,7 +88,7 @@ def given(
     }
     run_in_memory(Config.from_dict(settings))
     settings["output"]["path"] = str(folder / "atlases/published")
-    prepared = prepare(Config.from_dict(settings), storage, "new", {})
+    prepared = prepare(Config.from_dict(settings), storage, "new")
     job = prepared.without_lease().job
     blocks = list(read_blocks(job.shards[0], job.source, job.inputs, BLOCK_SIZE, storage))
     explained = [prepared.explainer.explain(block) for block in blocks]

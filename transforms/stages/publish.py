@@ -41,7 +41,7 @@ class PublishAtlas(beam.PTransform):
     ...     blocks = pipeline | beam.Create(committed)
     ...     statistics = blocks | AggregateByClass(map_format.sketch_shape, map_format.with_boxes)
     ...     manifest = blocks | PublishAtlas(job.publication, map_format, (), statistics)
-    ...     _ = manifest | beam.Map(lambda manifest: print(manifest["explained_examples"]))
+    ...     _ = manifest | beam.Map(lambda manifest: print(manifest.result.maps))
     18
     """
 
