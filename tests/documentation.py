@@ -11,9 +11,9 @@ from architecture import ROOT
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", ".github/*.md", "*/README.md")
+    for pattern in ("*.md", ".github/*.md", "[a-z]*/README.md")
     for path in ROOT.glob(pattern)
-    if path.parts[len(ROOT.parts)] != "demo"
+    if path.is_file() and path.parent.name != "demo"
 )
 
 
@@ -24,12 +24,13 @@ def name_of(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a language, in order; an empty language for those of none."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    parts = page.read_text().split("```")[1::2]
+    return [part.partition("\n")[2] for part in parts if part.partition("\n")[0] == language]
 
 
 def prose(page: Path) -> str:
     """The page without fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return "".join(page.read_text().split("```")[::2])
 
 
 def links(page: Path) -> list[str]:
