@@ -124,3 +124,9 @@ def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig
         return Config.from_dict(settings)
 
     return make
+
+
+def atlas_bytes(root: Path) -> dict[str, bytes]:
+    """Every file of an atlas but the manifest, which tells times."""
+    files = [path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}

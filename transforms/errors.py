@@ -1,10 +1,12 @@
-"""The three ways things go wrong: the user's settings, the data, the run."""
+"""The three ways things go wrong: the configuration, the data, the run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ConfigurationError(ValueError):
-    """Settings, a model or files that cannot be worked with (exit code 2).
+    """A configuration, a model or files that cannot be worked with (exit code 2).
 
     The message is one sentence that names the key or file, its value and the remedy.
 
@@ -44,3 +46,13 @@ class RunError(RuntimeError):
     ...     print(f"go on with --resume: {error}")
     go on with --resume: the disk is full
     """
+
+
+def alternatives(values: Iterable[object]) -> str:
+    """Values as a sentence names them, one of which is to be chosen.
+
+    >>> alternatives(["max", "mean", "none"])
+    'max, mean or none'
+    """
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last

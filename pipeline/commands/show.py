@@ -129,7 +129,7 @@ def _find_picture(
     atlas: Atlas, row: dict[str, Any]
 ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
     """The input as (H, W, C) in 0..255; or None, and why where one would expect it."""
-    config = Config.from_dict(atlas.manifest["config"])
+    config = Config.from_manifest(atlas.manifest["config"])
     shape = config.source.input.shape
     if len(shape) != _PICTURE_RANK or shape[-1] not in _PICTURE_CHANNELS:
         return None, None

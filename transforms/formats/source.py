@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,6 +16,9 @@ Compression: TypeAlias = Literal["auto", "none", "gzip", "zlib"]
 InputKind: TypeAlias = Literal["image", "tensor"]
 Resize: TypeAlias = Literal["bilinear", "bicubic", "area", "none"]
 NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
+
+SCALED_RANGES: Mapping[NamedScale, str] = {"unit": "0..1", "symmetric": "-1..1"}
+"""What a scale makes of 0..255."""
 
 IMAGE_CHANNELS = (1, 3, 4)
 """Channels an image model may take: grey, colour, colour with alpha."""

@@ -11,6 +11,7 @@ from apache_beam.utils.shared import Shared
 
 from transforms.elements import Block, CommittedBlock, ExplainedBlock, Failure
 from transforms.filesystems import BeamStorage
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.process.version import package_version, require_version
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples
@@ -104,11 +105,11 @@ class _ExplainBlocksFn(beam.DoFn):
         self._launcher_version = package_version()
         self._spec = spec
         self._shared = shared
-        self._models_loaded = Metrics.counter("saliency_atlas", "models_loaded")
-        self._examples_explained = Metrics.counter("saliency_atlas", "examples_explained")
-        self._examples_failed = Metrics.counter("saliency_atlas", "examples_failed")
-        self._batch_size_halved = Metrics.counter("saliency_atlas", "batch_size_halved")
-        self._explain_msec = Metrics.distribution("saliency_atlas", "explain_block_msec")
+        self._models_loaded = Metrics.counter(METRICS_NAMESPACE, "models_loaded")
+        self._examples_explained = Metrics.counter(METRICS_NAMESPACE, "examples_explained")
+        self._examples_failed = Metrics.counter(METRICS_NAMESPACE, "examples_failed")
+        self._batch_size_halved = Metrics.counter(METRICS_NAMESPACE, "batch_size_halved")
+        self._explain_msec = Metrics.distribution(METRICS_NAMESPACE, "explain_block_msec")
 
     def setup(self) -> None:
         require_version(self._launcher_version)

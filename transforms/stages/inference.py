@@ -9,6 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from transforms.elements import Failure
 from transforms.filesystems import BeamStorage
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples
 
@@ -58,4 +59,4 @@ class SaliencyModelHandler(ModelHandler):
 
     def get_metrics_namespace(self) -> str:
         """As the other stages have it."""
-        return "saliency_atlas"
+        return METRICS_NAMESPACE

@@ -13,6 +13,7 @@ from transforms.filesystems import BeamStorage
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.devices import configure_threads
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.process.prefetch import prefetched
 from transforms.process.version import package_version, require_version
 from transforms.store.blocks import list_blocks, read_committed
@@ -106,9 +107,9 @@ class _ReadBlocksFn(beam.DoFn):
         self._threads = threads
         self._launcher_version = package_version()
         self._storage = BeamStorage()
-        self._records_read = Metrics.counter("saliency_atlas", "records_read")
-        self._records_failed = Metrics.counter("saliency_atlas", "records_failed")
-        self._blocks_resumed = Metrics.counter("saliency_atlas", "blocks_resumed")
+        self._records_read = Metrics.counter(METRICS_NAMESPACE, "records_read")
+        self._records_failed = Metrics.counter(METRICS_NAMESPACE, "records_failed")
+        self._blocks_resumed = Metrics.counter(METRICS_NAMESPACE, "blocks_resumed")
 
     def setup(self) -> None:
         require_version(self._launcher_version)

@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.store.blocks import commit_block
 
 
@@ -67,8 +68,8 @@ class _WriteBlocksFn(beam.DoFn):
         self._attempt = attempt
         self._lease = lease
         self._storage = BeamStorage()
-        self._blocks_committed = Metrics.counter("saliency_atlas", "blocks_committed")
-        self._map_bytes = Metrics.counter("saliency_atlas", "map_bytes")
+        self._blocks_committed = Metrics.counter(METRICS_NAMESPACE, "blocks_committed")
+        self._map_bytes = Metrics.counter(METRICS_NAMESPACE, "map_bytes")
 
     def setup(self) -> None:
         # One thread: a block is written while the next is explained, and no more than one waits.

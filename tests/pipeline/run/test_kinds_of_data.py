@@ -117,18 +117,28 @@ def test_text_labels_are_looked_up(weights: npt.NDArray[np.float32], tmp_path: P
     assert "wasp" in failure["message"]
 
 
-@pytest.mark.parametrize("shape", [(12,), (3, 4), (2, 2, 3)])
-@pytest.mark.parametrize("reducer", ["max", "none"])
+@pytest.mark.parametrize(
+    ("shape", "explained"),
+    [
+        ((12,), {}),
+        ((3, 4), {}),
+        ((2, 2, 3), {"reducer": "max"}),
+        ((2, 2, 3), {"reducer": "none"}),
+    ],
+)
 def test_every_rank(
-    shape: tuple[int, ...], reducer: str, weights: npt.NDArray[np.float32], tmp_path: Path
+    shape: tuple[int, ...],
+    explained: dict[str, str],
+    weights: npt.NDArray[np.float32],
+    tmp_path: Path,
 ) -> None:
     linear_model(tmp_path, shape, weights)
     values = np.random.default_rng(5).normal(size=(11, 12)).astype(np.float32)
     labels = [number % 3 for number in range(11)]
-    atlas = explain(config(tmp_path, table_of(values, labels), shape, reducer=reducer))
+    atlas = explain(config(tmp_path, table_of(values, labels), shape, **explained))
     expected = np.abs(weights[:, labels[10]]).reshape(shape)
     is_image = len(shape) == 3
-    if is_image and reducer == "max":
+    if explained.get("reducer") == "max":
         expected = expected.max(axis=-1)
     np.testing.assert_allclose(atlas.map("data.parquet:10"), expected, rtol=1e-6)
     row = atlas.table(where=None).to_pylist()[10]

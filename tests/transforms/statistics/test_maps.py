@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from transforms.codec import encode
+from transforms.statistics.columns import UNIFORM_SHARES
 from transforms.statistics.maps import (
-    UNIFORM_ENERGY,
     MapKind,
     MapStatistics,
     box_mask,
@@ -147,7 +147,7 @@ def test_uniform_map(side: int) -> None:
     assert results["spread"][0] == pytest.approx(math.sqrt((1 - side**-2) / 6), abs=1e-6)
     assert results["centroid_y"][0] == pytest.approx(0.5, abs=1e-6)
     assert results["peak_y"][0] == results["peak_x"][0] == pytest.approx(0.5 / side)
-    for name, energy in UNIFORM_ENERGY.items():
+    for name, energy in UNIFORM_SHARES.items():
         assert results[name][0] == pytest.approx(energy, abs=1e-6), name
     np.testing.assert_allclose(results["sketch"][0], 2**24 / 49, rtol=1e-5)
     assert gini_from_codes(encode(maps, "uint8")[0])[0] == pytest.approx(0, abs=1e-7)

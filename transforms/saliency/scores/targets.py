@@ -11,7 +11,8 @@ from transforms.errors import ConfigurationError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TargetKind = Literal["label", "predicted", "class", "top"]
+NamedTarget = Literal["label", "predicted"]
+TargetKind = Literal[NamedTarget, "class", "top"]
 
 _CHOICES = "label, predicted, {class: 3} or {top: 2}"
 

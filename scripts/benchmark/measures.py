@@ -1,6 +1,6 @@
 """The benchmark's measurements, each made in a process of its own.
 
-    python scripts/bench_measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
+    python scripts/benchmark/measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
 
 So nothing is warm for one and cold for another, and the peak memory is that of what was measured.
 """
@@ -211,9 +211,9 @@ def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
 
-    settings = load_config(config_path).as_dict()
-    settings["output"]["codec"] = codec
-    config = type(load_config(config_path)).from_dict(settings)
+    document = load_config(config_path).as_dict()
+    document["output"]["codec"] = codec
+    config = type(load_config(config_path)).from_dict(document)
     prepared = prepare(config, LocalStorage(), "overwrite")
     job = prepared.job
     blocks = read_blocks(job.shards[0], job.source, job.inputs, job.block_size, LocalStorage())
