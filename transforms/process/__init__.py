@@ -1,4 +1,4 @@
-"""What concerns the worker process: its memory, reading ahead in threads, its version.
+"""What concerns the worker process: memory, reading ahead, version, the name of its metrics.
 
 It imports `errors` alone, so every stage and library may use it.
 """
