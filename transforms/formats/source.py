@@ -45,6 +45,9 @@ class Features:
       label: Integer class index, or a string among the class names; None where there are no labels.
       boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
         none.
+
+    >>> Features(input="image.bytes", label="label").id is None
+    True
     """
 
     input: str
@@ -79,6 +82,9 @@ class SourceSpec:
       compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
       class_names: Names of the classes in index order, to which string labels are looked up.
       max_record_bytes: Longer records of TFRecord files are taken for damage.
+
+    >>> SourceSpec("parquet", Features(input="image.bytes", label="label")).compression
+    'auto'
     """
 
     format: Format
@@ -111,6 +117,10 @@ class ChannelScale:
     Attributes:
       mean: One number a channel, in the units of the decoded input (0..255 for images).
       std: The same; none is 0.
+
+    >>> scale = ChannelScale(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    >>> InputSpec("image", (224, 224, 3), scale=scale).scale.std[0]
+    58.4
     """
 
     mean: tuple[float, ...]
@@ -146,6 +156,9 @@ class InputSpec:
       crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
       scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
       max_pixels: Images that declare more are refused before they are decoded.
+
+    >>> InputSpec("image", (224, 224, 3), crop=0.875, scale="symmetric").elements
+    150528
     """
 
     kind: InputKind

@@ -50,6 +50,10 @@ class ExplainSpec:
       sketch: Rows and columns of sketches.
       with_boxes: Whether examples have boxes.
       with_predictions: Whether the model returns scores of classes; an explainer corrects it.
+
+    >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
+    >>> spec.map_format.map_shape, spec.map_format.sketch_shape
+    ((224, 224), (28, 28))
     """
 
     model: ModelSpec

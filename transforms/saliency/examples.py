@@ -35,6 +35,9 @@ class Example:
       id: Names it in its explanations.
       input: An encoded image or a raw tensor (bytes), or an array of the model's shape.
       label: Its class; None where it has none.
+
+    >>> Example("cat-3", b"the bytes of a JPEG", label=2).num_bytes
+    19
     """
 
     id: str
@@ -63,6 +66,11 @@ class Explanation:
       scale: The map's maximum.
       sketch: The unit-mass map, pooled to a small grid, in units of 2**-24.
       statistics: The map's statistics by name; None where one is undefined, as for an all-zero map.
+
+    >>> import numpy as np
+    >>> codes, sketch = np.array([[0, 255]], np.uint8), np.array([[0, 1 << 24]], np.int32)
+    >>> Explanation("cat-3", 2, 2, 2, 5.0, 5.0, codes, 0.5, sketch, {"entropy": 0.0}).map
+    array([[0. , 0.5]], dtype=float32)
     """
 
     example_id: str
@@ -111,6 +119,10 @@ def explain_spec(
       sketch: Rows and columns of sketches.
       threads: Intra-op threads of TensorFlow; None leaves its default.
       allow_unsafe: Whether the model may hold code (Lambda layers).
+
+    >>> spec = explain_spec("/models/m.keras", InputSpec("image", (224, 224, 3)), {"top": 2})
+    >>> spec.program.target.count, spec.program.batch_size
+    (2, 8)
     """
     return ExplainSpec(
         model=ModelSpec(model_uri, output_layer, allow_unsafe, inputs.shape),

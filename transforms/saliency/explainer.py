@@ -26,10 +26,15 @@ class Saliency:
 
     A_ij = max_c |dg/dx_ijc| (Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034).
 
-        maps = Saliency(model, output_layer="logits").explain(images, tf.one_hot(labels, 10))
-
     One function of a fixed batch shape is compiled; a shorter last batch is padded. It reads the
     model's weights at every call, so maps follow a model that is trained in between.
+
+    With a Keras `model` of four classes and `images`, (2, 12, 12, 3):
+
+    >>> import tensorflow as tf
+    >>> explainer = Saliency(model, output_layer="logits", batch_size=32)
+    >>> explainer.explain(images, tf.one_hot([3, 0], 4)).shape
+    TensorShape([2, 12, 12, 1])
     """
 
     def __init__(

@@ -22,6 +22,15 @@ class SaliencyModelHandler(ModelHandler):
 
     Args:
       spec: What an explanation is; `saliency.examples.explain_spec` makes one.
+
+    >>> import apache_beam as beam
+    >>> from apache_beam.ml.inference.base import RunInference
+    >>> spec = explain_spec("model.keras", InputSpec("image", (12, 12, 3)))
+    >>> examples = [Example("sound", open("0.png", "rb").read())]
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     results = pipeline | beam.Create(examples) | RunInference(SaliencyModelHandler(spec))
+    ...     _ = results | beam.Map(lambda result: print([each.example_id for each in result]))
+    ['sound']
     """
 
     def __init__(self, spec: ExplainSpec) -> None:
