@@ -27,7 +27,8 @@ def _images(count: int, seed: int) -> list[bytes]:
     return [tf.io.encode_png(image).numpy() for image in pixels]
 
 
-def _serialized(example_id: str, image: bytes, label: int) -> bytes:
+def serialized_example(example_id: str, image: bytes, label: int) -> bytes:
+    """A tf.train.Example as the small dataset has them."""
     from tensorflow.core.example import example_pb2
 
     example = example_pb2.Example()
@@ -66,7 +67,7 @@ def tfrecords(rows: list[list[dict[str, Any]]], tmp_path_factory: pytest.TempPat
     for number, shard in enumerate(rows):
         with tf.io.TFRecordWriter(str(folder / f"data-{number}.tfrecord")) as writer:
             for row in shard:
-                writer.write(_serialized(row["id"], row["image"], row["label"]))
+                writer.write(serialized_example(row["id"], row["image"], row["label"]))
     return folder
 
 

@@ -25,6 +25,7 @@ from transforms.formats.source import (
     Resize,
 )
 from transforms.saliency.engines.engine import AUTO, Precision, engine_names
+from transforms.saliency.methods import DEFAULT_METHOD, method_names
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.targets import NamedTarget
 
@@ -34,7 +35,7 @@ _Count = Annotated[int, Field(ge=1)]
 _Lenient = Field(strict=False)
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
-_Method = Literal["saliency"]
+_Method = Annotated[str, Field(pattern=f"^({'|'.join(method_names())})$")]
 
 
 def _values(choices: object) -> str:
@@ -135,7 +136,7 @@ class TopTarget(Section):
 class ExplainSection(Section):
     """Which maps are made of an example, and how."""
 
-    method: _Method = Field("saliency", description=_values(_Method))
+    method: _Method = Field(DEFAULT_METHOD, description=alternatives(method_names()))
     target: NamedTarget | ClassTarget | TopTarget = Field(
         "label",
         description=", ".join(

@@ -103,8 +103,8 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
     from transforms.formats.source import InputSpec
     from transforms.models.devices import configure_threads
     from transforms.models.loading import ModelSpec, load_model
-    from transforms.saliency.engines.engine import EngineSpec, compile_gradient
-    from transforms.saliency.program import ProgramSpec, gradient_function
+    from transforms.saliency.engines.engine import EngineSpec, compile_attribution
+    from transforms.saliency.program import ProgramSpec, attribution_function
     from transforms.saliency.scores.targets import TargetSpec
     from transforms.storage import LocalStorage
 
@@ -119,8 +119,8 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
         batch_size=batch_size,
     )
     loaded = load_model(ModelSpec(model), LocalStorage())
-    gradient = compile_gradient(
-        gradient_function(loaded, spec), EngineSpec(engine, threads=threads)
+    gradient = compile_attribution(
+        attribution_function(loaded, spec), EngineSpec(engine, threads=threads)
     )
     generator = np.random.default_rng(0)
     inputs = generator.uniform(0, 255, (count, SIDE, SIDE, 3)).astype(np.float32)

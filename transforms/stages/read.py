@@ -27,6 +27,9 @@ class Committed:
       root: The atlas.
       fingerprint: What its blocks must have been made by.
       lease: The run's lease, without which nothing in the atlas is moved.
+
+    >>> Committed("atlases/train", fingerprint="3f2a").root
+    'atlases/train'
     """
 
     root: str
@@ -49,6 +52,16 @@ class ReadBlocks(beam.PTransform):
       block_size: Records a block.
       committed: Where to look for blocks that are done; None explains everything.
       threads: Intra-op threads of TensorFlow, which parses; None leaves its default.
+
+    >>> import apache_beam as beam
+    >>> source = SourceSpec("tfrecord", Features(input="image", id="id", label="label"))
+    >>> read = ReadBlocks(source, InputSpec("image", (12, 12, 3)), block_size=8)
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     blocks = pipeline | beam.Create([Shard("data/data-0.tfrecord", size=0)]) | read
+    ...     _ = blocks | beam.Map(lambda block: print(block.key.number, len(block.examples)))
+    0 8
+    1 8
+    2 3
     """
 
     def __init__(

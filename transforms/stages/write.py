@@ -26,6 +26,16 @@ class WriteBlocks(beam.PTransform):
       fingerprint: Of the settings and model, stored in every file.
       attempt: Names the run's temporary folder.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
+
+    With `explained`, the blocks of `ExplainBlocks`:
+
+    >>> import apache_beam as beam
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     written = pipeline | beam.Create(explained) | WriteBlocks("atlases/mine", "3f2a", "1")
+    ...     _ = written | beam.Map(lambda block: print(block.key.number, block.examples))
+    0 7
+    1 8
+    2 3
     """
 
     def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None = None) -> None:

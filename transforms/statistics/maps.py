@@ -108,8 +108,7 @@ class MapStatistics:
         Returns:
           By name: the statistics, (N,) float32 in 0..1, NaN where undefined or not of this kind of
           map (`pointing_hit` is 0, 1 or NaN); `sketch`, (N, *sketch_shape) int32, zeros where
-          undefined; `scale`, (N,) float32, the map's maximum, NaN where it is not finite;
-          `defined`, (N,) bool.
+          undefined.
         """
         import tensorflow as tf
 
@@ -133,7 +132,7 @@ class MapStatistics:
             for name, value in _box_statistics(unit, total, box_mask, row, column).items():
                 results[name] = _where(defined & has_boxes, value)
         sketch = self._sketch(pooled[:, : self._grid[0], : self._grid[1]])
-        return results | {"sketch": sketch, "scale": scale, "defined": defined}
+        return results | {"sketch": sketch}
 
     def _pool(self, unit: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
         """Masses of the sketch's cells and of the 8 x 8 regions, on the product's diagonal."""

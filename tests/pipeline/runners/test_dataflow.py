@@ -133,5 +133,5 @@ def test_the_image_is_of_the_installed_beam_and_copies_what_there_is() -> None:
     assert f"ARG BEAM={beam_version}" in lines
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ")]
     local = [name for names in copied for name in names if not name.startswith(("/", "--from"))]
-    assert local == ["pyproject.toml", "README.md", "pipeline", "transforms"]
+    assert local == ["pyproject.toml", "README.md", ".github/LICENSE", "pipeline", "transforms"]
     assert all((ROOT / name).exists() for name in local)
