@@ -74,7 +74,8 @@ def test_the_right_record_of_parquet_shards_is_found(
     )
     run_in_memory(config)
     output = tmp_path / "shown.png"
-    example_id = "2/3" if identified else "data-2.parquet:3"
+    third = Atlas.open(config.output.path).shards[2]
+    example_id = "2/3" if identified else third.example_id(3)
     assert show(config.output.path, example_id, str(output))["note"] is None
     picture, _, _ = panels(np.asarray(Image.open(output)))
     np.testing.assert_array_equal(picture, np.asarray(Image.open(io.BytesIO(rows[2][3]["image"]))))
@@ -164,7 +165,8 @@ def test_tensors_have_an_input_panel_only_if_they_are_like_images(
     )
     run_in_memory(config)
     output = tmp_path / "shown.png"
-    assert show(config.output.path, "data.parquet:3", str(output))["note"] is None
+    example_id = Atlas.open(config.output.path).shards[0].example_id(3)
+    assert show(config.output.path, example_id, str(output))["note"] is None
     pixels = np.asarray(Image.open(output))
     assert pixels.shape == drawn
     if shape == (4, 5, 3):
@@ -230,3 +232,53 @@ def test_channels_show_their_maximum() -> None:
     values = np.zeros((4, 4, 2), np.float32)
     values[0, 0, 1] = 1.0
     np.testing.assert_array_equal(draw(values, None), draw(values.max(axis=-1), None))
+
+
+def test_examples_of_one_id_are_shown_by_their_place(
+    make_config: MakeConfig, rows: list[list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """Two files of one name, in two folders, whose examples have the same ids."""
+    for folder, row in (("a", rows[0][0]), ("b", rows[1][0])):
+        (tmp_path / folder).mkdir()
+        table = pa.Table.from_pylist([{**row, "id": "twin"}])
+        pq.write_table(table, tmp_path / folder / "part.parquet")
+    source = {"pattern": str(tmp_path / "*" / "part.parquet"), "format": "parquet"}
+    features = {"id": "id", "input": "image", "label": "label"}
+    given = make_config().as_dict()["source"]
+    config = make_config(source={"input": given["input"], "features": features, **source})
+    manifest = run_in_memory(config)
+    assert manifest["duplicate_ids"] == 1
+    atlas = Atlas.open(config.output.path)
+    places = [shard.example_id(0) for shard in atlas.shards]
+    assert places[0] != places[1]
+    assert sorted(atlas.rows("twin")["place"].to_pylist()) == sorted(places)
+    output = tmp_path / "shown.png"
+    note = show(config.output.path, "twin", str(output))["note"]
+    assert note is not None
+    assert note.startswith("2 examples have this id")
+    assert all(place in note for place in places)
+    for place, row in zip(places, (rows[0][0], rows[1][0]), strict=True):
+        assert show(config.output.path, place, str(output))["note"] is None
+        picture, _, _ = panels(np.asarray(Image.open(output)))
+        np.testing.assert_array_equal(picture, np.asarray(Image.open(io.BytesIO(row["image"]))))
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(
+    make_config: MakeConfig,
+    rows: list[list[dict[str, Any]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "\x1b[2J\x1b]0;owned\x07\u202etxt"
+    pq.write_table(pa.Table.from_pylist([{**rows[0][0], "id": hostile}]), tmp_path / "x.parquet")
+    given = make_config().as_dict()["source"]
+    source = {**given, "pattern": str(tmp_path / "x.parquet"), "format": "parquet"}
+    del source["compression"]
+    config = make_config(source=source)
+    run_in_memory(config)
+    output = str(tmp_path / "shown.png")
+    assert cli.main(["show", config.output.path, hostile, "--output", output]) == 0
+    assert cli.main(["show", config.output.path, f"{hostile}!", "--output", output]) == 2
+    printed = capsys.readouterr()
+    assert r"\x1b[2J\x1b]0;owned\x07\u202etxt" in printed.out
+    assert not {"\x1b", "\x07", "\u202e"} & {*printed.out, *printed.err}

@@ -101,7 +101,7 @@ def test_a_thousand_classes(tmp_path: Path) -> None:
     assert atlas.classes["class"].to_pylist() == sorted(set(labels))
     assert sum(atlas.classes["n"].to_pylist()) == 300
     np.testing.assert_allclose(
-        atlas.map(f"{atlas.shards[0].folder}:17"), np.abs(weights[:, labels[17]]), rtol=1e-6
+        atlas.map(atlas.shards[0].example_id(17)), np.abs(weights[:, labels[17]]), rtol=1e-6
     )
 
 
@@ -144,7 +144,7 @@ def test_every_rank(
     is_image = len(shape) == 3
     if explained.get("reducer") == "max":
         expected = expected.max(axis=-1)
-    np.testing.assert_allclose(atlas.map("data.parquet:10"), expected, rtol=1e-6)
+    np.testing.assert_allclose(atlas.map(atlas.shards[0].example_id(10)), expected, rtol=1e-6)
     row = atlas.table(where=None).to_pylist()[10]
     assert row["predicted"] == int(np.argmax(values[10] @ weights))
     assert row["predicted_score"] == pytest.approx(np.max(values[10] @ weights), rel=1e-5)
@@ -176,7 +176,7 @@ def test_every_target(
     assert [row["target"] for row in rows] == expected.ravel().tolist()
     assert all(row["label"] is None for row in rows)
     for example, class_ in enumerate(expected[:, -1].tolist()):
-        found = atlas.map(f"data.parquet:{example}", target=class_)
+        found = atlas.map(atlas.shards[0].example_id(example), target=class_)
         np.testing.assert_allclose(found, np.abs(weights[:, class_]), rtol=1e-6)
     assert atlas.manifest["explained_examples"] == 11
     assert atlas.manifest["maps"] == 11 * rows_an_example
@@ -283,7 +283,7 @@ def test_outputs_that_are_no_class_scores_are_explained_by_an_operator(
     for row, number in enumerate(targets):
         slopes = 1 - outputs[row, :, number] ** 2
         expected = np.abs(np.outer(slopes, per_position[:, number]))
-        np.testing.assert_allclose(atlas.map(f"data.parquet:{row}"), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(atlas.map(atlas.shards[0].example_id(row)), expected, rtol=1e-4, atol=1e-6)
         score = table["score"][row].as_py()
         assert score == pytest.approx(outputs[row, :, number].sum(), abs=1e-5)
     assert atlas.classes["n_correct"].null_count == atlas.classes.num_rows
