@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.extents import Extent, ShardEnd
+
 NO_LABEL = -1
 """In `Examples.labels`: the source has no label feature."""
 
@@ -62,19 +64,21 @@ class Portion:
       first_block: Number of the first of them.
       stop_block: Number of the first block after them; None for all there are.
       offset: Byte at which the first one's first record begins, where the format needs to know.
+      stop_offset: Byte at which the first record after them begins, where the format needs to know.
     """
 
     shard: Shard
     first_block: int = 0
     stop_block: int | None = None
     offset: int = 0
+    stop_offset: int | None = None
 
     def holds(self, number: int) -> bool:
         """Whether a block of that number belongs to it."""
         return self.first_block <= number and (self.stop_block is None or number < self.stop_block)
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True, slots=True)
 class Failure:
     """One record or example that could not be explained, and why.
 
@@ -180,13 +184,25 @@ class BlockKey:
 class Block:
     """Up to `block_size` consecutive records of one shard, parsed but still encoded.
 
-    Every record is either among the examples or among the failures. (A failure that ends the
-    shard, such as a lost record boundary, counts as one record.)
+    Every record is either among the examples or among the failures. A place where no record can be
+    made out, a *gap*, counts as one record that failed, however many there were.
+
+    Attributes:
+      key: Which records.
+      examples: Those that can be explained.
+      failures: The others.
+      sizes: (records,) int64, what each takes of the file: bytes, or 1 for a row of Parquet. None
+        for a block that was not read from a file.
+      gaps: Numbers of the records that are gaps.
+      end: Of the file, in its last block.
     """
 
     key: BlockKey
     examples: Examples
     failures: tuple[Failure, ...] = ()
+    sizes: npt.NDArray[np.int64] | None = None
+    gaps: tuple[int, ...] = ()
+    end: ShardEnd | None = None
 
     def __post_init__(self) -> None:
         if len(self.examples) + len(self.failures) != self.key.records:
@@ -194,6 +210,31 @@ class Block:
                 f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
                 f"records, not {len(self.examples)} examples and {len(self.failures)} failures"
             )
+        if self.sizes is not None and self.sizes.shape != (self.key.records,):
+            raise ValueError(
+                f"sizes must be ({self.key.records},) int64, not {_describe(self.sizes)}"
+            )
+
+    def extent(self, failures: Sequence[Failure]) -> Extent | None:
+        """What the block accounts for of its file; None where it was not read from one.
+
+        Args:
+          failures: All of the block, those of reading and those of explaining.
+        """
+        if self.sizes is None:
+            return None
+        gaps = set(self.gaps)
+        first = self.key.first_record  # A file that cannot be opened is one record, unnumbered.
+        numbers = {first if each.record is None else each.record for each in failures} - gaps
+        failed = sum(int(self.sizes[number - first]) for number in numbers)
+        unreadable = sum(int(self.sizes[number - first]) for number in gaps)
+        return Extent(
+            explained=int(self.sizes.sum()) - failed - unreadable,
+            failed=failed,
+            unreadable=unreadable,
+            gaps=len(gaps),
+            end=self.end,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +248,7 @@ class ExplainedBlock:
       failures: Those of reading and those of explaining.
       started: Seconds since the epoch when its explanation began; never stored.
       input_digest: Of the examples it was made from (`Examples.digest`); None where unknown.
+      extent: What it accounts for of its file (`Block.extent`); None where unknown.
     """
 
     key: BlockKey
@@ -215,6 +257,7 @@ class ExplainedBlock:
     failures: tuple[Failure, ...]
     started: float
     input_digest: str | None = None
+    extent: Extent | None = None
 
     def __post_init__(self) -> None:
         if self.examples + len(self.failures) != self.key.records:
@@ -237,6 +280,7 @@ class CommittedBlock:
       digest: 64 bits that are others if the file's content is.
       time_span: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
+      extent: What it accounts for of its file; None where unknown.
     """
 
     key: BlockKey
@@ -246,6 +290,7 @@ class CommittedBlock:
     stored_bytes: int
     digest: int
     time_span: tuple[float, float] | None
+    extent: Extent | None = None
 
 
 def _describe(array: npt.NDArray[Any]) -> str:

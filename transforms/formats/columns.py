@@ -54,6 +54,24 @@ class Column:
         return np.diff(self.splits)
 
     @property
+    def row_bytes(self) -> npt.NDArray[np.int64]:
+        """(N,) bytes that each record's values take."""
+        if not self.is_bytes:
+            return self.lengths * self.values.dtype.itemsize
+        ends = np.concatenate([[0], np.cumsum([len(value) for value in self.values], dtype=int)])
+        return np.diff(ends[self.splits])
+
+    def without(self, rows: Sequence[int]) -> Column:
+        """The same with no value in these records."""
+        lengths = self.lengths.copy()
+        lengths[list(rows)] = 0
+        kept = np.ones(len(self.values), bool)
+        for row in rows:
+            kept[self.splits[row] : self.splits[row + 1]] = False
+        splits = np.concatenate([[0], lengths]).cumsum(dtype=np.int64)
+        return Column(self.values[kept], splits)
+
+    @property
     def is_bytes(self) -> bool:
         """Whether the values are bytes, not numbers."""
         return self.values.dtype == object
@@ -86,6 +104,11 @@ class Records:
     faults: dict[int, DataFault]
     available: Callable[[int], Sequence[str]]
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that all their values take."""
+        return sum(int(column.row_bytes.sum()) for column in self.columns.values())
+
 
 def to_examples(
     shard: Shard, records: Records, source: SourceSpec, input_spec: InputSpec
@@ -113,6 +136,7 @@ class _Conversion:
         self._class_indices = {name.encode(): i for i, name in enumerate(source.class_names)}
         self._elements = input_spec.elements
         self._faults = dict(records.faults)
+        self._known: dict[tuple[str, str], DataFault] = {}
 
     def run(self) -> tuple[Examples, tuple[Failure, ...]]:
         unread = set(self._records.faults)
@@ -273,7 +297,9 @@ class _Conversion:
             )
 
     def _fail(self, row: int, error: str, message: str) -> None:
-        self._faults.setdefault(row, DataFault("parse", error, message))
+        # One fault for all that fail alike: a file may hold millions of nulls.
+        fault = self._known.setdefault((error, message), DataFault("parse", error, message))
+        self._faults.setdefault(row, fault)
 
     def _described(self, role: str) -> str:
         return describe(role, self._names[role])

@@ -12,13 +12,19 @@ import struct
 from collections.abc import Container, Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.errors import DataFault
+from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records, describe
 from transforms.formats.parquet.arrow_columns import UnusableTypeError, to_column
+from transforms.formats.parquet.bounds import bound_decoding
+from transforms.formats.parquet.pieces import cut, join
+from transforms.formats.parquet.watched_file import WatchedFile
+from transforms.formats.parts import BlockBudget
 from transforms.formats.source import Features
 
 _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
@@ -31,10 +37,15 @@ _TAIL = struct.Struct("<I4s")  # of a file: its footer's length, then magic byte
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
-def read_records(
-    file: BinaryIO, features: Features, block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
-    """Yields the blocks of a file that are not to be skipped: number, records, whether it is last.
+def read_records(  # noqa: PLR0917 - as the reader hands them on
+    file: BinaryIO,
+    features: Features,
+    block_size: int,
+    skip: Container[int],
+    max_record_bytes: int,
+    budget: BlockBudget,
+) -> Iterator[tuple[int, Records, ShardEnd | None]]:
+    """Yields the blocks of a file that are not to be skipped: number, records, the file's end.
 
     Row groups that lie in skipped blocks are not read; a row group is lost from its first
     unreadable batch on (`UnreadableRowGroup`). Errors of the file system propagate.
@@ -42,7 +53,7 @@ def read_records(
     Raises:
       DataFault: The file as a whole cannot be read (stage `read`, `UnreadableFile`).
     """
-    watched = _WatchedFile(file)
+    watched = WatchedFile(file)
     try:
         parquet = _open(watched)
         schema = parquet.schema_arrow
@@ -54,11 +65,11 @@ def read_records(
     rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
     if sum(rows) != parquet.metadata.num_rows or any(count < 0 for count in rows):
         raise _unreadable_file("its row groups do not add up to its rows")
-    groups = _RowGroups(watched, parquet, schema, features)
-    yield from _blocks(groups, rows, block_size, skip)
+    groups = _RowGroups(watched, parquet, schema, features, max_record_bytes, budget.limit)
+    yield from _blocks(groups, rows, block_size, skip, budget)
 
 
-def _open(watched: _WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+def _open(watched: WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(
         watched,
         metadata=metadata,
@@ -76,7 +87,7 @@ def _holds_fixed_size_list(kind: pa.DataType) -> bool:
     return any(_holds_fixed_size_list(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
+def _metadata_without_arrow_schema(watched: WatchedFile) -> pq.FileMetaData:
     """The footer without Arrow's own copy of the schema, so that fixed-size lists are plain ones.
 
     Of a fixed-size list that is null, Arrow can write the Parquet form but not read it: it refuses
@@ -91,12 +102,16 @@ def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
 
 
 def _blocks(
-    groups: _RowGroups, rows: Sequence[int], block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
+    groups: _RowGroups,
+    rows: Sequence[int],
+    block_size: int,
+    skip: Container[int],
+    budget: BlockBudget,
+) -> Iterator[tuple[int, Records, ShardEnd | None]]:
     """Cuts row groups of so many rows into blocks."""
     total = sum(rows)
     if total == 0 and 0 not in skip:
-        yield 0, groups.without_values(0, 0), True
+        yield 0, groups.without_values(0, 0), ShardEnd(0)
     first = 0
     pending: list[Records] = []
     for group, count in enumerate(rows):
@@ -106,13 +121,15 @@ def _blocks(
             for records in groups.read(group, first, count, min(block_size, _BATCH_ROWS)):
                 if records.first // block_size > wanted[-1]:
                     break
-                for piece in _cut(records, block_size):
+                for piece in cut(records, block_size):
                     number, end = piece.first // block_size, piece.first + piece.count
                     if number in skip:
                         continue
                     pending.append(piece)
+                    budget.add(piece.bytes, number)
                     if end % block_size == 0 or end == total:
-                        yield number, _join(pending), end == total
+                        budget.begin_block()
+                        yield number, join(pending), ShardEnd(total) if end == total else None
                         pending.clear()
         first += count
 
@@ -139,11 +156,19 @@ class _Selected:
 class _RowGroups:
     """The row groups of an open file."""
 
-    def __init__(
-        self, watched: _WatchedFile, parquet: pq.ParquetFile, schema: pa.Schema, features: Features
+    def __init__(  # noqa: PLR0917 - what is read, and what may be read of it
+        self,
+        watched: WatchedFile,
+        parquet: pq.ParquetFile,
+        schema: pa.Schema,
+        features: Features,
+        max_record_bytes: int,
+        max_block_bytes: int,
     ) -> None:
         self._watched = watched
         self._parquet = parquet
+        self._max_record_bytes = max_record_bytes
+        self._max_block_bytes = max_block_bytes
         self._roles = list(features.named())
         self._selected = _select(schema, features)
         self._names = [name for field in schema for name in _field_names(field)]
@@ -161,11 +186,20 @@ class _RowGroups:
             yield from self._in_batches(first, count, batch_rows, None)
             return
         done = 0
+        columns = sorted({selected.name for selected in self._selected})
         try:
+            bound = bound_decoding(
+                self._watched, self._parquet, group, columns, self._max_block_bytes
+            )
+            if bound.refusal is not None:
+                message = f"row group {group} is not read, as {bound.refusal}"
+                fault = DataFault("read", "RowGroupTooLarge", message)
+                yield from self._in_batches(first, count, batch_rows, fault)
+                return
             batches = self._parquet.iter_batches(
-                batch_size=batch_rows,
+                batch_size=min(batch_rows, bound.batch_rows),
                 row_groups=[group],
-                columns=sorted({selected.name for selected in self._selected}),
+                columns=columns,
                 use_threads=False,
             )
             while done < count:
@@ -211,6 +245,16 @@ class _RowGroups:
                 fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
                 records.faults.update(dict.fromkeys(range(batch.num_rows), fault))
                 continue
+            large = np.flatnonzero(column.row_bytes > self._max_record_bytes).tolist()
+            if large:
+                fault = DataFault(
+                    "read",
+                    "RecordTooLarge",
+                    f"{described} is longer than limits.max_record_bytes "
+                    f"({self._max_record_bytes})",
+                )
+                records.faults.update(dict.fromkeys(large, fault))
+                column = column.without(large)
             records.columns[selected.role] = column
             null = DataFault("parse", "NullValue", f"{described} holds a null among its values")
             for row in with_nulls:
@@ -253,84 +297,6 @@ def _field_names(field: pa.Field) -> list[str]:
     if not pa.types.is_struct(field.type):
         return [field.name]
     return [f"{field.name}.{name}" for child in field.type for name in _field_names(child)]
-
-
-def _cut(records: Records, block_size: int) -> Iterator[Records]:
-    """Cuts records where a block ends."""
-    start = 0
-    while start < records.count:
-        stop = min(records.count, start + block_size - (records.first + start) % block_size)
-        yield Records(
-            first=records.first + start,
-            count=stop - start,
-            columns={role: column[start:stop] for role, column in records.columns.items()},
-            faults={
-                row - start: fault for row, fault in records.faults.items() if start <= row < stop
-            },
-            available=records.available,
-        )
-        start = stop
-
-
-def _join(pieces: Sequence[Records]) -> Records:
-    """One of consecutive ones."""
-    first = pieces[0].first
-    return Records(
-        first=first,
-        count=sum(piece.count for piece in pieces),
-        columns={
-            role: Column.concatenate([piece.columns[role] for piece in pieces])
-            for role in pieces[0].columns
-        },
-        faults={
-            piece.first - first + row: fault
-            for piece in pieces
-            for row, fault in piece.faults.items()
-        },
-        available=pieces[0].available,
-    )
-
-
-class _WatchedFile:
-    """A file that remembers its own error, as Arrow's own errors may have the same type."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._error: Exception | None = None
-
-    def check(self) -> None:
-        """Raises the file's error, if it had one."""
-        if self._error is not None:
-            raise self._error
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads up to `size` bytes."""
-        try:
-            return self._file.read(size)
-        except Exception as error:
-            self._error = error
-            raise
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Moves to a position."""
-        try:
-            return self._file.seek(offset, whence)
-        except Exception as error:
-            self._error = error
-            raise
-
-    def tell(self) -> int:
-        """The position."""
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def closed(self) -> bool:
-        """Whether whoever opened the file has closed it."""
-        return self._file.closed
 
 
 def _unreadable_file(why: str) -> DataFault:
