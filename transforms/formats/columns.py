@@ -54,6 +54,11 @@ class Column:
         return np.diff(self.splits)
 
     @property
+    def bytes(self) -> int:
+        """Bytes that all the values take."""
+        return sum(map(len, self.values)) if self.is_bytes else self.values.nbytes
+
+    @property
     def row_bytes(self) -> npt.NDArray[np.int64]:
         """(N,) bytes that each record's values take."""
         if not self.is_bytes:
@@ -107,7 +112,7 @@ class Records:
     @property
     def bytes(self) -> int:
         """Bytes that all their values take."""
-        return sum(int(column.row_bytes.sum()) for column in self.columns.values())
+        return sum(column.bytes for column in self.columns.values())
 
 
 def to_examples(

@@ -8,14 +8,20 @@ size, which decoding relies on too) and the uncompressed size that the footer de
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.formats.parquet.watched_file import WatchedFile
 
-_MOST_ROWS = 256
-_BATCHES_PER_BLOCK = 8  # what is decoded at once beside the block takes an eighth of its limit
+ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises for damage.
+
+OSError is its name for a page it cannot decode, UnicodeDecodeError that of a damaged column's.
+"""
+
+_BATCHES_PER_BLOCK = 8  # what is decoded at once, beside the block, takes an eighth of its limit
 _USUAL_EXPANSION = 16  # times the bytes in the file; more than that is suspicious where it is large
 _UNEVENNESS = 4  # times a row's mean size
 
@@ -31,15 +37,22 @@ class DecodingBound:
 
     Attributes:
       batch_rows: Rows at once, at least 1.
+      batch_bytes: Bytes at once, where they are more than one row.
       refusal: Why it cannot be decoded within the limit at all, in a clause; None where it can.
     """
 
     batch_rows: int
+    batch_bytes: int
     refusal: str | None = None
 
 
-def bound_decoding(
-    file: WatchedFile, parquet: pq.ParquetFile, group: int, names: Sequence[str], limit: int
+def bound_decoding(  # noqa: PLR0917 - what is read, and how much
+    file: WatchedFile,
+    parquet: pq.ParquetFile,
+    group: int,
+    names: Sequence[str],
+    most_rows: int,
+    limit: int,
 ) -> DecodingBound:
     """Bounds what decoding columns of a row group takes.
 
@@ -48,9 +61,11 @@ def bound_decoding(
       parquet: The same, opened.
       group: The row group's index.
       names: Columns, or dotted paths into them.
+      most_rows: Rows at once where they are small.
       limit: Bytes that a block may hold.
     """
     metadata = parquet.metadata.row_group(group)
+    batch_bytes = limit // _BATCHES_PER_BLOCK
     row_bytes = 0
     for number in range(metadata.num_columns):
         chunk = metadata.column(number)
@@ -65,13 +80,42 @@ def bound_decoding(
         if suspicious > limit and suspicious > _USUAL_EXPANSION * chunk.total_compressed_size:
             return DecodingBound(
                 1,
+                batch_bytes,
                 f"column {path!r} may decode from {chunk.total_compressed_size} bytes to "
                 f"{suspicious}, more than limits.max_block_bytes ({limit})",
             )
         mean = (decoded if repeated else declared) // max(1, metadata.num_rows)
         row_bytes += max(longest, _UNEVENNESS * mean)
-    rows = limit // _BATCHES_PER_BLOCK // max(1, row_bytes)
-    return DecodingBound(min(_MOST_ROWS, max(1, rows)))
+    return DecodingBound(max(1, min(most_rows, batch_bytes // max(1, row_bytes))), batch_bytes)
+
+
+def gathered(
+    batches: Iterator[pa.RecordBatch], most_rows: int, most_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Joins small batches, as each one's conversion has a price, to few rows and bytes.
+
+    Of an error, what precedes it is given first.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = held = 0
+    error = None
+    while True:
+        try:
+            batch = next(batches, None)
+            if batch is not None:
+                batch.validate()  # damage may decode to lists that are longer than their values
+        except ARROW_ERRORS as raised:
+            batch, error = None, raised
+        end = batch is None or rows + batch.num_rows > most_rows or held + batch.nbytes > most_bytes
+        if waiting and end:
+            yield waiting[0] if len(waiting) == 1 else pa.concat_batches(waiting)
+            waiting, rows, held = [], 0, 0
+        if batch is None:
+            break
+        waiting.append(batch)
+        rows, held = rows + batch.num_rows, held + batch.nbytes
+    if error is not None:
+        raise error
 
 
 def _longest_value(file: WatchedFile, chunk: pq.ColumnChunkMetaData) -> int:

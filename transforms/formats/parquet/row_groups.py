@@ -21,7 +21,7 @@ from transforms.errors import DataFault
 from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records, describe
 from transforms.formats.parquet.arrow_columns import UnusableTypeError, to_column
-from transforms.formats.parquet.bounds import bound_decoding
+from transforms.formats.parquet.bounds import ARROW_ERRORS, bound_decoding, gathered
 from transforms.formats.parquet.pieces import cut, join
 from transforms.formats.parquet.watched_file import WatchedFile
 from transforms.formats.parts import BlockBudget
@@ -31,10 +31,6 @@ _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a 
 _BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
 
 _TAIL = struct.Struct("<I4s")  # of a file: its footer's length, then magic bytes as it begins with
-
-# What Arrow raises for damage; OSError is its name for a page it cannot decode, UnicodeDecodeError
-# that of a damaged column's.
-_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def read_records(  # noqa: PLR0917 - as the reader hands them on
@@ -59,7 +55,7 @@ def read_records(  # noqa: PLR0917 - as the reader hands them on
         schema = parquet.schema_arrow
         if any(_holds_fixed_size_list(kind) for kind in schema.types):
             parquet = _open(watched, _metadata_without_arrow_schema(watched))
-    except _ARROW_ERRORS as error:
+    except ARROW_ERRORS as error:
         watched.check()
         raise _unreadable_file(_sentence(error)) from error
     rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
@@ -189,7 +185,7 @@ class _RowGroups:
         columns = sorted({selected.name for selected in self._selected})
         try:
             bound = bound_decoding(
-                self._watched, self._parquet, group, columns, self._max_block_bytes
+                self._watched, self._parquet, group, columns, batch_rows, self._max_block_bytes
             )
             if bound.refusal is not None:
                 message = f"row group {group} is not read, as {bound.refusal}"
@@ -197,11 +193,9 @@ class _RowGroups:
                 yield from self._in_batches(first, count, batch_rows, fault)
                 return
             batches = self._parquet.iter_batches(
-                batch_size=min(batch_rows, bound.batch_rows),
-                row_groups=[group],
-                columns=columns,
-                use_threads=False,
+                batch_size=bound.batch_rows, row_groups=[group], columns=columns, use_threads=False
             )
+            batches = gathered(batches, batch_rows, bound.batch_bytes)
             while done < count:
                 batch = next(batches, None)
                 if batch is None:
@@ -209,7 +203,7 @@ class _RowGroups:
                 records = self._to_records(batch[: count - done], first + done)
                 yield records
                 done += records.count
-        except _ARROW_ERRORS as error:
+        except ARROW_ERRORS as error:
             self._watched.check()
             fault = DataFault(
                 "read",
@@ -236,7 +230,6 @@ class _RowGroups:
             array = batch.column(batch.schema.get_field_index(selected.column))
             for field in selected.fields:
                 array = pc.struct_field(array, field)
-            array.validate()  # damage may decode to lists that are longer than their values
             described = describe(selected.role, selected.name)
             try:
                 _check_order(selected.kind)
@@ -245,21 +238,21 @@ class _RowGroups:
                 fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
                 records.faults.update(dict.fromkeys(range(batch.num_rows), fault))
                 continue
-            large = np.flatnonzero(column.row_bytes > self._max_record_bytes).tolist()
-            if large:
-                fault = DataFault(
-                    "read",
-                    "RecordTooLarge",
-                    f"{described} is longer than limits.max_record_bytes "
-                    f"({self._max_record_bytes})",
-                )
-                records.faults.update(dict.fromkeys(large, fault))
-                column = column.without(large)
+            if column.bytes > self._max_record_bytes:  # else none of the rows can be too large
+                column = self._without_large(column, described, records)
             records.columns[selected.role] = column
             null = DataFault("parse", "NullValue", f"{described} holds a null among its values")
             for row in with_nulls:
                 records.faults.setdefault(row, null)
         return records
+
+    def _without_large(self, column: Column, described: str, records: Records) -> Column:
+        """The column without the rows that are too large, which become faults."""
+        large = np.flatnonzero(column.row_bytes > self._max_record_bytes).tolist()
+        limit = f"limits.max_record_bytes ({self._max_record_bytes})"
+        fault = DataFault("read", "RecordTooLarge", f"{described} is longer than {limit}")
+        records.faults.update(dict.fromkeys(large, fault))
+        return column.without(large)
 
 
 def _select(schema: pa.Schema, features: Features) -> list[_Selected]:

@@ -13,10 +13,9 @@ Reference: tensorflow/core/lib/io/record_writer.h.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
@@ -29,8 +28,7 @@ FRAMING_BYTES = HEADER.size + CHECKSUM.size
 """How much longer a record is in the file than its payload."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One record as the file has it, or a gap.
 
     Attributes:

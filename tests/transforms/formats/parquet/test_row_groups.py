@@ -13,6 +13,7 @@ from transforms.errors import DataFault
 from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records
 from transforms.formats.parquet import row_groups as parquet
+from transforms.formats.parquet.bounds import DecodingBound
 from transforms.formats.parts import BlockBudget
 from transforms.formats.source import Features
 
@@ -120,6 +121,19 @@ NESTED: list[tuple[pa.Array, list[list[Any]]]] = [
     ("array", "expected"), NESTED, ids=lambda value: str(getattr(value, "type", ""))
 )
 def test_types_of_columns(array: pa.Array, expected: list[list[Any]]) -> None:
+    blocks = read(written({"x": array}, row_group_size=2), Features("x"))
+    assert lists(blocks) == expected
+    assert errors(blocks) == {}
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"), NESTED, ids=lambda value: str(getattr(value, "type", ""))
+)
+def test_types_of_columns_whose_batches_are_small(
+    array: pa.Array, expected: list[list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_row = DecodingBound(batch_rows=1, batch_bytes=1 << 20)
+    monkeypatch.setattr(parquet, "bound_decoding", lambda *_: one_row)
     blocks = read(written({"x": array}, row_group_size=2), Features("x"))
     assert lists(blocks) == expected
     assert errors(blocks) == {}
@@ -282,3 +296,14 @@ def test_column_slices_share_no_rows() -> None:
     assert column[0:1].values.tolist() == [0, 1]
     assert column[1:2].values.tolist() == []
     assert column[2:3].splits.tolist() == [0, 4]
+
+
+def test_rows_longer_than_the_limit_are_failures() -> None:
+    content = written({"x": [b"12345", b"123456", b"1"], "y": [[1], [2], [3, 3]]})
+    blocks = read(content, Features("x"), max_record_bytes=5)
+    assert errors(blocks) == {1: "RecordTooLarge"}
+    assert lists(blocks) == [[b"12345"], [], [b"1"]]
+    assert str(blocks[0][1].faults[1]) == (
+        "feature 'x' (source.features.input) is longer than limits.max_record_bytes (5)"
+    )
+    assert errors(read(content, Features("y"), max_record_bytes=15)) == {2: "RecordTooLarge"}
