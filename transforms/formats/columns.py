@@ -157,9 +157,10 @@ class _Conversion:
             labels=labels[rows],
             boxes=None if boxes is None else tuple(boxes[row] for row in rows),
         )
+        name = self._shard.name
         failures = tuple(
             Failure(
-                shard=self._shard.name,
+                shard=name,
                 record=self._records.first + row,
                 example_id=ids[row],
                 stage=fault.stage,
@@ -236,9 +237,10 @@ class _Conversion:
         """Ids as far as they are known; for failed records too, which tables name by them."""
         ids: list[str | None] = [None] * self._records.count
         if "id" not in self._names:
+            name = self._shard.name
             for row in range(self._records.count):
                 if row not in unread:
-                    ids[row] = f"{self._shard.name}:{self._records.first + row}"
+                    ids[row] = f"{name}:{self._records.first + row}"
             return ids
         column = self._records.columns["id"]
         self._require_values("id")
@@ -303,7 +305,9 @@ class _Conversion:
 
     def _fail(self, row: int, error: str, message: str) -> None:
         # One fault for all that fail alike: a file may hold millions of nulls.
-        fault = self._known.setdefault((error, message), DataFault("parse", error, message))
+        fault = self._known.get((error, message))
+        if fault is None:
+            fault = self._known[error, message] = DataFault("parse", error, message)
         self._faults.setdefault(row, fault)
 
     def _described(self, role: str) -> str:

@@ -57,7 +57,15 @@ class BlockBudget:
           RunError: It holds more than it may.
         """
         self._held += held
-        if self._held > self.limit:
+        self.check(self._held, number)
+
+    def check(self, held: int, number: int) -> None:
+        """Sees that so many bytes are not more than a block may hold.
+
+        Raises:
+          RunError: They are.
+        """
+        if held > self.limit:
             raise RunError(
                 f"block {number} of {self.path} holds more than limits.max_block_bytes "
                 f"({self.limit}) of records: make output.block_size ({self.block_size}) smaller, "

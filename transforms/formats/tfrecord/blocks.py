@@ -19,6 +19,9 @@ from transforms.formats.tfrecord.framing import Frame, FrameReader
 from transforms.formats.tfrecord.index import index_path, index_problem, read_record_offsets
 from transforms.storage import Storage
 
+_PARSED_BYTES = 1 << 25  # parsed at once, at most, and an eighth of what a block may hold
+_SLICES_PER_BLOCK = 8
+
 _EARLY_ENDS = ("TruncatedRecord", "DamagedStream")
 
 
@@ -58,7 +61,7 @@ def read_parts(  # noqa: PLR0917 - as the reader hands them on
     for frame in frames:
         if len(pending) == block_size:
             if number not in skip:
-                yield _part(number, pending, source, block_size)
+                yield _part(number, pending, source, budget)
             number += 1
             pending = []
             budget.begin_block()
@@ -75,7 +78,7 @@ def read_parts(  # noqa: PLR0917 - as the reader hands them on
     else:
         _check_end(portion, offset, read, block_size)
     if number not in skip:
-        yield _part(number, pending, source, block_size, end)
+        yield _part(number, pending, source, budget, end)
 
 
 def _end_of_shard(
@@ -112,17 +115,25 @@ def _part(
     number: int,
     frames: list[Frame],
     source: SourceSpec,
-    block_size: int,
+    budget: BlockBudget,
     end: ShardEnd | None = None,
 ) -> Part:
     sizes = np.array([frame.size for frame in frames], np.int64)
     gaps = tuple(frame.record for frame in frames if frame.is_gap)
-    return Part(number, _parse_frames(frames, source, number * block_size), sizes, gaps, end)
+    return Part(number, _parse_frames(frames, source, budget, number), sizes, gaps, end)
 
 
-def _parse_frames(frames: list[Frame], source: SourceSpec, first: int) -> Records:
+def _parse_frames(
+    frames: list[Frame], source: SourceSpec, budget: BlockBudget, number: int
+) -> Records:
     """Parses a block's frames, and lets go of their bytes."""
-    records = parse_examples([frame.payload or b"" for frame in frames], source.features, first)
+    records = parse_examples(
+        [frame.payload or b"" for frame in frames],
+        source.features,
+        number * budget.block_size,
+        check=lambda held: budget.check(held, number),
+        bytes_at_once=min(_PARSED_BYTES, budget.limit // _SLICES_PER_BLOCK),
+    )
     records.faults.update(
         {row: frame.fault for row, frame in enumerate(frames) if frame.fault is not None}
     )
