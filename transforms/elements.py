@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.extents import Extent, ShardEnd
+
 NO_LABEL = -1
 """In `Examples.labels`: the source has no label feature."""
 
@@ -46,7 +48,7 @@ class Shard:
         return posixpath.basename(self.path)
 
     def example_id(self, record: int) -> str:
-        """The name of one of its examples: unique, and the same when other files are added.
+        """The name of its record: unique, and the same when other files are added.
 
         >>> Shard("/data/train-0.tfrecord", 1).example_id(7)
         'train-0-b7ad0922ed814a2b:7'
@@ -73,6 +75,7 @@ class Portion:
       first_block: Number of the first of them.
       stop_block: Number of the first block after them; None for all there are.
       offset: Byte at which the first one's first record begins, where the format needs to know.
+      stop_offset: Byte at which the first record after them begins, where the format needs to know.
 
     >>> portion = Portion(Shard("data/train-0.parquet", 1024), first_block=4, stop_block=8)
     >>> portion.holds(7), portion.holds(8)
@@ -83,13 +86,14 @@ class Portion:
     first_block: int = 0
     stop_block: int | None = None
     offset: int = 0
+    stop_offset: int | None = None
 
     def holds(self, number: int) -> bool:
         """Whether a block of that number belongs to it."""
         return self.first_block <= number and (self.stop_block is None or number < self.stop_block)
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True, slots=True)
 class Failure:
     """One record or example that could not be explained, and why.
 
@@ -209,8 +213,17 @@ class BlockKey:
 class Block:
     """Up to `block_size` consecutive records of one shard, parsed but still encoded.
 
-    Every record is either among the examples or among the failures. (A failure that ends the
-    shard, such as a lost record boundary, counts as one record.)
+    Every record is either among the examples or among the failures. A place where no record can be
+    made out, a *gap*, counts as one record that failed, however many there were.
+
+    Attributes:
+      key: Which records.
+      examples: Those that can be explained.
+      failures: The others.
+      sizes: (records,) int64, what each takes of the file: bytes, or 1 for a row of Parquet. None
+        for a block that was not read from a file.
+      gaps: Numbers of the records that are gaps.
+      end: Of the file, in its last block.
 
     >>> import numpy as np
     >>> examples = Examples(np.array([0]), ("a",), (b"PNG",), np.array([3], np.int32))
@@ -222,6 +235,9 @@ class Block:
     key: BlockKey
     examples: Examples
     failures: tuple[Failure, ...] = ()
+    sizes: npt.NDArray[np.int64] | None = None
+    gaps: tuple[int, ...] = ()
+    end: ShardEnd | None = None
 
     def __post_init__(self) -> None:
         if len(self.examples) + len(self.failures) != self.key.records:
@@ -229,6 +245,31 @@ class Block:
                 f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
                 f"records, not {len(self.examples)} examples and {len(self.failures)} failures"
             )
+        if self.sizes is not None and self.sizes.shape != (self.key.records,):
+            raise ValueError(
+                f"sizes must be ({self.key.records},) int64, not {_describe(self.sizes)}"
+            )
+
+    def extent(self, failures: Sequence[Failure]) -> Extent | None:
+        """What the block accounts for of its file; None where it was not read from one.
+
+        Args:
+          failures: All of the block, those of reading and those of explaining.
+        """
+        if self.sizes is None:
+            return None
+        gaps = set(self.gaps)
+        first = self.key.first_record  # A file that cannot be opened is one record, unnumbered.
+        numbers = {first if each.record is None else each.record for each in failures} - gaps
+        failed = sum(int(self.sizes[number - first]) for number in numbers)
+        unreadable = sum(int(self.sizes[number - first]) for number in gaps)
+        return Extent(
+            explained=int(self.sizes.sum()) - failed - unreadable,
+            failed=failed,
+            unreadable=unreadable,
+            gaps=len(gaps),
+            end=self.end,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +283,7 @@ class ExplainedBlock:
       failures: Those of reading and those of explaining.
       started: Seconds since the epoch when its explanation began; never stored.
       input_digest: Of the examples it was made from (`Examples.digest`); None where unknown.
+      extent: What it accounts for of its file (`Block.extent`); None where unknown.
 
     >>> import pyarrow as pa
     >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
@@ -255,6 +297,7 @@ class ExplainedBlock:
     failures: tuple[Failure, ...]
     started: float
     input_digest: str | None = None
+    extent: Extent | None = None
 
     def __post_init__(self) -> None:
         if self.examples + len(self.failures) != self.key.records:
@@ -277,6 +320,7 @@ class CommittedBlock:
       digest: 64 bits that are others if the file's content is.
       time_span: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
+      extent: What it accounts for of its file; None where unknown.
       input_digest: Of the examples it was made from; None where unknown.
 
     >>> import pyarrow as pa
@@ -293,6 +337,7 @@ class CommittedBlock:
     stored_bytes: int
     digest: int
     time_span: tuple[float, float] | None
+    extent: Extent | None = None
     input_digest: str | None = None
 
 

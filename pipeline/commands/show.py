@@ -18,6 +18,7 @@ from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.reader import read_blocks
+from transforms.storage import escape
 
 _INFERNO = np.array(
     [
@@ -167,9 +168,12 @@ def _read_input(
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     number = row["record"] // block_size
+    storage = BeamStorage()
+    size = sum(entry.size for entry in storage.match(escape(shard.path)))  # it may have grown
+    shard = dataclasses.replace(shard, size=size)
     inputs = config.input_spec()
     only = _AllBut(number)
-    for block in read_blocks(shard, source, inputs, block_size, BeamStorage(), skip=only):
+    for block in read_blocks(shard, source, inputs, block_size, storage, skip=only):
         examples = block.examples
         (places,) = np.nonzero(examples.records == row["record"])
         for place in places.tolist():

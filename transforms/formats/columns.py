@@ -54,6 +54,29 @@ class Column:
         return np.diff(self.splits)
 
     @property
+    def bytes(self) -> int:
+        """Bytes that all the values take."""
+        return sum(map(len, self.values)) if self.is_bytes else self.values.nbytes
+
+    @property
+    def row_bytes(self) -> npt.NDArray[np.int64]:
+        """(N,) bytes that each record's values take."""
+        if not self.is_bytes:
+            return self.lengths * self.values.dtype.itemsize
+        ends = np.concatenate([[0], np.cumsum([len(value) for value in self.values], dtype=int)])
+        return np.diff(ends[self.splits])
+
+    def without(self, rows: Sequence[int]) -> Column:
+        """The same with no value in these records."""
+        lengths = self.lengths.copy()
+        lengths[list(rows)] = 0
+        kept = np.ones(len(self.values), bool)
+        for row in rows:
+            kept[self.splits[row] : self.splits[row + 1]] = False
+        splits = np.concatenate([[0], lengths]).cumsum(dtype=np.int64)
+        return Column(self.values[kept], splits)
+
+    @property
     def is_bytes(self) -> bool:
         """Whether the values are bytes, not numbers."""
         return self.values.dtype == object
@@ -86,6 +109,11 @@ class Records:
     faults: dict[int, DataFault]
     available: Callable[[int], Sequence[str]]
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that all their values take."""
+        return sum(column.bytes for column in self.columns.values())
+
 
 def to_examples(
     shard: Shard, records: Records, source: SourceSpec, input_spec: InputSpec
@@ -113,6 +141,7 @@ class _Conversion:
         self._class_indices = {name.encode(): i for i, name in enumerate(source.class_names)}
         self._elements = input_spec.elements
         self._faults = dict(records.faults)
+        self._known: dict[tuple[str, str], DataFault] = {}
 
     def run(self) -> tuple[Examples, tuple[Failure, ...]]:
         unread = set(self._records.faults)
@@ -128,9 +157,10 @@ class _Conversion:
             labels=labels[rows],
             boxes=None if boxes is None else tuple(boxes[row] for row in rows),
         )
+        name = self._shard.name
         failures = tuple(
             Failure(
-                shard=self._shard.name,
+                shard=name,
                 record=self._records.first + row,
                 example_id=ids[row],
                 stage=fault.stage,
@@ -207,9 +237,10 @@ class _Conversion:
         """Ids as far as they are known; for failed records too, which tables name by them."""
         ids: list[str | None] = [None] * self._records.count
         if "id" not in self._names:
+            folder = self._shard.folder
             for row in range(self._records.count):
                 if row not in unread:
-                    ids[row] = self._shard.example_id(self._records.first + row)
+                    ids[row] = f"{folder}:{self._records.first + row}"
             return ids
         column = self._records.columns["id"]
         self._require_values("id")
@@ -273,7 +304,11 @@ class _Conversion:
             )
 
     def _fail(self, row: int, error: str, message: str) -> None:
-        self._faults.setdefault(row, DataFault("parse", error, message))
+        # One fault for all that fail alike: a file may hold millions of nulls.
+        fault = self._known.get((error, message))
+        if fault is None:
+            fault = self._known[error, message] = DataFault("parse", error, message)
+        self._faults.setdefault(row, fault)
 
     def _described(self, role: str) -> str:
         return describe(role, self._names[role])

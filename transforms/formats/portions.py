@@ -112,6 +112,6 @@ def _split_tfrecord(
 def _between(shard: Shard, cuts: Sequence[tuple[int, int]]) -> Iterator[Portion]:
     """The portions between cuts, each the block and the byte with which a portion begins."""
     starts = [(0, 0), *cuts]
-    stops = [*(block for block, _ in cuts), None]
-    for (first, offset), stop in zip(starts, stops, strict=True):
-        yield Portion(shard, first, stop, offset)
+    stops = [*cuts, (None, None)]
+    for (first, offset), (stop, end) in zip(starts, stops, strict=True):
+        yield Portion(shard, first, stop, offset, end or None)

@@ -10,11 +10,13 @@ import numpy as np
 
 from transforms.elements import Block, BlockKey, Examples, Failure, Portion, Shard
 from transforms.errors import ConfigurationError, DataFault, RunError
-from transforms.formats.columns import Records, to_examples
+from transforms.extents import ShardEnd
+from transforms.formats.columns import to_examples
+from transforms.formats.listed_file import check_listed_size
 from transforms.formats.parquet import row_groups as parquet
+from transforms.formats.parts import BlockBudget, Part
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.formats.tfrecord import framing as tfrecord
-from transforms.formats.tfrecord.examples import parse_examples
+from transforms.formats.tfrecord import blocks as tfrecord
 from transforms.storage import Storage
 
 
@@ -28,13 +30,10 @@ def read_blocks(  # noqa: PLR0917 - as a stage hands them on
 ) -> Iterator[Block]:
     """Yields the blocks of a portion, in order, one in memory at a time.
 
-    Block k holds the records from k * block_size on, whatever is skipped. Data never raise:
-    what cannot be read is among the failures, and a shard that cannot be read on ends with one. An
-    empty shard is one block without records.
-
-    In which portions a sound file is read changes nothing. Of a TFRecord file that was damaged
-    after it had been indexed, a lost record boundary costs the rest of the portion, where it would
-    cost the rest of the file.
+    Block k holds the records from k * block_size on, whatever is skipped and in which portions a
+    file is read. Damage never raises: what cannot be read is among the failures, and what the
+    blocks account for (`Block.extent`) adds up to the file. An empty shard is one block without
+    records.
 
     Args:
       portion: Which blocks of which file; of a shard, all.
@@ -46,7 +45,8 @@ def read_blocks(  # noqa: PLR0917 - as a stage hands them on
         allows.
 
     Raises:
-      RunError: The storage fails for good; naming the shard and the block.
+      RunError: The storage fails for good, the file is not as it was listed, or a block holds more
+        than it may; naming the shard and the block.
     """
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; a block holds at least one record")
@@ -72,16 +72,33 @@ def _read_blocks(  # noqa: PLR0917
     shard = portion.shard
     unwanted = _Unwanted(portion, skip)
     with storage.open(shard.path) as file:
+        check_listed_size(file, shard)
         try:
-            for number, records, last in _read_records(file, portion, source, block_size, unwanted):
-                examples, failures = to_examples(shard, records, source, input_spec)
-                key = BlockKey(shard, number, number * block_size, records.count, last)
-                del records  # not held while the block is explained
-                yield Block(key, examples, failures)
-                del examples
+            for part in _read_parts(file, portion, source, block_size, unwanted, storage):
+                # A file that shrinks looks damaged, or at its end.
+                if part.end is not None or any(
+                    fault.stage == "read" for fault in part.records.faults.values()
+                ):
+                    check_listed_size(file, shard)
+                block = _to_block(shard, part, source, input_spec, block_size)
+                del part  # not held while the block is explained
+                yield block
+                del block
         except DataFault as fault:
+            check_listed_size(file, shard)
+            if portion.first_block > 0:  # It could be read when it was cut into portions.
+                raise RunError(f"{shard.path} cannot be read any more: {fault}") from fault
             if 0 not in unwanted:
                 yield _unreadable_shard(shard, fault, has_boxes=source.features.boxes is not None)
+
+
+def _to_block(
+    shard: Shard, part: Part, source: SourceSpec, input_spec: InputSpec, block_size: int
+) -> Block:
+    examples, failures = to_examples(shard, part.records, source, input_spec)
+    number, count = part.number, part.records.count
+    key = BlockKey(shard, number, number * block_size, count, last=part.end is not None)
+    return Block(key, examples, failures, part.sizes, part.gaps, part.end)
 
 
 def probe(
@@ -125,62 +142,27 @@ class _Unwanted:
         return not self.portion.holds(number) or number in self.skip
 
 
-def _read_records(
-    file: BinaryIO, portion: Portion, source: SourceSpec, block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
+def _read_parts(  # noqa: PLR0917
+    file: BinaryIO,
+    portion: Portion,
+    source: SourceSpec,
+    block_size: int,
+    skip: Container[int],
+    storage: Storage,
+) -> Iterator[Part]:
     if source.format == "parquet":
-        return parquet.read_records(file, source.features, block_size, skip)
-    return _read_tfrecords(file, portion, source, block_size, skip)
+        return _read_parquet(file, portion, source, block_size, skip)
+    return tfrecord.read_parts(file, portion, source, block_size, skip, storage)
 
 
-def _read_tfrecords(
+def _read_parquet(
     file: BinaryIO, portion: Portion, source: SourceSpec, block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
-    """Blocks of a TFRecord file; whether one is the last is known by looking a record ahead."""
-    frames = tfrecord.read_frames(
-        file,
-        source.compression,
-        start=(portion.first_block * block_size, portion.offset),
-        wanted=lambda record: record // block_size not in skip,
-        max_record_bytes=source.max_record_bytes,
-    )
-    number = portion.first_block
-    pending: list[tfrecord.Frame] = []
-    for frame in _up_to(frames, portion, block_size):
-        if len(pending) == block_size:
-            if number not in skip:
-                yield number, _parse_frames(pending, source, number * block_size), False
-            number += 1
-            pending = []
-        if not portion.holds(number):
-            return
-        pending.append(frame)
-    if number not in skip:
-        yield number, _parse_frames(pending, source, number * block_size), True
-
-
-def _up_to(
-    frames: Iterator[tfrecord.Frame], portion: Portion, block_size: int
-) -> Iterator[tfrecord.Frame]:
-    """The frames; in a portion that the file goes on after, as many as it must have."""
-    record, fault = portion.first_block * block_size, None
-    for frame in frames:
-        yield frame
-        record, fault = frame.record + 1, frame.fault
-    if portion.stop_block is not None:
-        fault = fault or DataFault("read", "TruncatedRecord", "the file is shorter than its index")
-        for lost in range(record, portion.stop_block * block_size + 1):
-            yield tfrecord.Frame(lost, fault=fault)
-
-
-def _parse_frames(frames: list[tfrecord.Frame], source: SourceSpec, first: int) -> Records:
-    """Parses a block's frames, and lets go of their bytes."""
-    records = parse_examples([frame.payload or b"" for frame in frames], source.features, first)
-    records.faults.update(
-        {row: frame.fault for row, frame in enumerate(frames) if frame.fault is not None}
-    )
-    frames.clear()
-    return records
+) -> Iterator[Part]:
+    budget = BlockBudget(portion.shard.path, block_size, source.max_block_bytes)
+    for number, records, end in parquet.read_records(
+        file, source.features, block_size, skip, source.max_record_bytes, budget
+    ):
+        yield Part(number, records, np.ones(records.count, np.int64), (), end)
 
 
 def _unreadable_shard(shard: Shard, fault: DataFault, has_boxes: bool) -> Block:
@@ -193,4 +175,11 @@ def _unreadable_shard(shard: Shard, fault: DataFault, has_boxes: bool) -> Block:
         labels=np.zeros(0, np.int32),
         boxes=() if has_boxes else None,
     )
-    return Block(BlockKey(shard, 0, 0, 1, last=True), nothing, (failure,))
+    return Block(
+        BlockKey(shard, 0, 0, 1, last=True),
+        nothing,
+        (failure,),
+        sizes=np.zeros(1, np.int64),
+        gaps=(0,),
+        end=ShardEnd(None, str(fault)),
+    )

@@ -29,6 +29,9 @@ IMAGE_CHANNELS = (1, 3, 4)
 MAX_RECORD_BYTES = 1 << 27
 """A longer record is taken for damage unless the source says otherwise."""
 
+MAX_BLOCK_BYTES = 1 << 30
+"""A block whose records are longer together ends the run unless the source says otherwise."""
+
 MAX_PIXELS = 1 << 26
 """An image that declares more is refused: 67 million, 200 MB once decoded."""
 
@@ -81,7 +84,9 @@ class SourceSpec:
       features: What is read of each record.
       compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
       class_names: Names of the classes in index order, to which string labels are looked up.
-      max_record_bytes: Longer records of TFRecord files are taken for damage.
+      max_record_bytes: Longer records, and longer values of Parquet columns, are failures.
+      max_block_bytes: What the records of a block may hold together, still encoded. Reading a block
+        takes up to three times as much.
 
     >>> SourceSpec("parquet", Features(input="image.bytes", label="label")).compression
     'auto'
@@ -92,6 +97,7 @@ class SourceSpec:
     compression: Compression = "auto"
     class_names: tuple[str, ...] = ()
     max_record_bytes: int = MAX_RECORD_BYTES
+    max_block_bytes: int = MAX_BLOCK_BYTES
 
     def __post_init__(self) -> None:
         _require_choice("source.format", self.format, Format)

@@ -283,7 +283,9 @@ def test_outputs_that_are_no_class_scores_are_explained_by_an_operator(
     for row, number in enumerate(targets):
         slopes = 1 - outputs[row, :, number] ** 2
         expected = np.abs(np.outer(slopes, per_position[:, number]))
-        np.testing.assert_allclose(atlas.map(atlas.shards[0].example_id(row)), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            atlas.map(atlas.shards[0].example_id(row)), expected, rtol=1e-4, atol=1e-6
+        )
         score = table["score"][row].as_py()
         assert score == pytest.approx(outputs[row, :, number].sum(), abs=1e-5)
     assert atlas.classes["n_correct"].null_count == atlas.classes.num_rows

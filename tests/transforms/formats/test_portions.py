@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from transforms.elements import Block, Portion, Shard
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
+from transforms.extents import ShardAccount, ShardEnd
 from transforms.formats.portions import PORTION_BYTES, plan_portions, unsplit_warning
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import Features, InputSpec, SourceSpec
@@ -187,21 +188,83 @@ def test_what_is_compressed_or_damaged_is_not_indexed(tmp_path: Path) -> None:
         assert not Path(index_path(str(path))).exists()
 
 
-def test_a_record_boundary_that_is_lost_costs_its_portion_alone(tfrecord: Shard) -> None:
-    portions = plan(tfrecord, "tfrecord", 1000)
-    offsets = read_block_offsets(tfrecord, 1, STORAGE)
+def damage_record(shard: Shard, record: int, byte: int = 0) -> int:
+    """Flips a bit of a record; returns how many bytes the record takes."""
+    offsets = read_block_offsets(shard, 1, STORAGE)
     assert offsets is not None
-    data = bytearray(Path(tfrecord.path).read_bytes())
-    data[offsets[6]] ^= 1  # the length of record 6, in the first portion
-    Path(tfrecord.path).write_bytes(data)
+    data = bytearray(Path(shard.path).read_bytes())
+    data[offsets[record] + byte] ^= 1
+    Path(shard.path).write_bytes(data)
+    return offsets[record + 1] - offsets[record]
+
+
+@pytest.mark.parametrize("in_portions", [False, True])
+def test_a_lost_length_in_an_indexed_file_costs_its_record_alone(
+    in_portions: bool, tfrecord: Shard
+) -> None:
+    portions = plan(tfrecord, "tfrecord", 1000) if in_portions else (Portion(tfrecord),)
+    size = damage_record(tfrecord, 6)
     blocks = [block for portion in portions for block in read(portion, "tfrecord")]
-    lost = [failure.record for block in blocks for failure in block.failures]
-    stop = portions[0].stop_block
-    assert stop is not None
-    assert lost == list(range(6, stop * BLOCK_SIZE))
+    (failure,) = [failure for block in blocks for failure in block.failures]
+    assert (failure.record, failure.error) == (6, "LostFraming")
+    assert failure.message == (
+        f"the length of record 6 is damaged; its index has it take {size} bytes"
+    )
     assert [block.key.number for block in blocks] == list(range(13))
     assert [block.key.records for block in blocks] == [4] * 12 + [2]
     assert [block.key.last for block in blocks] == [False] * 12 + [True]
+    account = account_of(blocks)
+    assert (account.failed, account.unreadable, account.gaps) == (size, 0, 0)
+    assert account.imbalance is None
+
+
+def account_of(blocks: list[Block]) -> ShardAccount:
+    account = ShardAccount()
+    for block in blocks:
+        extent = block.extent(block.failures)
+        assert extent is not None
+        account = account.merge(ShardAccount.of(block.key.records, extent))
+    return account
+
+
+@pytest.mark.parametrize("kind", ["tfrecord", "parquet"])
+def test_portions_account_for_the_whole_file(kind: str, tfrecord: Shard, tmp_path: Path) -> None:
+    shard = tfrecord if kind == "tfrecord" else write_parquet(tmp_path / "data.parquet")
+    portions = plan(shard, kind, 1000)
+    account = account_of([block for portion in portions for block in read(portion, kind)])
+    whole = shard.size if kind == "tfrecord" else RECORDS
+    assert account == ShardAccount(explained=whole, records=RECORDS, end=ShardEnd(whole))
+
+
+def test_a_portion_whose_index_is_gone_or_of_another_file_ends_the_run(tfrecord: Shard) -> None:
+    portion = plan(tfrecord, "tfrecord", 1000)[0]
+    damage_record(tfrecord, 6)
+    damage_record(tfrecord, 7)
+    Path(index_path(tfrecord.path)).unlink()
+    with pytest.raises(RunError, match=r"data.tfrecord.idx does not fit .* records from byte 0 to"):
+        read(portion, "tfrecord")
+
+
+def test_a_file_cut_at_a_record_is_told_by_its_index(tfrecord: Shard) -> None:
+    offsets = read_block_offsets(tfrecord, 1, STORAGE)
+    assert offsets is not None
+    Path(tfrecord.path).write_bytes(Path(tfrecord.path).read_bytes()[: offsets[40]])
+    blocks = read(Shard(tfrecord.path, offsets[40]), "tfrecord")
+    end = blocks[-1].end
+    assert end is not None
+    assert end.whole == offsets[40]
+    assert f"ends at byte {tfrecord.size}, the file at {offsets[40]}): make it anew" in (
+        end.broken or ""
+    )
+
+
+def test_a_parquet_file_that_is_unreadable_in_a_later_portion_ends_the_run(tmp_path: Path) -> None:
+    shard = write_parquet(tmp_path / "data.parquet")
+    portion = plan(shard, "parquet", 1)[-1]
+    data = Path(shard.path).read_bytes()
+    Path(shard.path).write_bytes(data[:-8] + bytes(8))
+    with pytest.raises(RunError, match=r"data.parquet cannot be read any more: the Parquet file"):
+        read(portion, "parquet")
 
 
 def test_big_files_that_stay_whole_are_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import pathlib
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from transforms.elements import Block, Shard
 from transforms.errors import ConfigurationError, RunError
+from transforms.extents import Extent, ShardEnd
 from transforms.formats.reader import probe, read_blocks
 from transforms.formats.source import Features, Format, InputSpec, SourceSpec
 from transforms.storage import LocalStorage
@@ -89,7 +91,7 @@ def whole_file(format_: Format, folder: pathlib.Path, records: int = RECORDS) ->
 def read(
     content: bytes, format_: Format, block_size: int = 4, features: Features = FEATURES, **kw: Any
 ) -> list[Block]:
-    shard = Shard("/data/shard", 1)
+    shard = Shard("/data/shard", len(content))
     source = SourceSpec(format_, features)
     return list(read_blocks(shard, source, SPEC, block_size, MemoryStorage(content), **kw))
 
@@ -103,7 +105,11 @@ def records_read(blocks: list[Block]) -> list[int]:
 
 
 def assert_equal_blocks(left: list[Block], right: list[Block]) -> None:
-    assert [block.key for block in left] == [block.key for block in right]
+    keys = [
+        [dataclasses.replace(block.key, shard=Shard("", 0)) for block in blocks]
+        for blocks in (left, right)
+    ]
+    assert keys[0] == keys[1]
     for one, other in zip(left, right, strict=True):
         assert one.failures == other.failures
         assert one.examples.ids == other.examples.ids
@@ -298,7 +304,11 @@ def probe_error(content: bytes, source: SourceSpec) -> str:
 def test_probe_gives_the_first_examples(format_: Format, tmp_path: pathlib.Path) -> None:
     content = whole_file(format_, tmp_path)
     examples = probe(
-        Shard("/data/shard", 1), SourceSpec(format_, FEATURES), SPEC, MemoryStorage(content), 3
+        Shard("/data/shard", len(content)),
+        SourceSpec(format_, FEATURES),
+        SPEC,
+        MemoryStorage(content),
+        3,
     )
     assert examples.ids == ("example 0", "example 1", "example 2")
 
@@ -337,16 +347,17 @@ def test_probe_of_an_empty_shard_gives_nothing(tmp_path: pathlib.Path) -> None:
 
 def test_probe_looks_past_bad_records(tmp_path: pathlib.Path) -> None:
     content = tfrecord_file([b"nonsense", example(record(1))], tmp_path)
-    shard = Shard("/data/shard", 1)
+    shard = Shard("/data/shard", len(content))
     examples = probe(shard, SourceSpec("tfrecord", FEATURES), SPEC, MemoryStorage(content))
     assert examples.ids == ("example 1",)
 
 
-def test_a_record_beyond_the_limit_ends_the_shard(tmp_path: pathlib.Path) -> None:
+def test_a_record_beyond_the_limit_is_one_failure(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "long.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"x" * 11)
-    for limit, error in ((11, "NotAnExample"), (10, "LostFraming")):
+    for limit, error in ((11, "NotAnExample"), (10, "RecordTooLarge")):
         source = SourceSpec("tfrecord", FEATURES, max_record_bytes=limit)
-        (block,) = read_blocks(Shard(str(path), 1), source, SPEC, 4, LocalStorage())
+        (block,) = read_blocks(Shard(str(path), 27), source, SPEC, 4, LocalStorage())
         assert [failure.error for failure in block.failures] == [error]
+        assert block.extent(block.failures) == Extent(0, 27, end=ShardEnd(27))

@@ -18,11 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataFault
-from transforms.formats.images.headers import ImageHeader, first_frame, read_header
+from transforms.formats.images.headers import ImageHeader, first_frame, jpeg_scans, read_header
 from transforms.formats.source import InputSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+MAX_SCANS = 32
+"""A JPEG with more is refused: each takes a pass over all pixels. libjpeg's own script has 10."""
 
 _WHITE = 255.0
 _SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
@@ -37,6 +40,8 @@ _MAX_THREADS = 16
 #   a call an image from a pool of 2 threads    160 / 110     495 / 440
 #   a call for 8 images from such a pool        137 /  92     494 / 338
 _CHUNK_IMAGES = 8
+
+_LARGE_PIXELS = 1 << 23  # As many as a camera's image: larger ones are decoded one by one.
 
 
 class InputDecoder:
@@ -145,10 +150,12 @@ class InputDecoder:
         encoded: list[bytes] = list(inputs)
         sixteen_bit = np.zeros(len(inputs), bool)
         fits = np.zeros(len(inputs), bool)
+        pixels = np.zeros(len(inputs), np.int64)
         for row, data in enumerate(inputs):
             try:
                 header = self._checked_header(data)
                 sixteen_bit[row] = header.sixteen_bit
+                pixels[row] = header.height * header.width
                 fits[row] = not header.sixteen_bit and self._fits(header)
                 if header.kind == "GIF":
                     encoded[row] = first_frame(data)
@@ -174,14 +181,18 @@ class InputDecoder:
                     faults[rows[0]] = self._undecodable(encoded[rows[0]], reason_of(error))
 
         good = np.array([row for row, fault in enumerate(faults) if fault is None], np.intp)
-        size = min(_CHUNK_IMAGES, -(-len(good) // self._threads)) or 1
-        chunks = [good[start : start + size] for start in range(0, len(good), size)]
+        large = pixels[good] > _LARGE_PIXELS
+        usual = good[~large]
+        size = min(_CHUNK_IMAGES, -(-len(usual) // self._threads)) or 1
+        chunks = [usual[start : start + size] for start in range(0, len(usual), size)]
         if self._threads == 1:  # The caller's.
             for chunk in chunks:
                 decode_chunk(chunk)
         else:
             for _ in self._pool.map(decode_chunk, chunks):
                 pass  # the iteration raises what a thread raised
+        for row in good[large]:  # One at a time, so that memory holds one of them.
+            decode_chunk(np.array([row]))
         return decoded, faults
 
     def _checked_header(self, data: bytes) -> ImageHeader:
@@ -196,6 +207,8 @@ class InputDecoder:
         wrong = self._wrong_shape(header.height, header.width)
         if wrong is not None:
             raise wrong
+        if header.kind == "JPEG":
+            _check_scans(data)
         return header
 
     def _fits(self, header: ImageHeader) -> bool:
@@ -285,6 +298,22 @@ class InputDecoder:
         if self._spec.resize != "none":
             pixels = tf.image.resize(pixels, self._spec.shape[:2], method=self._spec.resize)
         return tf.cast(pixels, tf.float32)
+
+
+def _check_scans(jpeg: bytes) -> None:
+    """Refuses what a decoder would spend minutes on, and what is cut short."""
+    try:
+        scans, ended = jpeg_scans(jpeg)
+    except IndexError:
+        scans, ended = 0, False
+    if scans > MAX_SCANS:
+        raise DataFault(
+            "decode",
+            "TooManyScans",
+            f"the JPEG has {scans} scans, more than {MAX_SCANS}; encoders make about 10",
+        )
+    if not ended:
+        raise DataFault("decode", "TruncatedImage", "the JPEG has no end mark: it is cut short")
 
 
 def _decode_into(decoded: npt.NDArray[np.float32], data: bytes) -> bool:

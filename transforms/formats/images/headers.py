@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 ImageKind: TypeAlias = Literal["JPEG", "PNG", "GIF", "BMP"]
@@ -34,7 +35,9 @@ _BMP_PALETTE_DEPTH = 8
 
 _JPEG_STANDALONE = (0x01, *range(0xD0, 0xD9))  # TEM, restart marks, start of image
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
+_JPEG_SEQUENTIAL = (0xC0, 0xC1)
 _JPEG_SCAN, _JPEG_END, _JPEG_FILL = 0xDA, 0xD9, 0xFF
+_JPEG_SCAN_MARK, _JPEG_END_MARK = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +148,41 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
+    for marker, position in _jpeg_markers(data):
+        if marker in (_JPEG_SCAN, _JPEG_END):
+            break
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return height, width
+    raise ValueError("its JPEG header declares no size")
+
+
+def jpeg_scans(data: bytes) -> tuple[int, bool]:
+    """How many scans a JPEG has, at most, and whether its end mark is there.
+
+    Each scan of a progressive image passes over all of its pixels. Embedded previews, which have
+    scans and end marks of their own, lie before the first scan.
+
+    Raises:
+      IndexError: It is cut before its first scan.
+    """
+    one_scan, components = True, 0
+    for marker, position in _jpeg_markers(data):
+        if marker in _JPEG_FRAMES:
+            one_scan = marker in _JPEG_SEQUENTIAL
+            components = data[position + 7]
+        elif marker == _JPEG_SCAN:
+            one_scan = one_scan and data[position + 2] == components
+            # In a scan's data 0xFF is followed by 0 or a restart mark, so these are no data.
+            count = 1 if one_scan else 1 + data.count(_JPEG_SCAN_MARK, position)
+            return count, data.rfind(_JPEG_END_MARK, position) >= 0
+        elif marker == _JPEG_END:
+            break
+    return 0, True
+
+
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Markers of segments, and where each segment's length is, up to the first scan's."""
     position = 2
     while True:
         while data[position] != _JPEG_FILL:  # decoders pass over bytes between segments
@@ -155,10 +193,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         position += 1
         if marker in _JPEG_STANDALONE or marker == 0:
             continue
+        yield marker, position
         if marker in (_JPEG_SCAN, _JPEG_END):
-            raise ValueError("its JPEG header declares no size")
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            return height, width
+            return
         (length,) = struct.unpack_from(">H", data, position)
         position += length

@@ -12,13 +12,19 @@ import struct
 from collections.abc import Container, Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.errors import DataFault
+from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records, describe
 from transforms.formats.parquet.arrow_columns import UnusableTypeError, to_column
+from transforms.formats.parquet.bounds import ARROW_ERRORS, bound_decoding, gathered
+from transforms.formats.parquet.pieces import cut, join
+from transforms.formats.parquet.watched_file import WatchedFile
+from transforms.formats.parts import BlockBudget
 from transforms.formats.source import Features
 
 _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
@@ -26,15 +32,16 @@ _BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
 
 _TAIL = struct.Struct("<I4s")  # of a file: its footer's length, then magic bytes as it begins with
 
-# What Arrow raises for damage; OSError is its name for a page it cannot decode, UnicodeDecodeError
-# that of a damaged column's.
-_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
-
-def read_records(
-    file: BinaryIO, features: Features, block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
-    """Yields the blocks of a file that are not to be skipped: number, records, whether it is last.
+def read_records(  # noqa: PLR0917 - as the reader hands them on
+    file: BinaryIO,
+    features: Features,
+    block_size: int,
+    skip: Container[int],
+    max_record_bytes: int,
+    budget: BlockBudget,
+) -> Iterator[tuple[int, Records, ShardEnd | None]]:
+    """Yields the blocks of a file that are not to be skipped: number, records, the file's end.
 
     Row groups that lie in skipped blocks are not read; a row group is lost from its first
     unreadable batch on (`UnreadableRowGroup`). Errors of the file system propagate.
@@ -42,23 +49,23 @@ def read_records(
     Raises:
       DataFault: The file as a whole cannot be read (stage `read`, `UnreadableFile`).
     """
-    watched = _WatchedFile(file)
+    watched = WatchedFile(file)
     try:
         parquet = _open(watched)
         schema = parquet.schema_arrow
         if any(_holds_fixed_size_list(kind) for kind in schema.types):
             parquet = _open(watched, _metadata_without_arrow_schema(watched))
-    except _ARROW_ERRORS as error:
+    except ARROW_ERRORS as error:
         watched.check()
         raise _unreadable_file(_sentence(error)) from error
     rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
     if sum(rows) != parquet.metadata.num_rows or any(count < 0 for count in rows):
         raise _unreadable_file("its row groups do not add up to its rows")
-    groups = _RowGroups(watched, parquet, schema, features)
-    yield from _blocks(groups, rows, block_size, skip)
+    groups = _RowGroups(watched, parquet, schema, features, max_record_bytes, budget.limit)
+    yield from _blocks(groups, rows, block_size, skip, budget)
 
 
-def _open(watched: _WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+def _open(watched: WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(
         watched,
         metadata=metadata,
@@ -76,7 +83,7 @@ def _holds_fixed_size_list(kind: pa.DataType) -> bool:
     return any(_holds_fixed_size_list(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
+def _metadata_without_arrow_schema(watched: WatchedFile) -> pq.FileMetaData:
     """The footer without Arrow's own copy of the schema, so that fixed-size lists are plain ones.
 
     Of a fixed-size list that is null, Arrow can write the Parquet form but not read it: it refuses
@@ -91,12 +98,16 @@ def _metadata_without_arrow_schema(watched: _WatchedFile) -> pq.FileMetaData:
 
 
 def _blocks(
-    groups: _RowGroups, rows: Sequence[int], block_size: int, skip: Container[int]
-) -> Iterator[tuple[int, Records, bool]]:
+    groups: _RowGroups,
+    rows: Sequence[int],
+    block_size: int,
+    skip: Container[int],
+    budget: BlockBudget,
+) -> Iterator[tuple[int, Records, ShardEnd | None]]:
     """Cuts row groups of so many rows into blocks."""
     total = sum(rows)
     if total == 0 and 0 not in skip:
-        yield 0, groups.without_values(0, 0), True
+        yield 0, groups.without_values(0, 0), ShardEnd(0)
     first = 0
     pending: list[Records] = []
     for group, count in enumerate(rows):
@@ -106,13 +117,15 @@ def _blocks(
             for records in groups.read(group, first, count, min(block_size, _BATCH_ROWS)):
                 if records.first // block_size > wanted[-1]:
                     break
-                for piece in _cut(records, block_size):
+                for piece in cut(records, block_size):
                     number, end = piece.first // block_size, piece.first + piece.count
                     if number in skip:
                         continue
                     pending.append(piece)
+                    budget.add(piece.bytes, number)
                     if end % block_size == 0 or end == total:
-                        yield number, _join(pending), end == total
+                        budget.begin_block()
+                        yield number, join(pending), ShardEnd(total) if end == total else None
                         pending.clear()
         first += count
 
@@ -139,11 +152,19 @@ class _Selected:
 class _RowGroups:
     """The row groups of an open file."""
 
-    def __init__(
-        self, watched: _WatchedFile, parquet: pq.ParquetFile, schema: pa.Schema, features: Features
+    def __init__(  # noqa: PLR0917 - what is read, and what may be read of it
+        self,
+        watched: WatchedFile,
+        parquet: pq.ParquetFile,
+        schema: pa.Schema,
+        features: Features,
+        max_record_bytes: int,
+        max_block_bytes: int,
     ) -> None:
         self._watched = watched
         self._parquet = parquet
+        self._max_record_bytes = max_record_bytes
+        self._max_block_bytes = max_block_bytes
         self._roles = list(features.named())
         self._selected = _select(schema, features)
         self._names = [name for field in schema for name in _field_names(field)]
@@ -161,13 +182,20 @@ class _RowGroups:
             yield from self._in_batches(first, count, batch_rows, None)
             return
         done = 0
+        columns = sorted({selected.name for selected in self._selected})
         try:
-            batches = self._parquet.iter_batches(
-                batch_size=batch_rows,
-                row_groups=[group],
-                columns=sorted({selected.name for selected in self._selected}),
-                use_threads=False,
+            bound = bound_decoding(
+                self._watched, self._parquet, group, columns, batch_rows, self._max_block_bytes
             )
+            if bound.refusal is not None:
+                message = f"row group {group} is not read, as {bound.refusal}"
+                fault = DataFault("read", "RowGroupTooLarge", message)
+                yield from self._in_batches(first, count, batch_rows, fault)
+                return
+            batches = self._parquet.iter_batches(
+                batch_size=bound.batch_rows, row_groups=[group], columns=columns, use_threads=False
+            )
+            batches = gathered(batches, batch_rows, bound.batch_bytes)
             while done < count:
                 batch = next(batches, None)
                 if batch is None:
@@ -175,7 +203,7 @@ class _RowGroups:
                 records = self._to_records(batch[: count - done], first + done)
                 yield records
                 done += records.count
-        except _ARROW_ERRORS as error:
+        except ARROW_ERRORS as error:
             self._watched.check()
             fault = DataFault(
                 "read",
@@ -202,7 +230,6 @@ class _RowGroups:
             array = batch.column(batch.schema.get_field_index(selected.column))
             for field in selected.fields:
                 array = pc.struct_field(array, field)
-            array.validate()  # damage may decode to lists that are longer than their values
             described = describe(selected.role, selected.name)
             try:
                 _check_order(selected.kind)
@@ -211,11 +238,21 @@ class _RowGroups:
                 fault = DataFault("parse", "WrongFeatureKind", f"{described} {error}")
                 records.faults.update(dict.fromkeys(range(batch.num_rows), fault))
                 continue
+            if column.bytes > self._max_record_bytes:  # else none of the rows can be too large
+                column = self._without_large(column, described, records)
             records.columns[selected.role] = column
             null = DataFault("parse", "NullValue", f"{described} holds a null among its values")
             for row in with_nulls:
                 records.faults.setdefault(row, null)
         return records
+
+    def _without_large(self, column: Column, described: str, records: Records) -> Column:
+        """The column without the rows that are too large, which become faults."""
+        large = np.flatnonzero(column.row_bytes > self._max_record_bytes).tolist()
+        limit = f"limits.max_record_bytes ({self._max_record_bytes})"
+        fault = DataFault("read", "RecordTooLarge", f"{described} is longer than {limit}")
+        records.faults.update(dict.fromkeys(large, fault))
+        return column.without(large)
 
 
 def _select(schema: pa.Schema, features: Features) -> list[_Selected]:
@@ -253,84 +290,6 @@ def _field_names(field: pa.Field) -> list[str]:
     if not pa.types.is_struct(field.type):
         return [field.name]
     return [f"{field.name}.{name}" for child in field.type for name in _field_names(child)]
-
-
-def _cut(records: Records, block_size: int) -> Iterator[Records]:
-    """Cuts records where a block ends."""
-    start = 0
-    while start < records.count:
-        stop = min(records.count, start + block_size - (records.first + start) % block_size)
-        yield Records(
-            first=records.first + start,
-            count=stop - start,
-            columns={role: column[start:stop] for role, column in records.columns.items()},
-            faults={
-                row - start: fault for row, fault in records.faults.items() if start <= row < stop
-            },
-            available=records.available,
-        )
-        start = stop
-
-
-def _join(pieces: Sequence[Records]) -> Records:
-    """One of consecutive ones."""
-    first = pieces[0].first
-    return Records(
-        first=first,
-        count=sum(piece.count for piece in pieces),
-        columns={
-            role: Column.concatenate([piece.columns[role] for piece in pieces])
-            for role in pieces[0].columns
-        },
-        faults={
-            piece.first - first + row: fault
-            for piece in pieces
-            for row, fault in piece.faults.items()
-        },
-        available=pieces[0].available,
-    )
-
-
-class _WatchedFile:
-    """A file that remembers its own error, as Arrow's own errors may have the same type."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._error: Exception | None = None
-
-    def check(self) -> None:
-        """Raises the file's error, if it had one."""
-        if self._error is not None:
-            raise self._error
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads up to `size` bytes."""
-        try:
-            return self._file.read(size)
-        except Exception as error:
-            self._error = error
-            raise
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Moves to a position."""
-        try:
-            return self._file.seek(offset, whence)
-        except Exception as error:
-            self._error = error
-            raise
-
-    def tell(self) -> int:
-        """The position."""
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def closed(self) -> bool:
-        """Whether whoever opened the file has closed it."""
-        return self._file.closed
 
 
 def _unreadable_file(why: str) -> DataFault:

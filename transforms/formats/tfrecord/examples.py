@@ -7,7 +7,7 @@ records, so that a batch reads the same whatever was read before it.
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,24 +25,43 @@ _Kinds = dict[str, str]
 _KIND_NAMES = {"bytes_list": "bytes", "float_list": "floats", "int64_list": "integers"}
 
 
-def parse_examples(payloads: Sequence[bytes], features: Features, first: int = 0) -> Records:
+def parse_examples(
+    payloads: Sequence[bytes],
+    features: Features,
+    first: int = 0,
+    check: Callable[[int], None] = lambda _: None,
+    bytes_at_once: int = 1 << 25,
+) -> Records:
     """Parses a batch; a record that cannot be parsed costs one fault, not the batch.
 
     Args:
       payloads: Serialized tf.train.Example, the records in order.
       features: Which features are read.
       first: Number of the first record.
+      check: Called with the bytes that the features take as they grow: integers are up to eight
+        times as long as in a record.
+      bytes_at_once: TensorFlow copies what it parses, twice; it is given no more than so many
+        bytes, or one record.
 
     Returns:
       The records; faults (stage `parse`) are `NotAnExample` and, where a feature's kind differs
       from most of the batch's records, `WrongFeatureKind`.
     """
-    return _Batch(payloads, features).parse(first)
+    return _Batch(payloads, features, check, bytes_at_once).parse(first)
 
 
 class _Batch:
-    def __init__(self, payloads: Sequence[bytes], features: Features) -> None:
+    def __init__(
+        self,
+        payloads: Sequence[bytes],
+        features: Features,
+        check: Callable[[int], None],
+        bytes_at_once: int,
+    ) -> None:
         self._payloads = payloads
+        self._ends = np.cumsum([0, *map(len, payloads)])
+        self._check = check
+        self._bytes_at_once = bytes_at_once
         self._roles = features.named()
 
     def parse(self, first: int) -> Records:
@@ -62,6 +81,18 @@ class _Batch:
 
     def _parse(self, start: int, stop: int, kinds: _Kinds) -> dict[str, Column] | None:
         """Columns of the payloads from start to stop; None where TensorFlow refuses any."""
+        if stop - start > 1 and self._ends[stop] - self._ends[start] > self._bytes_at_once:
+            middle = (start + stop) // 2
+            left = self._parse(start, middle, kinds)
+            right = None if left is None else self._parse(middle, stop, kinds)
+            columns = None if left is None or right is None else _concatenated(left, right)
+        else:
+            columns = self._parse_at_once(start, stop, kinds)
+        if columns is not None:
+            self._check(sum(column.bytes for column in columns.values()))
+        return columns
+
+    def _parse_at_once(self, start: int, stop: int, kinds: _Kinds) -> dict[str, Column] | None:
         import tensorflow as tf
 
         types = {"bytes_list": tf.string, "float_list": tf.float32, "int64_list": tf.int64}
@@ -94,7 +125,7 @@ class _Batch:
         middle = (start + stop) // 2
         left = self._parse_around_faults(start, middle, kinds, faults)
         right = self._parse_around_faults(middle, stop, kinds, faults)
-        return {name: Column.concatenate([left[name], right[name]]) for name in left}
+        return _concatenated(left, right)
 
     def _first_kinds(self) -> _Kinds:
         """Each feature's kind in the first record that has it."""
@@ -134,6 +165,10 @@ class _Batch:
     def _feature_names(self, row: int) -> Sequence[str]:
         example = _decode(self._payloads[row])
         return sorted(example.features.feature) if example is not None else []
+
+
+def _concatenated(left: dict[str, Column], right: dict[str, Column]) -> dict[str, Column]:
+    return {name: Column.concatenate([left[name], right[name]]) for name in left}
 
 
 def _decode(payload: bytes) -> example_pb2.Example | None:

@@ -2,316 +2,256 @@
 
     uint64 length | uint32 its masked CRC-32C | payload | uint32 its masked CRC-32C
 
-all little-endian. The length has a checksum of its own, so after a damaged payload the next record
-is still found; after a damaged length nothing is, and the shard ends. The format has no end mark: a
-file cut exactly between two records cannot be told from a whole one.
+all little-endian. A record is *sound* where both checksums hold. It is *corrupt* where only the
+length's does and what follows it begins with a length again, or is the end. Everything else up to
+the next sound record is a *gap*: it takes one number, whatever it held, so that the numbers of the
+records after it depend on the file alone, not on which records were wanted. The format has no end
+mark: a file cut exactly between two records cannot be told from a whole one.
 
 Reference: tensorflow/core/lib/io/record_writer.h.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import struct
-import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Protocol
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
 from transforms.errors import DataFault
 from transforms.formats.source import MAX_RECORD_BYTES, Compression
+from transforms.formats.tfrecord.resync import CHECKSUM, HEADER, RecordFinder, masked
+from transforms.formats.tfrecord.streams import compression_of, open_stream
 
-CHUNK_BYTES = 1 << 20
-"""How much is read from the file at once."""
-
-_HEADER = struct.Struct("<QI")
-_CHECKSUM = struct.Struct("<I")
-FRAMING_BYTES = _HEADER.size + _CHECKSUM.size
+FRAMING_BYTES = HEADER.size + CHECKSUM.size
 """How much longer a record is in the file than its payload."""
 
-_GZIP_MAGIC = b"\x1f\x8b\x08"
-_GZIP_WINDOW = 31
-_ZLIB_WINDOW = 15
-_ZLIB_DEFLATE = 0x08  # the first byte's method, and its bit for windows above 32 KiB
-_ZLIB_DEFLATE_MASK = 0x8F
 
-
-@dataclasses.dataclass(frozen=True)
-class Frame:
-    """One record as the file has it.
+class Frame(NamedTuple):
+    """One record as the file has it, or a gap.
 
     Attributes:
       record: Its number in the file, from 0.
       payload: Its bytes; None where they were damaged or not wanted.
-      fault: What is wrong with it. The file ends after every fault but `CorruptRecord`.
+      fault: What is wrong with it.
+      size: Bytes it takes of the (decompressed) file, framing included.
+      is_gap: Whether it is a gap: how many records were there is unknown.
     """
 
     record: int
     payload: bytes | None = None
     fault: DataFault | None = None
+    size: int = 0
+    is_gap: bool = False
 
 
 def masked_crc(data: bytes) -> int:
-    """The masked CRC-32C of TFRecord files: rotated right by 15 bits, plus a constant.
+    """The masked CRC-32C of TFRecord files.
 
     >>> hex(masked_crc(b""))
     '0xa282ead8'
     """
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return masked(google_crc32c.value(data))
 
 
 def begins_record(file: BinaryIO) -> bool:
     """Whether a length with its checksum is what comes next."""
-    head = file.read(_HEADER.size)
-    return len(head) == _HEADER.size and masked_crc(head[:8]) == _HEADER.unpack(head)[1]
+    return _is_header(file.read(HEADER.size))
 
 
-def is_compressed(file: BinaryIO) -> bool:
-    """Whether a file that was just opened is compressed; it is at its beginning afterwards."""
-    compression = _detect_compression(file.read(_HEADER.size))
+def detect_compression(file: BinaryIO) -> Compression:
+    """Compression of a file that was just opened; it is at its beginning afterwards.
+
+    A record's checksummed length decides first: two bytes of magic may also begin a length.
+    """
+    head = b""
+    while len(head) < HEADER.size and (more := file.read(HEADER.size - len(head))):
+        head += more
     file.seek(0)
-    return compression != "none"
+    return "none" if _is_header(head) else compression_of(head)
 
 
-def read_frames(
-    file: BinaryIO,
-    compression: Compression = "auto",
-    start: tuple[int, int] = (0, 0),
-    wanted: Callable[[int], bool] = lambda _: True,
-    max_record_bytes: int = MAX_RECORD_BYTES,
-) -> Iterator[Frame]:
-    """Yields every record of a file, in order, good or bad.
+def read_frames(file: BinaryIO, compression: Compression = "auto") -> Iterator[Frame]:
+    """Yields every record of a file, as `FrameReader` does."""
+    return iter(FrameReader(file, compression))
 
-    Damage never raises: a record with a damaged payload has the fault `CorruptRecord`, and reading
-    goes on; `LostFraming`, `TruncatedRecord` and `DamagedStream` are the last record. Errors
-    of the file system (OSError) propagate.
+
+class FrameReader:
+    """Every record of a file, in order, good or bad; their sizes add up to the file's.
+
+    Damage never raises. Corrupt records have the fault `CorruptRecord`, those that are longer than
+    allowed `RecordTooLarge`; a gap has `LostFraming` or, as the last of a file, `TruncatedRecord`
+    or `DamagedStream`. Errors of the file system (OSError) propagate.
 
     Args:
       file: Opened for reading, at its beginning; seekable when it is not compressed.
       compression: `auto` decides by the first bytes.
       start: Number of a record and the byte at which it begins, in a file that is not compressed.
-      wanted: Of a record number: whether its payload is to be read. The others are passed
-        over (in uncompressed files by seeking) without looking at their payloads' checksums.
-      max_record_bytes: Longer records are `LostFraming`.
+      wanted: Of a record number: whether its payload is to be read. The others are passed over (in
+        uncompressed files by seeking), and their payloads' checksums looked at only where
+        the place of the next record depends on it.
+      max_record_bytes: Longer records are not read.
+      known_offsets: Called at damage: where each record begins and, last, where the file ends, if
+        there is an index that says so. Where it agrees with what was read, damage costs the
+        record it is in, and there are no gaps.
+
+    Attributes:
+      compression: Of the file.
     """
-    record, offset = start
-    stream = _open_stream(file, compression)
-    if offset:
-        stream.skip(offset)
-    while True:
-        try:
-            frame = _read_frame(stream, record, wanted(record), max_record_bytes)
-        except DataFault as fault:
-            yield Frame(record, fault=fault)
-            return
-        if frame is None:
-            return
-        yield frame
-        record += 1
 
+    def __init__(  # noqa: PLR0917 - each is a matter of its own
+        self,
+        file: BinaryIO,
+        compression: Compression = "auto",
+        start: tuple[int, int] = (0, 0),
+        wanted: Callable[[int], bool] = lambda _: True,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        known_offsets: Callable[[], Sequence[int] | None] = lambda: None,
+    ) -> None:
+        self.compression = detect_compression(file) if compression == "auto" else compression
+        self._stream = open_stream(file, self.compression)
+        self._first, offset = start
+        if offset:
+            self._stream.seek(offset)
+        self._wanted = wanted
+        self._max_record_bytes = max_record_bytes
+        self._known_offsets = known_offsets
+        self._finder = RecordFinder(self._stream, max_record_bytes)
+        self._end_was_told = False
 
-def _read_frame(stream: _Stream, record: int, wanted: bool, max_record_bytes: int) -> Frame | None:
-    """The next record; None at the end of the file. Raises DataFault where the file breaks."""
-    header = stream.read(_HEADER.size)
-    if not header:
+    @property
+    def decompressed_bytes(self) -> int:
+        """How many bytes decompression has given, whatever records were made out in them."""
+        return self._stream.taken
+
+    def __iter__(self) -> Iterator[Frame]:
+        for record in itertools.count(self._first):
+            frame = self._next_frame(record)
+            if frame is None:
+                return
+            yield frame
+
+    def _next_frame(self, record: int) -> Frame | None:
+        """The next record; None at the end of the file."""
+        stream = self._stream
+        header = stream.read(HEADER.size)
+        if not header:
+            return self._damaged_end(record)
+        if not _is_header(header):
+            stream.give_back(header)
+            return self._gap(record, stream.offset, None)
+        length = HEADER.unpack(header)[0]
+        if length > self._max_record_bytes:
+            return self._gap(record, stream.offset - HEADER.size, length)
+        return self._read_record(record, length)
+
+    def _read_record(self, record: int, length: int) -> Frame:
+        """What follows a header that is right."""
+        stream = self._stream
+        size = length + FRAMING_BYTES
+        wanted = self._wanted(record)
+        if not wanted and stream.seekable and self._passes(length):
+            return Frame(record, size=size)
+        payload = stream.read(length)
+        trailer = stream.read(CHECKSUM.size)
+        if len(trailer) == CHECKSUM.size:
+            if masked_crc(payload) == CHECKSUM.unpack(trailer)[0]:
+                return Frame(record, payload if wanted else None, size=size)
+            if self._a_record_may_follow():
+                return Frame(record, None, _corrupt(record, length) if wanted else None, size)
+        stream.give_back(payload + trailer)
+        return self._gap(record, stream.offset - HEADER.size, length)
+
+    def _passes(self, length: int) -> bool:
+        """Passes over a payload if what follows shows that it is one; else does nothing."""
+        offset = self._stream.offset
+        self._stream.seek(offset + length)
+        whole = len(self._stream.read(CHECKSUM.size)) == CHECKSUM.size
+        if whole and self._a_record_may_follow():
+            return True
+        self._stream.seek(offset)
+        return False
+
+    def _a_record_may_follow(self) -> bool:
+        head = self._stream.peek(HEADER.size)
+        return not head or _is_header(head)
+
+    def _gap(self, record: int, begin: int, length: int | None) -> Frame:
+        """What begins at a byte and is no sound record, up to the next one that is.
+
+        Args:
+          record: Its number.
+          begin: Where it begins; the stream is there, or after a header that is right.
+          length: What that header says.
+        """
+        offsets = self._known_offsets() if self._stream.seekable else None
+        if offsets is not None and record + 1 < len(offsets) and offsets[record] == begin:
+            self._stream.seek(offsets[record + 1])
+            return self._indexed(record, offsets[record + 1] - begin, length)
+        found = self._finder.pass_to_record()
+        size = self._stream.offset - begin
+        too_large = length is not None and length > self._max_record_bytes
+        if length is None:
+            why = f"the length of record {record} does not match its checksum"
+        elif too_large:
+            why = str(_too_large(record, length, self._max_record_bytes))
+        else:
+            why = str(_corrupt(record, length))
+        fault = _lost(record, why, size, found)
+        if length is not None and too_large and size == length + FRAMING_BYTES:
+            return Frame(record, None, _too_large(record, length, self._max_record_bytes), size)
+        if not found:
+            fault = self._fault_at_end(record, size, length) or fault
+        return Frame(record, None, fault, size, is_gap=True)
+
+    def _fault_at_end(self, record: int, size: int, length: int | None) -> DataFault | None:
+        """Why the file ends with a gap of so many bytes, where it shows that it ends early."""
+        if self._stream.fault is not None:
+            self._end_was_told = True
+            return self._stream.fault
+        if length is not None and size < length + FRAMING_BYTES:
+            return _truncated(record, f"within its {length} bytes")
+        if length is None and size < HEADER.size:
+            return _truncated(record, "in its header")
         return None
-    if len(header) < _HEADER.size:
-        raise _truncated(record, "in its header")
-    length, checksum = _HEADER.unpack(header)
-    if masked_crc(header[:8]) != checksum:
-        raise DataFault(
-            "read",
-            "LostFraming",
-            f"the length of record {record} does not match its checksum; "
-            "where the next record begins is unknown, so the shard ends here",
-        )
-    if length > max_record_bytes:
-        raise DataFault(
-            "read",
-            "LostFraming",
-            f"record {record} claims {length} bytes, more than limits.max_record_bytes "
-            f"({max_record_bytes}), so the shard ends here",
-        )
-    if not wanted:
-        stream.skip(length)
-        if len(stream.read(_CHECKSUM.size)) < _CHECKSUM.size:
-            raise _truncated(record, f"within its {length} bytes")
-        return Frame(record)
-    payload = stream.read(length)
-    trailer = stream.read(_CHECKSUM.size)
-    if len(trailer) < _CHECKSUM.size:
-        raise _truncated(record, f"within its {length} bytes")
-    if masked_crc(payload) != _CHECKSUM.unpack(trailer)[0]:
-        fault = DataFault(
-            "read",
-            "CorruptRecord",
-            f"the {length} bytes of record {record} do not match their checksum",
-        )
-        return Frame(record, fault=fault)
-    return Frame(record, payload)
+
+    def _indexed(self, record: int, size: int, length: int | None) -> Frame:
+        """A damaged record of which an index says what it takes."""
+        if length is not None and length + FRAMING_BYTES == size:
+            if length > self._max_record_bytes:
+                return Frame(record, None, _too_large(record, length, self._max_record_bytes), size)
+            return Frame(record, None, _corrupt(record, length), size)
+        message = f"the length of record {record} is damaged; its index has it take {size} bytes"
+        return Frame(record, None, DataFault("read", "LostFraming", message), size)
+
+    def _damaged_end(self, record: int) -> Frame | None:
+        """The stream's own fault as the last frame, where no record has told of it."""
+        if self._stream.fault is None or self._end_was_told:
+            return None
+        self._end_was_told = True
+        return Frame(record, None, self._stream.fault, is_gap=True)
+
+
+def _is_header(head: bytes) -> bool:
+    """Whether they are 12 bytes, a length and its checksum."""
+    return len(head) == HEADER.size and masked_crc(head[:8]) == HEADER.unpack(head)[1]
+
+
+def _corrupt(record: int, length: int) -> DataFault:
+    message = f"the {length} bytes of record {record} do not match their checksum"
+    return DataFault("read", "CorruptRecord", message)
+
+
+def _too_large(record: int, length: int, limit: int) -> DataFault:
+    message = f"record {record} claims {length} bytes, more than limits.max_record_bytes ({limit})"
+    return DataFault("read", "RecordTooLarge", message)
 
 
 def _truncated(record: int, where: str) -> DataFault:
     return DataFault("read", "TruncatedRecord", f"the file ends in record {record}, {where}")
 
 
-class _Stream(Protocol):
-    """Bytes in order."""
-
-    def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer only at the end."""
-
-    def skip(self, size: int) -> None:
-        """Passes over `size` bytes; going beyond the end shows at the next read."""
-
-
-class _Buffered:
-    """A stream over chunks of bytes, of any sizes."""
-
-    def __init__(self, next_chunk: Callable[[], bytes]) -> None:
-        """`next_chunk` gives b"" at the end, and may raise DataFault."""
-        self._next_chunk = next_chunk
-        self._chunk = b""
-        self._position = 0
-
-    def read(self, size: int) -> bytes:
-        end = self._position + size
-        if end <= len(self._chunk):
-            piece = self._chunk[self._position : end]
-            self._position = end
-            return piece
-        pieces = []
-        while size > 0:
-            if self._position == len(self._chunk) and not self._refill():
-                break
-            piece = self._chunk[self._position : self._position + size]
-            self._position += len(piece)
-            size -= len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def skip(self, size: int) -> None:
-        while size > 0:
-            if self._position == len(self._chunk) and not self._refill():
-                break
-            step = min(size, len(self._chunk) - self._position)
-            self._position += step
-            size -= step
-
-    def _refill(self) -> bool:
-        self._chunk = self._next_chunk()
-        self._position = 0
-        return bool(self._chunk)
-
-
-class _BufferedFile(_Buffered):
-    """A stream over a seekable file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(lambda: file.read(CHUNK_BYTES))
-        self._file = file
-
-    def skip(self, size: int) -> None:
-        held = len(self._chunk) - self._position
-        if size <= held:
-            self._position += size
-        else:
-            self._file.seek(size - held, 1)
-            self._chunk, self._position = b"", 0
-
-
-class _Inflater:
-    """Chunks of a gzip or zlib file, decompressed in bounded steps.
-
-    Everything before the first damaged byte is given before the fault is raised, so what is lost
-    does not depend on where chunks end.
-    """
-
-    def __init__(self, file: BinaryIO, window: int) -> None:
-        self._file = file
-        self._window = window
-        self._inflater = zlib.decompressobj(window)
-        self._input = b""
-        self._within_member = False
-        self._after_member = False
-        self._fault: DataFault | None = None
-
-    def __call__(self) -> bytes:
-        """The next chunk, b"" at the end; raises DataFault where the stream is damaged."""
-        while self._fault is None:
-            if self._inflater.eof:
-                self._end_member()
-            self._input = self._input or self._file.read(CHUNK_BYTES)
-            at_end = not self._input
-            if at_end and not self._within_member:
-                return b""
-            if self._after_member and self._window == _GZIP_WINDOW:
-                self._input = self._input.lstrip(b"\0")  # members may be padded
-                if not self._input:
-                    continue
-            chunk = self._inflate(at_end)
-            if chunk:
-                return chunk
-        raise self._fault
-
-    def _end_member(self) -> None:
-        self._input = self._inflater.unused_data
-        self._inflater = zlib.decompressobj(self._window)
-        self._within_member = False
-        self._after_member = True
-
-    def _inflate(self, at_end: bool) -> bytes:
-        """What the input gives next; sets the fault where it gives no more."""
-        self._within_member, self._after_member = True, False
-        before = self._inflater.copy()
-        try:
-            chunk = self._inflater.decompress(self._input, CHUNK_BYTES)
-        except zlib.error as error:
-            self._fault = _damaged(str(error))
-            return self._salvage(before)
-        self._input = self._inflater.unconsumed_tail
-        if at_end:
-            self._fault = _damaged("it ends before its end mark")
-        return chunk
-
-    def _salvage(self, inflater: zlib._Decompress) -> bytes:
-        """What precedes the damage: zlib drops it when it finds both in one call."""
-        pieces = []
-        with contextlib.suppress(zlib.error):
-            for position in range(len(self._input)):
-                pieces.append(inflater.decompress(self._input[position : position + 1]))
-        return b"".join(pieces)
-
-
-def _damaged(how: str) -> DataFault:
-    return DataFault("read", "DamagedStream", f"the compressed stream is damaged: {how}")
-
-
-def _open_stream(file: BinaryIO, compression: Compression) -> _Stream:
-    if compression == "auto":
-        compression = _detect_compression(_BufferedFile(file).read(_HEADER.size))
-        file.seek(0)
-    if compression == "gzip":
-        return _Buffered(_Inflater(file, _GZIP_WINDOW))
-    if compression == "zlib":
-        return _Buffered(_Inflater(file, _ZLIB_WINDOW))
-    return _BufferedFile(file)
-
-
-def _detect_compression(head: bytes) -> Compression:
-    """Compression by a file's first 12 bytes.
-
-    A record's checksummed length decides first: two bytes of magic may also begin a length.
-    """
-    if len(head) == _HEADER.size and masked_crc(head[:8]) == _HEADER.unpack(head)[1]:
-        return "none"
-    if head.startswith(_GZIP_MAGIC):
-        return "gzip"
-    # RFC 1950: deflate with a window of up to 32 KiB; the two bytes are a multiple of 31.
-    is_deflate = len(head) > 1 and head[0] & _ZLIB_DEFLATE_MASK == _ZLIB_DEFLATE
-    if is_deflate and int.from_bytes(head[:2], "big") % 31 == 0:
-        return "zlib"
-    return "none"
+def _lost(record: int, why: str, size: int, found: bool) -> DataFault:
+    until = f"record {record + 1} was found" if found else "no record was found up to the end"
+    return DataFault("read", "LostFraming", f"{why}; {until} after {size} unreadable bytes")

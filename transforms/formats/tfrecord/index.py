@@ -8,20 +8,23 @@ or compressed file gets an index of nonsense; here it is refused. The index of `
 
 from __future__ import annotations
 
+import array
+import io
 import uuid
 from collections.abc import Iterator, Sequence
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.tfrecord.framing import (
-    FRAMING_BYTES,
     begins_record,
-    is_compressed,
+    detect_compression,
     read_frames,
 )
 from transforms.storage import Storage, escape
 
 SUFFIX = ".idx"
+
+_LINE_BYTES = 64  # more than a line has, however large the file
 
 
 def index_path(path: str) -> str:
@@ -50,7 +53,7 @@ def write_index(shard: Shard, storage: Storage) -> int:
     """
     lines = []
     with storage.open(shard.path) as file:
-        if is_compressed(file):
+        if detect_compression(file) != "none":
             raise ConfigurationError(
                 f"{shard.path} is compressed, so it can only be read from its beginning: write it "
                 "without compression, or as more and smaller files"
@@ -61,9 +64,8 @@ def write_index(shard: Shard, storage: Storage) -> int:
                 raise ConfigurationError(
                     f"{shard.path} cannot be indexed, as {frame.fault}: read it without an index"
                 )
-            length = len(frame.payload) + FRAMING_BYTES
-            lines.append(f"{offset} {length}\n")
-            offset += length
+            lines.append(f"{offset} {frame.size}\n")
+            offset += frame.size
     path = index_path(shard.path)
     storage.replace(f"{path}.{uuid.uuid4().hex}", path, "".join(lines).encode())
     return len(lines)
@@ -95,6 +97,51 @@ def read_block_offsets(shard: Shard, block_size: int, storage: Storage) -> list[
     if end != shard.size:
         raise _stale(path, shard, f"it ends at byte {end}, the file at {shard.size}")
     return offsets
+
+
+def read_record_offsets(shard: Shard, storage: Storage) -> Sequence[int] | None:
+    """Where each record of a file begins and, last, where the file ends.
+
+    Returns:
+      None where there is no index, or only one that is not of this file.
+    """
+    path = index_path(shard.path)
+    if not storage.match(escape(path)):
+        return None
+    offsets = array.array("q", [0])
+    try:
+        with storage.open(path) as stream:
+            for offset, length in _lines(stream, path):
+                if offset != offsets[-1]:
+                    return None
+                offsets.append(offset + length)
+    except ConfigurationError:  # What is wrong with the index, `index_problem` says.
+        return None
+    return offsets if offsets[-1] == shard.size else None
+
+
+def index_problem(shard: Shard, storage: Storage) -> str | None:
+    """What the index of a file, where it has one, says against its being whole, in a sentence.
+
+    Only the index's last line is looked at.
+    """
+    path = index_path(shard.path)
+    if not storage.match(escape(path)):
+        return None
+    with storage.open(path) as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - _LINE_BYTES))
+        last = stream.read().splitlines()[-1:]
+    try:
+        end = sum(sum(pair) for pair in _lines(iter(last), path))
+    except ConfigurationError:
+        end = None
+    if end == shard.size:
+        return None
+    said = (
+        "its last line is not an offset and a length" if end is None else f"it ends at byte {end}"
+    )
+    return str(_stale(path, shard, f"{said}, the file at {shard.size}"))
 
 
 def check_offsets(shard: Shard, offsets: Sequence[int], storage: Storage) -> None:

@@ -205,7 +205,7 @@ def test_one_bad_image_costs_one_fault() -> None:
     batch[3], batch[11], batch[19] = good[:-20], b"text", tf.io.encode_jpeg(COLOR).numpy()[:-30]
     decoded, faults = InputDecoder(exactly(3)).decode(batch)
     bad = {row: fault.error for row, fault in enumerate(faults) if fault}
-    assert bad == dict.fromkeys((3, 11, 19), "UndecodableImage")
+    assert bad == {3: "UndecodableImage", 11: "UndecodableImage", 19: "TruncatedImage"}
     for row in range(20):
         np.testing.assert_array_equal(decoded[row], np.zeros_like(COLOR) if row in bad else COLOR)
     assert str(faults[3]).startswith("the image cannot be decoded: Invalid PNG data")
@@ -321,3 +321,39 @@ def test_threads_change_nothing() -> None:
 def test_a_fault_survives_pickling() -> None:
     fault = pickle.loads(pickle.dumps(fault_of(exactly(3), b"text")))  # noqa: S301 - our own
     assert (fault.stage, fault.error) == ("decode", "UndecodableImage")
+
+
+def progressive_jpeg(last_scans: int = 1) -> bytes:
+    """A progressive JPEG whose last scan is there so many times."""
+    whole = bytes(tf.io.encode_jpeg(np.tile(COLOR, (8, 8, 1)), progressive=True).numpy())
+    start = whole.rindex(b"\xff\xda")
+    return whole[:start] + whole[start:-2] * last_scans + whole[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    spec = InputSpec("image", (6, 8, 3))
+    for repeated in (1, 23):  # with the 9 before it, 10 and 32
+        decode(spec, progressive_jpeg(repeated))
+    fault = fault_of(spec, progressive_jpeg(24))
+    assert fault.error == "TooManyScans"
+    assert str(fault) == "the JPEG has 33 scans, more than 32; encoders make about 10"
+
+
+def test_a_jpeg_without_its_end_is_refused() -> None:
+    spec = InputSpec("image", (6, 8, 3))
+    whole = progressive_jpeg()
+    preview = b"\xff\xe1" + struct.pack(">H", len(whole) + 2) + whole  # as cameras embed it
+    assert fault_of(spec, whole[:2] + preview + whole[2:-2]).error == "TruncatedImage"
+    for cut in (whole[:-2], whole[: len(whole) // 2]):
+        fault = fault_of(spec, cut)
+        assert fault.error == "TruncatedImage"
+        assert str(fault) == "the JPEG has no end mark: it is cut short"
+    np.testing.assert_array_equal(decode(spec, whole + b"trailer"), decode(spec, whole))
+
+
+def test_large_images_decode_as_small_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = InputSpec("image", (4, 4, 3))
+    images = [png(np.roll(COLOR, shift, 0)) for shift in range(5)] + [progressive_jpeg()]
+    expected = decode(spec, *images)
+    monkeypatch.setattr("transforms.formats.images.decoding._LARGE_PIXELS", 48)
+    np.testing.assert_array_equal(decode(spec, *images), expected)

@@ -8,7 +8,13 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.formats.images.headers import ImageHeader, first_frame, image_kind, read_header
+from transforms.formats.images.headers import (
+    ImageHeader,
+    first_frame,
+    image_kind,
+    jpeg_scans,
+    read_header,
+)
 
 PIXELS = np.zeros((5, 7, 3), np.uint8)
 
@@ -117,3 +123,12 @@ def test_damage_is_a_value_error_or_a_header(whole: bytes, data: st.DataObject) 
             first_frame(bytes(damaged))
     except ValueError:
         pass
+
+
+def test_scans_and_end_marks_of_jpegs() -> None:
+    assert jpeg_scans(jpeg()) == (1, True)
+    assert jpeg_scans(jpeg(progressive=True)) == (10, True)
+    assert jpeg_scans(jpeg()[:-2]) == (1, False)
+    assert jpeg_scans(jpeg(progressive=True)[:-2]) == (10, False)
+    with pytest.raises(IndexError):
+        jpeg_scans(jpeg()[:100])

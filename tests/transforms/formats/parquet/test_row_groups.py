@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Container
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from transforms.errors import DataFault
+from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records
 from transforms.formats.parquet import row_groups as parquet
+from transforms.formats.parquet.bounds import DecodingBound
+from transforms.formats.parts import BlockBudget
 from transforms.formats.source import Features
 
 BLOCK = 4
@@ -23,12 +27,20 @@ def written(columns: dict[str, Any], row_group_size: int = 3, **options: Any) ->
 
 
 def read(
-    content: bytes, features: Features, skip: frozenset[int] = frozenset()
-) -> list[tuple[int, Records, bool]]:
-    return list(parquet.read_records(io.BytesIO(content), features, BLOCK, skip))
+    content: bytes | BinaryIO,
+    features: Features,
+    skip: Container[int] = (),
+    max_record_bytes: int = 1 << 20,
+    max_block_bytes: int = 1 << 30,
+) -> list[tuple[int, Records, ShardEnd | None]]:
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    budget = BlockBudget("/data/a.parquet", BLOCK, max_block_bytes)
+    return list(parquet.read_records(file, features, BLOCK, skip, max_record_bytes, budget))
 
 
-def lists(blocks: list[tuple[int, Records, bool]], role: str = "input") -> list[list[Any]]:
+def lists(
+    blocks: list[tuple[int, Records, ShardEnd | None]], role: str = "input"
+) -> list[list[Any]]:
     return [
         records.columns[role].of(row).tolist()
         for _, records, _ in blocks
@@ -36,7 +48,7 @@ def lists(blocks: list[tuple[int, Records, bool]], role: str = "input") -> list[
     ]
 
 
-def errors(blocks: list[tuple[int, Records, bool]]) -> dict[int, str]:
+def errors(blocks: list[tuple[int, Records, ShardEnd | None]]) -> dict[int, str]:
     return {
         records.first + row: fault.error
         for _, records, _ in blocks
@@ -65,9 +77,9 @@ def test_blocks_across_row_groups() -> None:
     content = written({"x": [b"%d" % i for i in range(10)], "y": list(range(10))})
     blocks = read(content, Features("x", label="y"))
     assert [(number, records.first, records.count, last) for number, records, last in blocks] == [
-        (0, 0, 4, False),
-        (1, 4, 4, False),
-        (2, 8, 2, True),
+        (0, 0, 4, None),
+        (1, 4, 4, None),
+        (2, 8, 2, ShardEnd(10)),
     ]
     assert lists(blocks) == [[b"%d" % i] for i in range(10)]
     assert lists(blocks, "label") == [[i] for i in range(10)]
@@ -109,6 +121,19 @@ NESTED: list[tuple[pa.Array, list[list[Any]]]] = [
     ("array", "expected"), NESTED, ids=lambda value: str(getattr(value, "type", ""))
 )
 def test_types_of_columns(array: pa.Array, expected: list[list[Any]]) -> None:
+    blocks = read(written({"x": array}, row_group_size=2), Features("x"))
+    assert lists(blocks) == expected
+    assert errors(blocks) == {}
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"), NESTED, ids=lambda value: str(getattr(value, "type", ""))
+)
+def test_types_of_columns_whose_batches_are_small(
+    array: pa.Array, expected: list[list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_row = DecodingBound(batch_rows=1, batch_bytes=1 << 20)
+    monkeypatch.setattr(parquet, "bound_decoding", lambda *_: one_row)
     blocks = read(written({"x": array}, row_group_size=2), Features("x"))
     assert lists(blocks) == expected
     assert errors(blocks) == {}
@@ -233,8 +258,8 @@ def test_row_groups_in_skipped_blocks_are_not_read() -> None:
     noise = np.random.default_rng(0).bytes(1 << 20)
     content = written({"x": [noise] * 4 + [b"small"] * 4}, 4, use_dictionary=False)
     file = CountingFile(content)
-    ((number, records, last),) = parquet.read_records(file, Features("x"), BLOCK, {0})
-    assert (number, records.first, last) == (1, 4, True)
+    ((number, records, last),) = read(file, Features("x"), {0})
+    assert (number, records.first, last) == (1, 4, ShardEnd(8))
     assert file.taken < 1 << 20
 
 
@@ -252,7 +277,7 @@ def test_errors_of_the_file_system_propagate(reads: int) -> None:
     noise = [np.random.default_rng(0).bytes(1000)] * 10
     content = written({"x": noise}, row_group_size=1, use_dictionary=False)
     with pytest.raises(OSError, match="connection reset"):
-        list(parquet.read_records(Failing(content), Features("x"), BLOCK, frozenset()))
+        read(Failing(content), Features("x"))
 
 
 def test_empty_row_groups_are_passed_over() -> None:
@@ -263,7 +288,7 @@ def test_empty_row_groups_are_passed_over() -> None:
             writer.write_table(pa.table({"x": pa.array(rows, pa.binary())}))
     blocks = read(sink.getvalue(), Features("x"))
     assert lists(blocks) == [[b"a"], [b"b"]]
-    assert [last for _, _, last in blocks] == [True]
+    assert [last for _, _, last in blocks] == [ShardEnd(2)]
 
 
 def test_column_slices_share_no_rows() -> None:
@@ -271,3 +296,14 @@ def test_column_slices_share_no_rows() -> None:
     assert column[0:1].values.tolist() == [0, 1]
     assert column[1:2].values.tolist() == []
     assert column[2:3].splits.tolist() == [0, 4]
+
+
+def test_rows_longer_than_the_limit_are_failures() -> None:
+    content = written({"x": [b"12345", b"123456", b"1"], "y": [[1], [2], [3, 3]]})
+    blocks = read(content, Features("x"), max_record_bytes=5)
+    assert errors(blocks) == {1: "RecordTooLarge"}
+    assert lists(blocks) == [[b"12345"], [], [b"1"]]
+    assert str(blocks[0][1].faults[1]) == (
+        "feature 'x' (source.features.input) is longer than limits.max_record_bytes (5)"
+    )
+    assert errors(read(content, Features("y"), max_record_bytes=15)) == {2: "RecordTooLarge"}

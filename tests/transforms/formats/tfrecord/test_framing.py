@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.formats.source import Compression
-from transforms.formats.tfrecord import framing as tfrecord
-from transforms.formats.tfrecord.framing import Frame, masked_crc, read_frames
+from transforms.formats.tfrecord import streams
+from transforms.formats.tfrecord.framing import Frame, FrameReader, masked_crc
 
 PAYLOADS = [b"", b"one", bytes(range(256)) * 5, b"last"]
 
@@ -38,7 +38,7 @@ def framed(payloads: list[bytes]) -> bytes:
 
 
 def read(data: bytes, compression: Compression = "auto", **options: object) -> list[Frame]:
-    return list(read_frames(io.BytesIO(data), compression, **options))  # type: ignore[arg-type]
+    return list(FrameReader(io.BytesIO(data), compression, **options))  # type: ignore[arg-type]
 
 
 def errors(frames: list[Frame]) -> list[str | None]:
@@ -73,7 +73,7 @@ def test_round_trip(payloads: list[bytes], compression: Compression) -> None:
 
 
 @given(st.data())
-def test_a_flipped_byte_costs_one_record_or_ends_the_shard(data: st.DataObject) -> None:
+def test_a_flipped_byte_costs_one_record(data: st.DataObject) -> None:
     payloads = data.draw(st.lists(st.binary(max_size=40), min_size=1, max_size=6))
     whole = framed(payloads)
     position = data.draw(st.integers(0, len(whole) - 1))
@@ -83,13 +83,18 @@ def test_a_flipped_byte_costs_one_record_or_ends_the_shard(data: st.DataObject) 
     frames = read(bytes(damaged), "none")
     starts = [len(framed(payloads[:i])) for i in range(len(payloads) + 1)]
     hit = next(i for i in range(len(payloads)) if position < starts[i + 1])
-    assert [frame.record for frame in frames] == list(range(len(frames)))
-    assert [frame.payload for frame in frames[:hit]] == payloads[:hit]
-    if position - starts[hit] < 12:  # in the length or its checksum
-        assert errors(frames[hit:]) == ["LostFraming"]
-    else:
-        assert errors(frames[hit:]) == ["CorruptRecord"] + [None] * (len(payloads) - hit - 1)
-        assert [frame.payload for frame in frames[hit + 1 :]] == payloads[hit + 1 :]
+    in_length = position - starts[hit] < 12
+    assert [frame.record for frame in frames] == list(range(len(payloads)))
+    expected: list[str | None] = [None] * len(payloads)
+    expected[hit] = "LostFraming" if in_length else "CorruptRecord"
+    assert errors(frames) == expected
+    assert [frame.is_gap for frame in frames] == [
+        in_length and i == hit for i in range(len(frames))
+    ]
+    assert [frame.size for frame in frames] == [len(payload) + 16 for payload in payloads]
+    assert [frame.payload for frame in frames if not frame.fault] == [
+        payload for i, payload in enumerate(payloads) if i != hit
+    ]
 
 
 @given(st.data())
@@ -109,14 +114,13 @@ def test_a_cut_file_ends_with_one_failure_unless_cut_between_records(data: st.Da
 
 @settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from(["auto", "none", "gzip", "zlib"]))
-def test_nonsense_never_raises_and_ends_with_one_failure(
-    data: bytes, compression: Compression
-) -> None:
+def test_nonsense_never_raises_and_is_one_gap(data: bytes, compression: Compression) -> None:
     frames = read(data, compression)
-    faults = [error for error in errors(frames) if error]
-    assert bool(faults) == bool(data)  # that it is a record by chance is out of reach
-    assert all(error in ENDING | {"CorruptRecord"} for error in faults)
-    assert all(error == "CorruptRecord" for error in faults[:-1])
+    # That it is a record by chance is out of reach.
+    assert len(frames) == bool(data)
+    assert all(error in ENDING for error in errors(frames))
+    if compression == "none":
+        assert sum(frame.size for frame in frames) == len(data)
 
 
 @settings(max_examples=200)
@@ -172,11 +176,11 @@ def test_streams_may_follow_one_another(compression: Compression) -> None:
     assert errors(frames) == [None] * 4
 
 
-@pytest.mark.parametrize("chunk", [3, 64, tfrecord.CHUNK_BYTES])
+@pytest.mark.parametrize("chunk", [3, 64, streams.CHUNK_BYTES])
 def test_gzip_members_may_be_padded_after_but_not_before(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tfrecord, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", chunk)
     first, second = gzip.compress(framed(PAYLOADS[:2])), gzip.compress(framed(PAYLOADS[2:]))
     frames = read(first + b"\0" * 7 + second + b"\0" * 3)
     assert [frame.payload for frame in frames] == PAYLOADS
@@ -193,7 +197,7 @@ def test_bytes_after_a_stream_are_a_failure(compression: Compression) -> None:
 
 def test_streams_longer_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     payloads = [bytes([i % 256]) * (7 * i) for i in range(200)]
-    monkeypatch.setattr(tfrecord, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 64)
     for pack in PACK.values():
         data = pack(framed(payloads))
         assert [frame.payload for frame in read(data)] == payloads
@@ -207,7 +211,7 @@ def test_what_is_salvaged_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPa
     damaged = flipped(packed, 2 * len(packed) // 3)
     expected = read(damaged)
     for size in (16, 100, 1000):
-        monkeypatch.setattr(tfrecord, "CHUNK_BYTES", size)
+        monkeypatch.setattr(streams, "CHUNK_BYTES", size)
         frames = read(damaged)
         assert [frame.payload for frame in frames] == [frame.payload for frame in expected]
         assert errors(frames) == errors(expected)
@@ -220,7 +224,7 @@ def test_short_reads_are_no_end() -> None:
 
     payloads = [b"x" * 0x9C78, b"y"]  # whose length begins like a zlib stream
     for pack in PACK.values():
-        frames = list(read_frames(Dribbling(pack(framed(payloads)))))
+        frames = list(FrameReader(Dribbling(pack(framed(payloads)))))
         assert [frame.payload for frame in frames] == payloads
 
 
@@ -235,13 +239,27 @@ def test_the_first_length_decides_before_magic_bytes() -> None:
     assert [frame.payload for frame in read(data)] == payloads
 
 
-def test_an_implausible_length_ends_the_shard_and_is_not_allocated() -> None:
+def test_an_implausible_length_is_not_allocated() -> None:
     length = struct.pack("<Q", 1 << 60)
-    data = framed(PAYLOADS) + length + struct.pack("<I", masked_crc(length)) + b"abc"
-    assert errors(read(data)) == [None] * 4 + ["LostFraming"]
-    frames = read(framed([b"12345", b"123456", b"1"]), max_record_bytes=5)
-    assert errors(frames) == [None, "LostFraming"]
-    assert "claims 6 bytes" in str(frames[1].fault)
+    lying = length + struct.pack("<I", masked_crc(length)) + b"abc"
+    frames = read(framed(PAYLOADS) + lying)
+    assert errors(frames) == [None] * 4 + ["TruncatedRecord"]
+    assert frames[-1].size == len(lying)
+    frames = read(framed(PAYLOADS[:2]) + lying + framed(PAYLOADS[2:]))
+    assert errors(frames) == [None, None, "LostFraming", None, None]
+    assert [frame.size for frame in frames] == [16, 19, 15, 1296, 20]
+    assert "record 2 claims 1152921504606846976 bytes" in str(frames[2].fault)
+    assert "record 3 was found after 15 unreadable bytes" in str(frames[2].fault)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zlib"])
+def test_a_record_above_the_limit_is_passed_over_as_what_it_is(compression: Compression) -> None:
+    payloads = [b"12345", b"123456", b"1", b"1234567"]
+    frames = read(PACK[compression](framed(payloads)), max_record_bytes=5)
+    assert errors(frames) == [None, "RecordTooLarge", None, "RecordTooLarge"]
+    assert [frame.size for frame in frames] == [21, 22, 17, 23]
+    assert not any(frame.is_gap for frame in frames)
+    assert "record 1 claims 6 bytes, more than limits.max_record_bytes (5)" in str(frames[1].fault)
 
 
 def test_skipped_payloads_are_sought_over_not_read() -> None:
@@ -255,7 +273,7 @@ def test_skipped_payloads_are_sought_over_not_read() -> None:
 
     payloads = [b"x" * (5 << 20)] * 4 + [b"end"]
     file = Counting(framed(payloads))
-    frames = list(read_frames(file, wanted=lambda record: record == 4))
+    frames = list(FrameReader(file, wanted=lambda record: record == 4))
     assert [frame.payload for frame in frames] == [None] * 4 + [b"end"]
     assert file.taken < 6 << 20
 
@@ -274,7 +292,7 @@ def test_errors_of_the_file_system_propagate() -> None:
             return super().read(min(size or 0, 20))
 
     with pytest.raises(OSError, match="connection reset"):
-        list(read_frames(Broken(framed(PAYLOADS))))
+        list(FrameReader(Broken(framed(PAYLOADS))))
 
 
 @pytest.mark.parametrize("data", [b"", gzip.compress(b""), zlib.compress(b"")])
