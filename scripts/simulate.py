@@ -31,8 +31,9 @@ from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
 from transforms.store.blocks import commit_block, list_maps_folder
 from transforms.store.layout import CLASSES, FORMAT_VERSION, MANIFEST
-from transforms.store.manifest import Manifest, RecordedMapFormat, timestamp
+from transforms.store.manifest import Manifest, RecordedMapFormat
 from transforms.store.map_format import MapFormat
+from transforms.store.outcome.result import timestamp
 from transforms.store.publishing import Publication
 
 EXAMPLES_A_SHARD = 500

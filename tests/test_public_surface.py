@@ -77,7 +77,7 @@ def given(
     (folder / "0.png").write_bytes(rows[0][0]["image"])
     settings: dict[str, Any] = {
         "source": {
-            "pattern": str(folder / "data/*.tfrecord"),
+            "pattern": str(folder / "data/data-0.tfrecord"),
             "features": {"id": "id", "input": "image", "label": "label"},
             "input": {"shape": [SIDE, SIDE, 3]},
         },

@@ -20,8 +20,8 @@ from transforms.store.blocks import (
 from transforms.store.layout import CLASSES, block_path
 from transforms.store.lease_file import lease_path
 from transforms.store.manifest import Manifest, existing_manifest
+from transforms.store.outcome.summary import AtlasSummary
 from transforms.store.publishing import publish
-from transforms.store.summary import AtlasSummary
 
 
 def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
@@ -43,19 +43,19 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
     manifest = existing_manifest(root, storage)
     run = uuid.uuid4().hex
     with claimed(root, run, storage):
-        summary = AtlasSummary(manifest.stored)
+        summary = AtlasSummary(manifest.stored, manifest.has_given_ids)
         for shard in manifest.input_files:
             for block in _blocks_of(root, shard, manifest, storage):
                 summary.add(block)
         published = publish(
             root,
             summary.tables(manifest.class_names),
-            lambda digests: manifest.recounted(summary.counts, digests),
+            lambda digests: manifest.recounted(summary.record, digests),
             storage,
             lease_path(root, run),
         )
     recorded = None if manifest.result is None else manifest.result.digests
-    counted = dataclasses.asdict(summary.counts)
+    counted = dataclasses.asdict(summary.record.counts)
     names = ("records_read", "explained_examples", "failed_records", "maps", "blocks")
     return {
         "atlas": root,

@@ -35,8 +35,9 @@ from transforms.store.blocks import (
 )
 from transforms.store.checking import block_problems
 from transforms.store.layout import MANIFEST, block_path
-from transforms.store.manifest import Manifest, RunResult, counted, read_manifest
-from transforms.store.summary import AtlasSummary
+from transforms.store.manifest import Manifest, read_manifest
+from transforms.store.outcome.result import RunResult, counted
+from transforms.store.outcome.summary import AtlasSummary
 from transforms.store.tables import encode_table
 
 _READING_STAGES = ("read", "parse")
@@ -106,11 +107,11 @@ class _Verification:
         self._storage = storage
         self._shards = manifest.input_files
         self._block_size: int = manifest.settings["output"]["block_size"]
-        self._summary = AtlasSummary(manifest.stored)
+        self._summary = AtlasSummary(manifest.stored, manifest.has_given_ids)
 
     def counts(self) -> dict[str, Any]:
         """What was found."""
-        counts = self._summary.counts
+        counts = self._summary.record.counts
         return {
             "status": self._manifest.status,
             "shards": len(self._shards),
@@ -194,10 +195,12 @@ class _Verification:
                 yield Problem(path, f"it comes after the last block of {shard.path}: remove it")
 
     def _sums(self, result: RunResult) -> Iterator[Problem]:
-        recorded = result.model_dump()
-        for name, found in counted(self._summary.counts).items():
-            if found != recorded[name]:
-                yield self._of_manifest(f"{name} is {recorded[name]}, the blocks have {found}")
+        for name, found in counted(self._summary.record).items():
+            recorded = getattr(result, name)
+            if found != recorded:
+                yield self._of_manifest(f"{name} is {recorded}, the blocks have {found}")
+        for imbalance in self._summary.record.imbalances(self._shards):
+            yield self._of_manifest(f"it does not account for all of {imbalance}")
         for name, table in self._summary.tables(self._manifest.class_names).items():
             path = join(self._root, name)
             expected = hashlib.sha256(encode_table(table)).hexdigest()

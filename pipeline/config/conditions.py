@@ -71,12 +71,6 @@ _CONDITIONS = (
         default_is_harmless=True,
     ),
     Condition(
-        "limits.max_record_bytes",
-        _has_tfrecords,
-        "but source.format is '{format}'; only records of TFRecord files claim a length",
-        default_is_harmless=True,
-    ),
-    Condition(
         "source.input.dtype",
         _has_tensors,
         "but source.input.kind is '{kind}'; encoded images have a type of their own",

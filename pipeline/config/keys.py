@@ -101,6 +101,7 @@ class Config(Section):
             compression=source.compression,
             class_names=tuple(class_names),
             max_record_bytes=self.limits.max_record_bytes,
+            max_block_bytes=self.limits.max_block_bytes,
         )
 
     def input_spec(self) -> InputSpec:
@@ -148,7 +149,7 @@ class Config(Section):
             ),
             "output": _only(used["output"], "codec", "block_size"),
             "statistics": used["statistics"],
-            "limits": used["limits"],
+            "limits": _only(used["limits"], "max_record_bytes", "max_pixels"),
         }
 
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from transforms.codec import CodecName
 from transforms.errors import alternatives
 from transforms.formats.source import (
+    MAX_BLOCK_BYTES,
     MAX_PIXELS,
     MAX_RECORD_BYTES,
     SCALED_RANGES,
@@ -181,13 +182,17 @@ class FailuresSection(Section):
     max_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01, description="a number from 0 to 1"
     )
+    max_broken_files: Annotated[int, Field(ge=0)] = Field(0, description="an integer of at least 0")
 
 
 class LimitsSection(Section):
     """What a record may claim before it is taken for damage or an attack."""
 
     max_record_bytes: _Count = Field(
-        MAX_RECORD_BYTES, description="the bytes of a TFRecord record, an integer of at least 1"
+        MAX_RECORD_BYTES, description="the bytes of a record or value, an integer of at least 1"
+    )
+    max_block_bytes: _Count = Field(
+        MAX_BLOCK_BYTES, description="the bytes of a block, an integer of at least 1"
     )
     max_pixels: _Count = Field(
         MAX_PIXELS, description="the pixels of an image, an integer of at least 1"

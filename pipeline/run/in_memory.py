@@ -19,8 +19,8 @@ from transforms.elements import CommittedBlock, Portion
 from transforms.formats.reader import read_blocks
 from transforms.storage import LocalStorage, Storage
 from transforms.store.blocks import commit_block, resumed_blocks
+from transforms.store.outcome.summary import AtlasSummary
 from transforms.store.publishing import publish
-from transforms.store.summary import AtlasSummary
 
 
 def run_in_memory(
@@ -46,13 +46,13 @@ def run_in_memory(
     job = prepared.job
     with claimed(job.atlas, job.attempt, storage):
         begin_atlas(job.atlas, mode, job.publication.manifest, storage)
-        summary = AtlasSummary(job.explain.map_format)
+        summary = AtlasSummary(job.explain.map_format, job.publication.manifest.has_given_ids)
         for block in _committed_blocks(prepared, storage):
             summary.add(block)
         publish(
             job.atlas,
             summary.tables(job.source.class_names),
-            lambda digests: job.publication.finish(summary.counts, digests),
+            lambda digests: job.publication.finish(summary.record, digests),
             storage,
             job.publication.lease,
         )

@@ -26,7 +26,8 @@ from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.storage import Storage
 from transforms.store.layout import FORMAT_VERSION
 from transforms.store.lease_file import lease_path
-from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard, timestamp
+from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
+from transforms.store.outcome.result import timestamp
 from transforms.store.publishing import Publication
 
 
@@ -160,6 +161,7 @@ def _assemble(
             manifest=manifest,
             started=started,
             max_failed_fraction=config.failures.max_fraction,
+            max_broken_files=config.failures.max_broken_files,
             lease=lease_path(atlas, attempt),
         ),
     )

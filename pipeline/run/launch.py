@@ -18,7 +18,9 @@ from transforms.errors import RunError
 from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.storage import Storage, join
 from transforms.store.blocks import CommittedCounter
+from transforms.store.layout import FAILURES
 from transforms.store.manifest import Manifest, read_manifest
+from transforms.store.outcome.result import RunResult
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -90,13 +92,37 @@ def finished_manifest(job: Job, storage: Storage) -> Manifest:
     if manifest is None or manifest.result is None:
         raise RunError(f"the run ended without finishing {job.atlas}: go on with --resume")
     if manifest.status == "failed":
-        raise RunError(
-            f"{manifest.result.failed_records} of {manifest.result.records_read} records failed, "
-            f"more than failures.max_fraction allows ({job.publication.max_failed_fraction}): read "
-            f"{join(job.atlas, 'failures.parquet')}; what could be explained is kept, and --resume "
-            "with --set failures.max_fraction=1.0 accepts it"
+        raise RunError(_why_failed(job, manifest.result))
+    if manifest.result.duplicate_ids:
+        _LOGGER.warning(
+            "%d examples have an id that another one has: name them by their place, SHARD:record",
+            manifest.result.duplicate_ids,
         )
     return manifest
+
+
+def _why_failed(job: Job, result: RunResult) -> str:
+    """What was over its budget, and what to do."""
+    limits = job.publication
+    lines = []
+    if result.failed_fraction > limits.max_failed_fraction:
+        estimated = result.unreadable_records_estimated
+        more = f", and about {estimated} that cannot be read" if estimated else ""
+        lines.append(
+            f"{result.failed_records} of {result.records_read} records failed{more}, more than "
+            f"failures.max_fraction allows ({limits.max_failed_fraction}): read "
+            f"{join(job.atlas, FAILURES)}; what could be explained is kept, and --resume with "
+            "--set failures.max_fraction=1.0 accepts it"
+        )
+    if len(result.broken_files) > limits.max_broken_files:
+        first = result.broken_files[0]
+        lines.append(
+            f"{len(result.broken_files)} of the input files are broken, more than "
+            f"failures.max_broken_files allows ({limits.max_broken_files}), such as {first.path}: "
+            f"{first.why}; what could be explained is kept, and --resume with --set "
+            f"failures.max_broken_files={len(result.broken_files)} accepts it"
+        )
+    return "\n".join(lines)
 
 
 def _counters(result: Any) -> dict[str, int]:

@@ -181,13 +181,15 @@ class BlockExplainer:
             failures += _failures(block, batch, faults)
             if results is not None and kept:
                 rows.add(batch, results, kept)
+        ordered = tuple(sorted(failures, key=lambda f: (f.record is None, f.record)))
         return ExplainedBlock(
             key=block.key,
             table=rows.table(),
             examples=explained,
-            failures=tuple(sorted(failures, key=lambda f: (f.record is None, f.record))),
+            failures=ordered,
             started=started,
             input_digest=block.examples.digest(),
+            extent=block.extent(ordered),
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:

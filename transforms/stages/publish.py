@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 from apache_beam.pvalue import AsIter
 
-from transforms.elements import CommittedBlock, Failure
+from transforms.elements import CommittedBlock
 from transforms.filesystems import BeamStorage
 from transforms.statistics.classes import ClassRow
-from transforms.store.counts import RunCounts, merge_counts
 from transforms.store.manifest import Manifest
 from transforms.store.map_format import MapFormat
+from transforms.store.outcome.record import AtlasRecord
 from transforms.store.publishing import Publication, publish
 from transforms.store.tables import final_tables
-
-_Sums = tuple[RunCounts, list[Failure]]
 
 
 class PublishAtlas(beam.PTransform):
@@ -63,7 +60,10 @@ class PublishAtlas(beam.PTransform):
         return (
             blocks
             # A shard has at least one block, so there is a record.
-            | "Record" >> beam.CombineGlobally(RunRecordCombineFn()).without_defaults()
+            | "Record"
+            >> beam.CombineGlobally(
+                AtlasRecordCombineFn(self._publication.manifest.has_given_ids)
+            ).without_defaults()
             | "WriteAtlas"
             >> beam.Map(
                 _write_atlas,
@@ -75,41 +75,35 @@ class PublishAtlas(beam.PTransform):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class RunRecord:
-    """What the end of a run needs to know of its blocks."""
-
-    counts: RunCounts
-    failures: tuple[Failure, ...]
-
-
-class RunRecordCombineFn(beam.CombineFn):
+class AtlasRecordCombineFn(beam.CombineFn):
     """Adds blocks up in one traversal: each step of a graph costs milliseconds to build and run."""
 
-    def create_accumulator(self) -> _Sums:
+    def __init__(self, with_ids: bool) -> None:
+        self._with_ids = with_ids
+
+    def create_accumulator(self) -> AtlasRecord:
         """The record of no blocks."""
-        return RunCounts(), []
+        return AtlasRecord(self._with_ids)
 
-    def add_input(self, accumulator: _Sums, block: CommittedBlock) -> _Sums:
-        """Adds a block."""
-        counts, failures = accumulator
-        failures.extend(block.failures)
-        return counts.merge(RunCounts.of(block)), failures
+    def add_input(self, accumulator: AtlasRecord, block: CommittedBlock) -> AtlasRecord:
+        """Adds a block in place."""
+        accumulator.add(block)
+        return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
+    def merge_accumulators(self, accumulators: Iterable[AtlasRecord]) -> AtlasRecord:
         """Adds records up."""
-        parts = list(accumulators)
-        counts = merge_counts(counts for counts, _ in parts)
-        return counts, [failure for _, failures in parts for failure in failures]
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            merged.merge(accumulator)
+        return merged
 
-    def extract_output(self, accumulator: _Sums) -> RunRecord:
+    def extract_output(self, accumulator: AtlasRecord) -> AtlasRecord:
         """The record."""
-        counts, failures = accumulator
-        return RunRecord(counts, tuple(failures))
+        return accumulator
 
 
 def _write_atlas(
-    record: RunRecord,
+    record: AtlasRecord,
     publication: Publication,
     classes: Iterable[tuple[int, ClassRow]],
     map_format: MapFormat,
@@ -117,8 +111,8 @@ def _write_atlas(
 ) -> Manifest:
     return publish(
         publication.root,
-        final_tables(classes, record.failures, map_format, class_names),
-        lambda digests: publication.finish(record.counts, digests),
+        final_tables(classes, record.failures(), map_format, class_names),
+        lambda digests: publication.finish(record, digests),
         BeamStorage(),
         publication.lease,
     ).manifest

@@ -53,11 +53,13 @@ class ReadBlocks(beam.PTransform):
       committed: Where to look for blocks that are done; None explains everything.
       threads: Intra-op threads of TensorFlow, which parses; None leaves its default.
 
+    >>> import os
     >>> import apache_beam as beam
     >>> source = SourceSpec("tfrecord", Features(input="image", id="id", label="label"))
     >>> read = ReadBlocks(source, InputSpec("image", (12, 12, 3)), block_size=8)
+    >>> shard = Shard("data/data-0.tfrecord", size=os.path.getsize("data/data-0.tfrecord"))
     >>> with beam.Pipeline("FnApiRunner") as pipeline:
-    ...     blocks = pipeline | beam.Create([Shard("data/data-0.tfrecord", size=0)]) | read
+    ...     blocks = pipeline | beam.Create([shard]) | read
     ...     _ = blocks | beam.Map(lambda block: print(block.key.number, len(block.examples)))
     0 8
     1 8

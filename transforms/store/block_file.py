@@ -49,6 +49,7 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         },
         "examples": block.examples,
         "input_digest": block.input_digest,
+        "extent": None if block.extent is None else block.extent.as_dict(),
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
     }
     return encode_table(block.table, metadata)

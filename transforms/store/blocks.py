@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Portion, Shard
 from transforms.errors import RunError
+from transforms.extents import Extent
 from transforms.storage import FileEntry, Storage, escape, join
 from transforms.store.block_file import block_metadata, encode_block, is_whole, tail_digest
 from transforms.store.layout import (
@@ -77,6 +78,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         digest=tail_digest(data),
         time_span=None,
         input_digest=block.input_digest,
+        extent=block.extent,
     )
 
 
@@ -153,6 +155,7 @@ def _committed(
         digest=digest,
         time_span=None,
         input_digest=metadata["input_digest"],
+        extent=None if metadata["extent"] is None else Extent.from_dict(metadata["extent"]),
     )
 
 

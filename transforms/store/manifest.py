@@ -5,7 +5,6 @@ On disk it is one flat JSON object; `result` exists there as its keys, once the 
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,10 +15,11 @@ import pydantic
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.storage import Storage, join
-from transforms.store.counts import RunCounts
 from transforms.store.files import replace_file
 from transforms.store.layout import FORMAT_VERSION, MANIFEST
 from transforms.store.map_format import MapFormat
+from transforms.store.outcome.record import AtlasRecord
+from transforms.store.outcome.result import Part, RunResult, counted
 
 Status: TypeAlias = Literal["incomplete", "complete", "failed"]
 Json: TypeAlias = dict[str, Any]
@@ -29,13 +29,7 @@ CHECKSUM = "checksum"
 """The manifest's key with the SHA-256 of all the others."""
 
 
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class RecordedShard(_Part):
+class RecordedShard(Part):
     """An input file, as it was listed.
 
     Attributes:
@@ -52,7 +46,7 @@ class RecordedShard(_Part):
         return Shard(self.path, self.size)
 
 
-class RecordedMapFormat(_Part):
+class RecordedMapFormat(Part):
     """`MapFormat`, as JSON has it."""
 
     map_shape: list[int]
@@ -84,76 +78,7 @@ class RecordedMapFormat(_Part):
         )
 
 
-class RunResult(_Part):
-    """What a run came to.
-
-    Attributes:
-      records_read: `explained_examples` + `failed_records`.
-      explained_examples: Examples with at least one map.
-      failed_records: Records and examples with a failure.
-      failed_fraction: Their share of the records read, 0..1.
-      maps: Rows of the maps tables.
-      blocks: Committed blocks.
-      map_bytes: Size of their files.
-      maps_digest: Sum of the files' digests, modulo 2^64, in hex.
-      blocks_resumed: Blocks that earlier runs had committed.
-      wall_seconds: From the beginning of this run to its manifest.
-      examples_per_second: Explained by this run, start-up excluded; None where nothing was left.
-      finished: When, in ISO 8601.
-      digests: SHA-256 of each table beside the maps, by file name.
-    """
-
-    records_read: int
-    explained_examples: int
-    failed_records: int
-    failed_fraction: float
-    maps: int
-    blocks: int
-    map_bytes: int
-    maps_digest: str
-    blocks_resumed: int
-    wall_seconds: float
-    examples_per_second: float | None
-    finished: str
-    digests: dict[str, str]
-
-    @classmethod
-    def of(
-        cls, counts: RunCounts, digests: Mapping[str, str], started: float, ended: float
-    ) -> RunResult:
-        """The result of a run that has ended.
-
-        Args:
-          counts: What its blocks add up to.
-          digests: SHA-256 of each table beside the maps, by file name.
-          started: Seconds since the epoch.
-          ended: Seconds since the epoch.
-        """
-        return cls(
-            **counted(counts),
-            blocks_resumed=counts.blocks - counts.blocks_made,
-            wall_seconds=round(ended - started, 3),
-            examples_per_second=counts.examples_per_second,
-            finished=timestamp(ended),
-            digests=dict(digests),
-        )
-
-
-def counted(counts: RunCounts) -> Json:
-    """What a manifest says of an atlas's blocks, whoever counts them and when."""
-    return {
-        "records_read": counts.records_read,
-        "explained_examples": counts.explained_examples,
-        "failed_records": counts.failed_records,
-        "failed_fraction": counts.failed_fraction,
-        "maps": counts.maps,
-        "blocks": counts.blocks,
-        "map_bytes": counts.map_bytes,
-        "maps_digest": f"{counts.digest:016x}",
-    }
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """What ran, on what, and once it has ended with what result.
 
     Attributes:
@@ -208,15 +133,20 @@ class Manifest(_Part):
         """The input files, as they were listed."""
         return tuple(recorded.shard for recorded in self.shards)
 
+    @property
+    def has_given_ids(self) -> bool:
+        """Whether a feature of the data names the examples."""
+        return self.config["source"]["features"]["id"] is not None
+
     def ended(self, result: RunResult, status: Status) -> Manifest:
         """The manifest of the run once it has ended."""
         return self.model_copy(update={"result": result, "status": status})
 
-    def recounted(self, counts: RunCounts, digests: Mapping[str, str]) -> Manifest:
+    def recounted(self, record: AtlasRecord, digests: Mapping[str, str]) -> Manifest:
         """The same manifest with an ended run's blocks counted anew; itself where none ended."""
         if self.result is None:
             return self
-        again = {**counted(counts), "digests": dict(digests)}
+        again = {**counted(record), "digests": dict(digests)}
         return self.model_copy(update={"result": self.result.model_copy(update=again)})
 
     def as_json(self) -> Json:
@@ -241,15 +171,6 @@ class Manifest(_Part):
         begun = {name: value for name, value in flat.items() if name not in names}
         result = {name: flat[name] for name in names} or None
         return cls.model_validate({**begun, "result": result})
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch in ISO 8601.
-
-    >>> timestamp(0)
-    '1970-01-01T00:00:00+00:00'
-    """
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
 
 
 def write_manifest(root: str, manifest: Manifest, storage: Storage) -> None:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from transforms.errors import RunError
 from transforms.storage import Storage
-from transforms.store.counts import RunCounts
 from transforms.store.lease_file import check_lease
-from transforms.store.manifest import Manifest, RunResult, write_manifest
+from transforms.store.manifest import Manifest, write_manifest
+from transforms.store.outcome.record import AtlasRecord
+from transforms.store.outcome.result import RunResult
 from transforms.store.tables import write_table
 
 Finish = Callable[[Mapping[str, str]], Manifest]
@@ -35,6 +37,7 @@ class Publication:
       manifest: What was known when the run began.
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
+      max_broken_files: How many input files may be broken before the run has failed.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
@@ -42,17 +45,29 @@ class Publication:
     manifest: Manifest
     started: float
     max_failed_fraction: float
+    max_broken_files: int = 0
     lease: str | None = None
 
-    def finish(self, counts: RunCounts, digests: Mapping[str, str]) -> Manifest:
+    def finish(self, record: AtlasRecord, digests: Mapping[str, str]) -> Manifest:
         """The manifest of the run, which ends now.
 
         Args:
-          counts: What its blocks add up to.
+          record: What its blocks add up to.
           digests: SHA-256 of each table beside the maps, by file name.
+
+        Raises:
+          RunError: The blocks do not account for all of the input.
         """
-        result = RunResult.of(counts, digests, self.started, time.time())
-        over_budget = counts.failed_fraction > self.max_failed_fraction
+        for imbalance in record.imbalances(self.manifest.input_files):
+            raise RunError(
+                f"{imbalance}; not all of the input is accounted for, so the atlas is not "
+                "finished: if the file was changed, put it back and go on with --resume"
+            )
+        result = RunResult.of(record, digests, self.started, time.time())
+        over_budget = (
+            record.failed_fraction > self.max_failed_fraction
+            or len(record.broken_files) > self.max_broken_files
+        )
         return self.manifest.ended(result, "failed" if over_budget else "complete")
 
 

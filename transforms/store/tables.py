@@ -46,7 +46,7 @@ def failures_table(failures: Iterable[Failure]) -> pa.Table:
 
 def final_tables(
     classes: Iterable[tuple[int, ClassRow]],
-    failures: Iterable[Failure],
+    failures: pa.Table,
     map_format: MapFormat,
     class_names: Sequence[str],
 ) -> dict[str, pa.Table]:
@@ -54,7 +54,7 @@ def final_tables(
 
     Args:
       classes: Each class's statistics, in any order.
-      failures: All of them, in any order.
+      failures: All of them, in order.
       map_format: What is stored of a map.
       class_names: By class index, or empty.
     """
@@ -62,7 +62,7 @@ def final_tables(
         CLASSES: classes_table(
             classes, map_format.sketch_shape, map_format.with_boxes, class_names
         ),
-        FAILURES: failures_table(failures),
+        FAILURES: failures,
     }
 
 

@@ -24,12 +24,6 @@ REFUSALS = [
         "compression, so leave it out",
     ),
     (
-        PARQUET,
-        "limits.max_record_bytes=1000",
-        "limits.max_record_bytes is 1000, but source.format is 'parquet'; only records of TFRecord "
-        "files claim a length, so leave it out",
-    ),
-    (
         [],
         "source.input.dtype=float32",
         "source.input.dtype is 'float32', but source.input.kind is 'image'; encoded images have a "
@@ -107,7 +101,7 @@ def test_tensors_with_channels_have_a_reducer_and_boxes(write: WriteConfig) -> N
     config = load_config(write(), [*TENSOR, "explain.reducer=sum", "source.features.boxes=box"])
     assert config.fingerprint_settings()["explain"]["reducer"] == "sum"
     assert config.fingerprint_settings()["source"]["features"]["boxes"] == "box"
-    assert config.as_dict()["limits"] == {"max_record_bytes": 134217728}
+    assert "max_pixels" not in config.as_dict()["limits"]
 
 
 def test_a_tensor_source_survives_json(write: WriteConfig) -> None:
@@ -117,7 +111,7 @@ def test_a_tensor_source_survives_json(write: WriteConfig) -> None:
 
 
 def test_a_default_that_asks_for_nothing_else_is_no_value_to_refuse(write: WriteConfig) -> None:
-    given = [*PARQUET, "source.compression=auto", "limits.max_record_bytes=134217728"]
+    given = [*PARQUET, "source.compression=auto"]
     assert load_config(write(), given).as_dict() == load_config(write(), PARQUET).as_dict()
     given = [*TABULAR, "explain.reducer=max", "limits.max_pixels=67108864"]
     assert load_config(write(), given).as_dict() == load_config(write(), TABULAR).as_dict()

@@ -56,8 +56,12 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
         },
         "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512},
         "statistics": {"sketch": [28, 28]},
-        "failures": {"max_fraction": 0.01},
-        "limits": {"max_record_bytes": 134217728, "max_pixels": 67108864},
+        "failures": {"max_fraction": 0.01, "max_broken_files": 0},
+        "limits": {
+            "max_record_bytes": 134217728,
+            "max_block_bytes": 1073741824,
+            "max_pixels": 67108864,
+        },
         "runner": {},
     }
 
@@ -229,7 +233,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 33
+    assert check(Config) == 35
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

@@ -7,7 +7,7 @@ import math
 import pyarrow as pa
 
 from transforms.elements import BlockKey, CommittedBlock, Failure, Shard
-from transforms.store.counts import RunCounts, merge_counts
+from transforms.store.outcome.counts import RunCounts, merge_counts
 
 
 def _block(
@@ -35,7 +35,6 @@ def test_counts_reconcile_in_every_order() -> None:
     assert (counts.blocks, counts.blocks_made, counts.map_bytes) == (3, 2, 300)
     # Only what this run made counts for its pace: 7 examples in 5 seconds.
     assert counts.examples_per_second == 7 / 5
-    assert counts.failed_fraction == 5 / 22
 
 
 def test_merging_counts_merges_counts_of_counts() -> None:
@@ -46,5 +45,4 @@ def test_merging_counts_merges_counts_of_counts() -> None:
 
 def test_nothing_has_no_pace() -> None:
     assert RunCounts().examples_per_second is None
-    assert RunCounts().failed_fraction == 0.0
     assert math.isinf(dataclasses.asdict(RunCounts())["begun"])

@@ -79,11 +79,6 @@ class RunCounts:
         seconds = self.ended - self.begun
         return self.examples_made / seconds if self.blocks_made and seconds > 0 else None
 
-    @property
-    def failed_fraction(self) -> float:
-        """Failed records as a share of all, 0..1; 0 for an empty dataset."""
-        return self.failed_records / self.records_read if self.records_read else 0.0
-
 
 def merge_counts(counts: Iterable[RunCounts]) -> RunCounts:
     """Adds counts up.

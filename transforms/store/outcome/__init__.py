@@ -1,0 +1,1 @@
+"""What an atlas's blocks add up to: counts, accounts of the input, failures, statistics."""

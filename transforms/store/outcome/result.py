@@ -1,0 +1,156 @@
+"""What a run came to, as its manifest says."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from transforms.store.outcome.record import AtlasRecord
+
+
+class Part(pydantic.BaseModel):
+    """A part of a manifest: immutable, and nothing in it but what it names."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class InputAccount(Part):
+    """How much of an input file the atlas accounts for.
+
+    What is counted is bytes of a TFRecord file (of what it decompresses to, where it is
+    compressed), and rows of a Parquet file.
+
+    Attributes:
+      path: Absolute path or URI.
+      whole: All of it, counted apart from its records; None where it cannot be opened.
+      explained: Of records that were explained.
+      failed: Of records that failed and whose extent is known.
+      unreadable: Of places where no record could be made out.
+      gaps: How many such places there are; each is one failed record.
+    """
+
+    path: str
+    whole: int | None
+    explained: int
+    failed: int
+    unreadable: int
+    gaps: int
+
+
+class BrokenFile(Part):
+    """An input file that is no whole one, and why."""
+
+    path: str
+    why: str
+
+
+class RunResult(Part):
+    """What a run came to.
+
+    Attributes:
+      records_read: `explained_examples` + `failed_records`.
+      explained_examples: Examples with at least one map.
+      failed_records: Records and examples with a failure.
+      unreadable_records_estimated: How many records the places that cannot be read may have held,
+        by the mean length of their file's others.
+      failed_fraction: The share, 0..1, of records that failed, or may have been where no record can
+        be made out, in all that there may have been.
+      inputs: What is accounted for of each input file, by path.
+      broken_files: Input files that are no whole ones.
+      duplicate_ids: Examples whose id another one before them has; None where there are too many
+        ids to compare.
+      maps: Rows of the maps tables.
+      blocks: Committed blocks.
+      map_bytes: Size of their files.
+      maps_digest: Sum of the files' digests, modulo 2^64, in hex.
+      blocks_resumed: Blocks that earlier runs had committed.
+      wall_seconds: From the beginning of this run to its manifest.
+      examples_per_second: Explained by this run, start-up excluded; None where nothing was left.
+      finished: When, in ISO 8601.
+      digests: SHA-256 of each table beside the maps, by file name.
+    """
+
+    records_read: int
+    explained_examples: int
+    failed_records: int
+    unreadable_records_estimated: int
+    failed_fraction: float
+    inputs: list[InputAccount]
+    broken_files: list[BrokenFile]
+    duplicate_ids: int | None
+    maps: int
+    blocks: int
+    map_bytes: int
+    maps_digest: str
+    blocks_resumed: int
+    wall_seconds: float
+    examples_per_second: float | None
+    finished: str
+    digests: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, record: AtlasRecord, digests: Mapping[str, str], started: float, ended: float
+    ) -> RunResult:
+        """The result of a run that has ended.
+
+        Args:
+          record: What its blocks add up to.
+          digests: SHA-256 of each table beside the maps, by file name.
+          started: Seconds since the epoch.
+          ended: Seconds since the epoch.
+        """
+        counts = record.counts
+        return cls(
+            **counted(record),
+            blocks_resumed=counts.blocks - counts.blocks_made,
+            wall_seconds=round(ended - started, 3),
+            examples_per_second=counts.examples_per_second,
+            finished=timestamp(ended),
+            digests=dict(digests),
+        )
+
+
+def counted(record: AtlasRecord) -> dict[str, Any]:
+    """What a manifest says of an atlas's blocks, whoever counts them and when."""
+    counts = record.counts
+    return {
+        "records_read": counts.records_read,
+        "explained_examples": counts.explained_examples,
+        "failed_records": counts.failed_records,
+        "unreadable_records_estimated": record.unreadable_records_estimated,
+        "failed_fraction": record.failed_fraction,
+        "inputs": [
+            InputAccount(
+                path=path,
+                whole=None if account.end is None else account.end.whole,
+                explained=account.explained,
+                failed=account.failed,
+                unreadable=account.unreadable,
+                gaps=account.gaps,
+            )
+            for path, account in sorted(record.accounts.items())
+        ],
+        "broken_files": [
+            BrokenFile(path=path, why=why) for path, why in record.broken_files.items()
+        ],
+        "duplicate_ids": record.duplicate_ids(),
+        "maps": counts.maps,
+        "blocks": counts.blocks,
+        "map_bytes": counts.map_bytes,
+        "maps_digest": f"{counts.digest:016x}",
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch in ISO 8601.
+
+    >>> timestamp(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
