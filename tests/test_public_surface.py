@@ -77,7 +77,7 @@ def given(
     (folder / "0.png").write_bytes(rows[0][0]["image"])
     settings: dict[str, Any] = {
         "source": {
-            "pattern": str(folder / "data/data-0.tfrecord"),
+            "pattern": str(folder / "data/*.tfrecord"),
             "features": {"id": "id", "input": "image", "label": "label"},
             "input": {"shape": [SIDE, SIDE, 3]},
         },
@@ -88,6 +88,7 @@ def given(
     }
     run_in_memory(Config.from_dict(settings))
     settings["output"]["path"] = str(folder / "atlases/published")
+    settings["source"]["pattern"] = str(folder / "data/data-0.tfrecord")
     prepared = prepare(Config.from_dict(settings), storage, "new")
     job = prepared.without_lease().job
     blocks = list(read_blocks(job.shards[0], job.source, job.inputs, BLOCK_SIZE, storage))

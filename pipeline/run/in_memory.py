@@ -16,7 +16,7 @@ from pipeline.run.job import Job, Prepared, prepare
 from pipeline.run.launch import finished_manifest
 from pipeline.run.lease import check_unclaimed, claimed
 from transforms.elements import CommittedBlock, Portion
-from transforms.formats.reader import read_blocks
+from transforms.formats.missing_blocks import DoneBlocks, read_missing_blocks
 from transforms.storage import LocalStorage, Storage
 from transforms.store.blocks import commit_block, resumed_blocks
 from transforms.store.outcome.summary import AtlasSummary
@@ -61,16 +61,17 @@ def run_in_memory(
 
 def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[CommittedBlock]:
     job: Job = prepared.job
-    for shard in job.shards:
-        done: set[int] = set()
+    for portion in map(Portion, job.shards):
+        done = DoneBlocks()
         if job.resume:
-            found = resumed_blocks(
-                job.atlas, Portion(shard), job.fingerprint, storage, job.publication.lease
-            )
-            for committed in found:
-                done.add(committed.key.number)
+            for committed in resumed_blocks(
+                job.atlas, portion, job.fingerprint, storage, job.publication.lease
+            ):
+                done.add(committed)
                 yield committed
-        for block in read_blocks(shard, job.source, job.inputs, job.block_size, storage, done):
+        for block in read_missing_blocks(
+            portion, job.source, job.inputs, job.block_size, storage, done
+        ):
             explained = prepared.explainer.explain(block)
             written = commit_block(
                 job.atlas, explained, job.fingerprint, storage, job.attempt, job.publication.lease

@@ -10,7 +10,7 @@ from apache_beam.metrics import Metrics
 
 from transforms.elements import Block, CommittedBlock, Portion, Shard
 from transforms.filesystems import BeamStorage
-from transforms.formats.reader import read_blocks
+from transforms.formats.missing_blocks import DoneBlocks, read_missing_blocks
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.devices import configure_threads
 from transforms.process.metrics import METRICS_NAMESPACE
@@ -110,17 +110,12 @@ class _ReadBlocksFn(beam.DoFn):
 
     def process(self, element: Portion | Shard) -> Iterator[Block | CommittedBlock]:
         portion = element if isinstance(element, Portion) else Portion(element)
-        done: set[int] = set()
-        stop = portion.stop_block
+        done = DoneBlocks()
         for committed in self._resumed(portion):
-            done.add(committed.key.number)
-            if committed.key.last:
-                stop = committed.key.number + 1
+            done.add(committed)
             self._blocks_resumed.inc()
             yield committed
-        if stop is not None and done.issuperset(range(portion.first_block, stop)):
-            return
-        blocks = read_blocks(
+        blocks = read_missing_blocks(
             portion, self._source, self._inputs, self._block_size, self._storage, done
         )
         for block in prefetched(blocks):
