@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from damaged_shards import CLASSES, IDS, SIDE, DamagedShard, damaged_shards
 
 from transforms.elements import Shard
+from transforms.extents import ShardAccount
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import Features, InputSpec, SourceSpec
 from transforms.models.loading import ModelSpec, load_model
@@ -86,6 +87,7 @@ def _check(damaged: DamagedShard, path: Path, explainer: BlockExplainer) -> tupl
     explained: list[str] = []
     records = failures = examples = 0
     lasts: list[bool] = []
+    account = ShardAccount()
     blocks = read_blocks(shard, source, INPUTS, BLOCK_SIZE, LocalStorage())
     for number, block in enumerate(blocks):
         made = explainer.explain(block)
@@ -94,11 +96,16 @@ def _check(damaged: DamagedShard, path: Path, explainer: BlockExplainer) -> tupl
         failures += len(made.failures)
         examples += made.examples
         lasts.append(made.key.last)
+        extent = block.extent(made.failures)
+        if extent is None:
+            return failures, f"block {made.key.number} accounts for nothing"
+        account = account.merge(ShardAccount.of(made.key.records, extent))
         if made.key.number != number:
             return failures, f"block {made.key.number} where {number} is next"
     found: dict[str, Any] = {
         "records do not add up": records == examples + failures and examples == len(explained),
         "no last block, or several": lasts[-1:] == [True] and sum(lasts) == 1,
+        f"bytes or rows do not add up: {account.imbalance}": account.imbalance is None,
         "a good example is missing": damaged.survivors <= set(explained),
         "an example that is not there": damaged.survivors == set(explained)
         if damaged.exactly

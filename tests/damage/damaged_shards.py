@@ -100,8 +100,8 @@ def _flipped(payloads: list[bytes]) -> Iterator[DamagedShard]:
     for record, payload in enumerate(payloads):
         body = start + _HEADER_BYTES
         fields = {
-            "length": (range(start, start + 8, 3), _before(record)),
-            "checksum of length": (range(start + 8, body, 2), _before(record)),
+            "length": (range(start, start + 8, 3), _but(record)),
+            "checksum of length": (range(start + 8, body, 2), _but(record)),
             "payload": (range(body, body + len(payload), len(payload) // 3), _but(record)),
             "checksum": (range(body + len(payload), body + len(payload) + 4, 2), _but(record)),
         }
@@ -134,7 +134,7 @@ def _lying_lengths(payloads: list[bytes]) -> Iterator[DamagedShard]:
                 for number, payload in enumerate(payloads)
             ]
             name = f"record {record}: claims {length} bytes"
-            yield DamagedShard(name, "tfrecord", b"".join(frames), _before(record))
+            yield DamagedShard(name, "tfrecord", b"".join(frames), _but(record))
 
 
 def _bomb(side: int) -> bytes:
