@@ -31,7 +31,14 @@ TENSORFLOW_MODULES = (
 # They run on a laptop, at night, without the model.
 READERS_OF_ATLASES = ("pipeline.atlas", "pipeline.audit", "pipeline.report")
 HEAVY = ("tensorflow", "keras", "apache_beam")
-NOUNS = ("transforms.elements", "transforms.errors", "transforms.storage", "transforms.codec")
+NOUNS = (
+    "transforms.elements",
+    "transforms.errors",
+    "transforms.storage",
+    "transforms.disk",
+    "transforms.listing",
+    "transforms.codec",
+)
 
 Sources = Mapping[str, str]
 

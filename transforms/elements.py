@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.storage import to_text
+
 NO_LABEL = -1
 """In `Examples.labels`: the source has no label feature."""
 
@@ -40,7 +42,7 @@ class Shard:
     @property
     def name(self) -> str:
         """The file's name, as the `shard` column of every table shows it."""
-        return posixpath.basename(self.path)
+        return to_text(posixpath.basename(self.path))
 
     @property
     def folder(self) -> str:
@@ -49,8 +51,11 @@ class Shard:
         >>> Shard("/data/train-0.tfrecord", 1).folder
         'train-0-b7ad0922'
         """
-        digest = hashlib.sha256(self.path.encode()).hexdigest()[:8]
-        return f"{posixpath.splitext(self.name)[0]}-{digest}"
+        path = self.path.encode(errors="surrogateescape")
+        digest = hashlib.sha256(path).hexdigest()[:8]
+        # What is not UTF-8 is replaced: any reader and any storage can name the folder.
+        stem = posixpath.splitext(posixpath.basename(path))[0].decode(errors="replace")
+        return f"{stem}-{digest}"
 
 
 @dataclasses.dataclass(frozen=True, order=True)

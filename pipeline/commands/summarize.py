@@ -43,7 +43,8 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
             summary.tables(manifest.class_names),
             lambda digests: manifest.recounted(summary.counts, digests),
             storage,
-            lease_path(root, run),
+            run=run,
+            lease=lease_path(root, run),
         )
     recorded = None if manifest.result is None else manifest.result.digests
     counted = dataclasses.asdict(summary.counts)

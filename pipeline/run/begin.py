@@ -7,10 +7,12 @@ from typing import Literal
 from pipeline.run.error_messages import unwritable
 from pipeline.run.fingerprint import setting_differences, shard_differences
 from transforms.errors import ConfigurationError
-from transforms.storage import Storage, join
-from transforms.store.blocks import list_all_blocks, sweep_temporary
-from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER
+from transforms.storage import Storage
+from transforms.store.blocks import list_all_blocks
+from transforms.store.cleaning import delete_atlas, sweep_temporary
+from transforms.store.layout import MANIFEST
 from transforms.store.manifest import Manifest, read_manifest, write_manifest
+from transforms.store.publishing import Publication
 
 Mode = Literal["new", "resume", "extend", "overwrite"]
 
@@ -48,23 +50,28 @@ def check_atlas(atlas: str, mode: Mode, storage: Storage) -> Manifest | None:
     return None
 
 
-def begin_atlas(atlas: str, mode: Mode, manifest: Manifest, storage: Storage) -> None:
+def begin_atlas(publication: Publication, mode: Mode, storage: Storage) -> None:
     """Begins an atlas whose lease is held: clears or compares it, writes the incomplete manifest.
+
+    Args:
+      publication: Of the run that begins.
+      mode: What may be found at the output path.
+      storage: Where it is.
 
     Raises:
       ConfigurationError: The atlas there was begun with something else, another run has begun
         one since it was looked for, or the path cannot be made.
-      RunError: The path is full or read-only.
+      RunError: The path is full or read-only, or another run has taken over.
     """
+    atlas, manifest = publication.root, publication.manifest
     recorded = check_atlas(atlas, mode, storage)
     if recorded is not None:
         _compare(recorded, manifest, mode)
     try:
         if mode == "overwrite":
-            for name in (MANIFEST, CLASSES, FAILURES, MAPS_FOLDER):
-                storage.delete(join(atlas, name))
-        sweep_temporary(atlas, storage)
-        write_manifest(atlas, manifest, storage)
+            delete_atlas(atlas, storage, publication.run)
+        sweep_temporary(atlas, storage, publication.run)
+        write_manifest(atlas, manifest, storage, publication.run)
     except OSError as error:
         raise unwritable(atlas, error) from error
 

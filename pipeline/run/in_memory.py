@@ -41,11 +41,11 @@ def run_in_memory(
       RunError: Too many records failed.
     """
     storage = storage or LocalStorage()
-    check_unclaimed(storage.absolute(config.output.path), storage)
+    watch = check_unclaimed(storage.absolute(config.output.path), storage, patient=mode != "new")
     prepared = prepare(config, storage, mode, "in_memory")
     job = prepared.job
-    with claimed(job.atlas, job.attempt, storage):
-        begin_atlas(job.atlas, mode, job.publication.manifest, storage)
+    with claimed(job.atlas, job.attempt, storage, watch):
+        begin_atlas(job.publication, mode, storage)
         summary = AtlasSummary(job.explain.map_format)
         for block in _committed_blocks(prepared, storage):
             summary.add(block)
@@ -54,7 +54,8 @@ def run_in_memory(
             summary.tables(job.source.class_names),
             lambda digests: job.publication.finish(summary.counts, digests),
             storage,
-            job.publication.lease,
+            run=job.attempt,
+            lease=job.publication.lease,
         )
         return finished_manifest(job, storage).as_json()
 

@@ -62,11 +62,14 @@ def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
     """The input files, sorted and each once; their indexes are not among them.
 
     Raises:
-      ConfigurationError: A pattern that no file matches.
+      ConfigurationError: A pattern that no file matches, or something that is no regular file.
     """
     found: dict[str, int] = {}
     for pattern in config.source.patterns:
-        entries = storage.match(storage.absolute(pattern))
+        try:
+            entries = storage.match_inputs(storage.absolute(pattern))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"source.pattern: {error}") from error
         if not entries:
             raise ConfigurationError(
                 f"source.pattern: no file matches {pattern!r} "

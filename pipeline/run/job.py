@@ -23,7 +23,7 @@ from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.loading import LoadedModel
 from transforms.process.version import installed_versions
 from transforms.saliency.block import BlockExplainer, ExplainSpec
-from transforms.storage import Storage
+from transforms.storage import Storage, to_text
 from transforms.store.layout import FORMAT_VERSION
 from transforms.store.lease_file import lease_path
 from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard, timestamp
@@ -160,6 +160,7 @@ def _assemble(
             manifest=manifest,
             started=started,
             max_failed_fraction=config.failures.max_fraction,
+            run=attempt,
             lease=lease_path(atlas, attempt),
         ),
     )
@@ -187,7 +188,9 @@ def _manifest(
         settings=settings,
         config=config.as_dict(),
         model=loaded.model.describe(),
-        shards=[RecordedShard(path=shard.path, size=shard.size) for shard in inputs.shards],
+        shards=[
+            RecordedShard(path=to_text(shard.path), size=shard.size) for shard in inputs.shards
+        ],
         map_format=RecordedMapFormat.of(explain.map_format),
         class_names=list(inputs.source.class_names),
         engine=choice.engine.spec.name,

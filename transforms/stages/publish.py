@@ -108,5 +108,6 @@ def _write_atlas(
         final_tables(classes, record.failures, map_format, class_names),
         lambda digests: publication.finish(record.counts, digests),
         BeamStorage(),
-        publication.lease,
+        run=publication.run,
+        lease=publication.lease,
     ).manifest

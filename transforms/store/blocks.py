@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import logging
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +20,8 @@ from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failur
 from transforms.errors import RunError
 from transforms.storage import Storage, escape, join
 from transforms.store.block_file import block_metadata, encode_block, tail_digest
-from transforms.store.layout import MAPS_FOLDER, TEMPORARY_FOLDER, block_number, block_path
+from transforms.store.files import write_through
+from transforms.store.layout import MAPS_FOLDER, block_number, block_path
 from transforms.store.lease_file import check_lease
 
 
@@ -41,7 +40,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
       block: What to store.
       fingerprint: Of the settings and model that the maps come from.
       storage: Where the atlas is.
-      attempt: Names this run's temporary folder, so that those of dead runs can be swept.
+      attempt: Names the run, by whose folder it is written (`lease_file.run_folder`).
       lease: The run's lease, without which nothing is written; None where nobody holds one.
 
     Raises:
@@ -49,10 +48,9 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
     """
     data = encode_block(block, fingerprint)
     path = block_path(root, block.key.shard, block.key.number)
-    temporary = join(root, TEMPORARY_FOLDER, attempt, f"{uuid.uuid4().hex}.parquet")
     try:
         check_lease(lease, storage)
-        storage.replace(temporary, path, memoryview(data))
+        write_through(root, attempt, path, memoryview(data), storage)
     except OSError as error:
         raise RunError(
             f"block {block.key.number} of {block.key.shard.path} cannot be committed to {path} "
@@ -153,14 +151,6 @@ class CommittedCounter:
                     metadata = block_metadata(pq.ParquetFile(stream), file.path)
                 self._records[file.path] = metadata["block"]["records"]
         return len(self._records), sum(self._records.values())
-
-
-def sweep_temporary(root: str, storage: Storage) -> None:
-    """Deletes what dead runs left half-written."""
-    try:
-        storage.delete(join(root, TEMPORARY_FOLDER))
-    except OSError as error:  # Rubbish costs space, never correctness: nothing ever reads it.
-        logging.getLogger(__name__).warning("could not sweep temporary files: %s", error)
 
 
 def _block_files(entries: Iterable[Any]) -> Iterable[BlockFile]:

@@ -14,7 +14,7 @@ import pydantic
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
-from transforms.storage import Storage, join
+from transforms.storage import Storage, from_text, join
 from transforms.store.counts import RunCounts
 from transforms.store.files import replace_file
 from transforms.store.layout import FORMAT_VERSION, MANIFEST
@@ -35,7 +35,7 @@ class RecordedShard(_Part):
     """An input file, as it was listed.
 
     Attributes:
-      path: Absolute path or URI.
+      path: Absolute path or URI, as `storage.to_text` writes it.
       size: Bytes.
     """
 
@@ -45,7 +45,7 @@ class RecordedShard(_Part):
     @property
     def shard(self) -> Shard:
         """The element."""
-        return Shard(self.path, self.size)
+        return Shard(from_text(self.path), self.size)
 
 
 class RecordedMapFormat(_Part):
@@ -240,14 +240,14 @@ def timestamp(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
 
 
-def write_manifest(root: str, manifest: Manifest, storage: Storage) -> None:
+def write_manifest(root: str, manifest: Manifest, storage: Storage, run: str) -> None:
     """Writes the manifest: sorted, indented, one trailing newline.
 
     Raises:
-      RunError: It cannot be written.
+      RunError: It cannot be written, or another run than this one has taken over.
     """
     text = json.dumps(manifest.as_json(), indent=2, sort_keys=True, allow_nan=False)
-    replace_file(root, MANIFEST, (text + "\n").encode(), storage)
+    replace_file(root, MANIFEST, (text + "\n").encode(), storage, run)
 
 
 def read_manifest(root: str, storage: Storage) -> Manifest | None:

@@ -35,6 +35,7 @@ class Publication:
       manifest: What was known when the run began.
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
+      run: Names the run, by whose folder everything is written.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
@@ -42,6 +43,7 @@ class Publication:
     manifest: Manifest
     started: float
     max_failed_fraction: float
+    run: str
     lease: str | None = None
 
     def finish(self, counts: RunCounts, digests: Mapping[str, str]) -> Manifest:
@@ -61,6 +63,8 @@ def publish(
     tables: Mapping[str, pa.Table],
     finish: Finish,
     storage: Storage,
+    *,
+    run: str,
     lease: str | None = None,
 ) -> Published:
     """Writes the tables beside the maps, and after all of them the manifest.
@@ -70,6 +74,7 @@ def publish(
       tables: By file name.
       finish: Gives the manifest.
       storage: Where the atlas is.
+      run: Names the run, by whose folder everything is written.
       lease: The run's lease, looked at before each write; None where nobody holds one.
 
     Raises:
@@ -78,8 +83,8 @@ def publish(
     digests = {}
     for name, table in tables.items():
         check_lease(lease, storage)
-        digests[name] = write_table(root, name, table, storage)
+        digests[name] = write_table(root, name, table, storage, run)
     manifest = finish(digests)
     check_lease(lease, storage)
-    write_manifest(root, manifest, storage)
+    write_manifest(root, manifest, storage, run)
     return Published(manifest, digests)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.elements import BlockKey, ExplainedBlock, Failure, Shard
+from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Shard
 from transforms.errors import RunError
 from transforms.storage import LocalStorage
 from transforms.store.block_file import encode_block, rows_per_group
@@ -16,9 +16,8 @@ from transforms.store.blocks import (
     list_all_blocks,
     list_blocks,
     read_committed,
-    sweep_temporary,
 )
-from transforms.store.layout import TEMPORARY_FOLDER
+from transforms.store.lease_file import run_folder
 from transforms.store.map_format import MapFormat, tensor_values
 
 FORMAT = MapFormat(map_shape=(3, 5), codec="uint8", sketch_shape=(2, 2), with_boxes=False)
@@ -46,10 +45,15 @@ def make_block(shard: Shard, number: int, rows: int, *, last: bool = False) -> E
     return ExplainedBlock(key, FORMAT.table(columns), rows, (failure,), started=0.0)
 
 
+def commit(root: Path, block: ExplainedBlock, fingerprint: str = "print") -> CommittedBlock:
+    STORAGE.make_folder(run_folder(str(root), "run"))
+    return commit_block(str(root), block, fingerprint, STORAGE, "run")
+
+
 def test_a_committed_block_reads_back(tmp_path: Path) -> None:
     shard = Shard("/data/a.tfrecord", 10)
     block = make_block(shard, 7, rows=3, last=True)
-    committed = commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
+    committed = commit(tmp_path, block)
     (file,) = list_blocks(str(tmp_path), shard, STORAGE)
     assert file.path == str(tmp_path / "maps" / shard.folder / "block-00007.parquet")
     assert file.size == committed.stored_bytes == Path(file.path).stat().st_size
@@ -65,7 +69,7 @@ def test_a_committed_block_reads_back(tmp_path: Path) -> None:
 
 def test_an_empty_block_reads_back(tmp_path: Path) -> None:
     block = make_block(Shard("/data/a.tfrecord", 10), 0, rows=0, last=True)
-    commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
+    commit(tmp_path, block)
     (file,) = list_all_blocks(str(tmp_path), STORAGE)
     read = read_committed(file.path, file.size, "print", STORAGE)
     assert (read.summary.num_rows, read.examples, len(read.failures)) == (0, 0, 1)
@@ -80,10 +84,8 @@ def test_the_same_block_is_the_same_bytes() -> None:
 def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
     shard = Shard("/data/a.tfrecord", 10)
     for number in (2, 0, 10):
-        block = make_block(shard, number, rows=1)
-        commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
-    half = tmp_path / TEMPORARY_FOLDER / "dead" / "x.parquet"
-    half.parent.mkdir()
+        commit(tmp_path, make_block(shard, number, rows=1))
+    half = Path(run_folder(str(tmp_path), "run")) / "0123"
     half.write_bytes(b"PAR1")
     (tmp_path / "maps" / shard.folder / "notes.txt").write_text("not a block")
     assert [file.number for file in list_blocks(str(tmp_path), shard, STORAGE)] == [
@@ -91,8 +93,6 @@ def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
         2,
         10,
     ]
-    sweep_temporary(str(tmp_path), STORAGE)
-    assert not half.exists()
 
 
 def test_shards_of_one_name_have_folders_of_their_own() -> None:
@@ -103,7 +103,7 @@ def test_shards_of_one_name_have_folders_of_their_own() -> None:
 
 def test_refuses_a_block_of_another_run(tmp_path: Path) -> None:
     block = make_block(Shard("/data/a.tfrecord", 10), 0, rows=1)
-    commit_block(str(tmp_path), block, "one" * 8, STORAGE, "attempt")
+    commit(tmp_path, block, "one" * 8)
     (file,) = list_all_blocks(str(tmp_path), STORAGE)
     with pytest.raises(RunError, match="made by another model or configuration"):
         read_committed(file.path, file.size, "two" * 8, STORAGE)

@@ -6,6 +6,7 @@ of `data.tfrecord` is `data.tfrecord.idx`. It can only be of a file that is not 
 
 from __future__ import annotations
 
+import posixpath
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +18,7 @@ from transforms.formats.tfrecord.framing import (
     is_compressed,
     read_frames,
 )
-from transforms.storage import Storage, escape
+from transforms.storage import Storage, escape, join
 
 SUFFIX = ".idx"
 
@@ -62,9 +63,18 @@ def write_index(shard: Shard, storage: Storage) -> int:
             length = len(frame.payload) + FRAMING_BYTES
             lines.append(f"{offset} {length}\n")
             offset += length
-    path = index_path(shard.path)
-    storage.replace(f"{path}.{uuid.uuid4().hex}", path, "".join(lines).encode())
+    _replace(index_path(shard.path), "".join(lines).encode(), storage)
     return len(lines)
+
+
+def _replace(path: str, data: bytes, storage: Storage) -> None:
+    """Writes by a folder with a leading dot, which no pattern of input files looks into."""
+    folder = join(posixpath.dirname(path), f".indexing-{uuid.uuid4().hex}")
+    try:
+        storage.make_folder(folder)
+        storage.replace(join(folder, "index"), path, data)
+    finally:
+        storage.delete(folder)
 
 
 def read_block_offsets(shard: Shard, block_size: int, storage: Storage) -> list[int] | None:
