@@ -95,6 +95,28 @@ def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
     ]
 
 
+def test_a_block_of_a_run_that_was_taken_over_is_not_committed(tmp_path: Path) -> None:
+    """Stopped after it has looked at its lease: what it writes then arrives nowhere."""
+    block = make_block(Shard("/data/a.tfrecord", 10), 0, rows=1)
+    commit(tmp_path, block)
+    before = {path: path.read_bytes() for path in tmp_path.glob("maps/*/*")}
+    STORAGE.delete(run_folder(str(tmp_path), "run"))
+    with pytest.raises(RunError, match=r"another run has taken over .*/run is gone, and nothing"):
+        commit_block(str(tmp_path), block, "another", STORAGE, "run")
+    assert {path: path.read_bytes() for path in tmp_path.glob("maps/*/*")} == before
+
+
+def test_a_shard_whose_name_is_not_utf8_has_a_folder_and_a_name(tmp_path: Path) -> None:
+    shard = Shard("/data/caf\udce9.tfrecord", 10)
+    assert shard.name == r"caf\xe9.tfrecord"
+    assert shard.folder.startswith("caf\N{REPLACEMENT CHARACTER}-")
+    assert shard.folder != Shard("/data/caf\udce8.tfrecord", 10).folder
+    committed = commit(tmp_path, make_block(shard, 0, rows=1))
+    (file,) = list_all_blocks(str(tmp_path), STORAGE)
+    assert read_committed(file.path, file.size, "print", STORAGE).key == committed.key
+    assert committed.key.shard == shard
+
+
 def test_shards_of_one_name_have_folders_of_their_own() -> None:
     folders = {Shard(f"{folder}/part-0.parquet", 1).folder for folder in ("/a", "/b", "gs://a")}
     assert len(folders) == 3
