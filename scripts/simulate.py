@@ -26,11 +26,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from transforms.disk import SystemDisk
 from transforms.elements import BlockKey, ExplainedBlock, Shard
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
 from transforms.store.blocks import commit_block, list_maps_folder
 from transforms.store.layout import CLASSES, FORMAT_VERSION, MANIFEST
+from transforms.store.lease_file import run_folder
 from transforms.store.manifest import Manifest, RecordedMapFormat
 from transforms.store.map_format import MapFormat
 from transforms.store.outcome.result import timestamp
@@ -39,6 +41,7 @@ from transforms.store.publishing import Publication
 EXAMPLES_A_SHARD = 500
 CLASSES_EXPLAINED = 1000
 FINGERPRINT = "simulated"
+RUN = "0" * 32
 # The maps themselves are never read back, so they may be small; the sketch is the default one.
 FORMAT = MapFormat(map_shape=(8, 8), codec="uint8", sketch_shape=(28, 28), with_boxes=False)
 
@@ -64,16 +67,28 @@ class Costs:
     peak_bytes: int
 
 
+class _UnsyncedDisk(SystemDisk):
+    """Does not wait for the disk: what is simulated need not survive a power cut."""
+
+    def sync(self, file: int) -> None:
+        """Waits for nothing."""
+
+    def sync_folder(self, path: str) -> None:
+        """Waits for nothing."""
+
+
 def write_atlas(root: Path, shards: int) -> list[Shard]:
     """Writes a block for each of so many shards; the rows are the same but for their names."""
     made = [Shard(f"/simulated/shard-{number:06d}.tfrecord", 1) for number in range(shards)]
     table = fake_rows(np.random.default_rng(0))
+    storage = LocalStorage(_UnsyncedDisk())
+    storage.make_folder(run_folder(str(root), RUN))
     for shard in made:
         names = pa.array([shard.name] * table.num_rows)
         key = BlockKey(shard, 0, 0, table.num_rows, last=True)
         rows = table.set_column(1, table.schema.field(1), names)
         block = ExplainedBlock(key, rows, table.num_rows, (), 0.0)
-        commit_block(str(root), block, FINGERPRINT, LocalStorage(), "simulated")
+        commit_block(str(root), block, FINGERPRINT, storage, RUN)
     return made
 
 
@@ -141,7 +156,7 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
 
     source = SourceSpec("tfrecord", Features(id=None, input="image", label="label"))
     committed = Committed(str(root), FINGERPRINT)
-    publication = Publication(str(root), _manifest(), time.time(), 1.0)
+    publication = Publication(str(root), _manifest(), time.time(), 1.0, run=RUN)
     started, cpu_started = time.perf_counter(), time.process_time()
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = (

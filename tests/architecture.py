@@ -36,6 +36,8 @@ NOUNS = (
     "transforms.extents",
     "transforms.errors",
     "transforms.storage",
+    "transforms.disk",
+    "transforms.listing",
     "transforms.codec",
 )
 

@@ -26,7 +26,10 @@ class EmulatedGcs:
         return f"gs://{self.bucket}/{name}"
 
     def write(self, name: str, data: bytes) -> str:
-        BeamStorage().replace(self.uri(f"writing/{name}"), self.uri(name), data)
+        folder = self.uri(f"writing/{name}")
+        BeamStorage().make_folder(folder)
+        BeamStorage().replace(f"{folder}/x", self.uri(name), data)
+        BeamStorage().delete(folder)
         return self.uri(name)
 
 

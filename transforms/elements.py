@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.extents import Extent, ShardEnd
+from transforms.storage import to_text
 
 NO_LABEL = -1
 """In `Examples.labels`: the source has no label feature."""
@@ -34,6 +35,7 @@ class Shard:
     Attributes:
       path: Absolute path or URI.
       size: Bytes.
+      version: Another one whenever the content is (`FileEntry.version`); None where it is unknown.
 
     >>> Shard("gs://bucket/train-0.tfrecord", size=1024).name
     'train-0.tfrecord'
@@ -41,11 +43,12 @@ class Shard:
 
     path: str
     size: int
+    version: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         """The file's name, as the `shard` column of every table shows it."""
-        return posixpath.basename(self.path)
+        return to_text(posixpath.basename(self.path))
 
     def example_id(self, record: int) -> str:
         """The name of its record: unique, and the same when other files are added.
@@ -62,8 +65,11 @@ class Shard:
         >>> Shard("/data/train-0.tfrecord", 1).folder
         'train-0-b7ad0922ed814a2b'
         """
-        digest = hashlib.sha256(self.path.encode()).hexdigest()[:16]
-        return f"{posixpath.splitext(self.name)[0]}-{digest}"
+        path = self.path.encode(errors="surrogateescape")
+        digest = hashlib.sha256(path).hexdigest()[:16]
+        # What is not UTF-8 is replaced: any reader and any storage can name the folder.
+        stem = posixpath.splitext(posixpath.basename(path))[0].decode(errors="replace")
+        return f"{stem}-{digest}"
 
 
 @dataclasses.dataclass(frozen=True, order=True)

@@ -17,13 +17,15 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils import retry
 
-from transforms.storage import FileEntry, escape, join
+from transforms.listing import is_hidden, with_no_folders
+from transforms.storage import FOLDER_MARK, FileEntry, LocalStorage, escape, join
 
 Result = TypeVar("Result")
 
 _BUFFER_BYTES = 1 << 20
 _RETRIES = 5
 _FIRST_PAUSE_SECONDS = 1.0  # then 2, 4, 8, 16: half a minute in all, each cut by up to a half
+_LOCAL = LocalStorage()
 _LOGGER = logging.getLogger(__name__)
 
 _LASTING = frozenset(
@@ -67,33 +69,89 @@ def is_transient(error: BaseException) -> bool:
 
 
 class BeamStorage:
-    """Files anywhere that Beam reaches. Stateless, so it pickles."""
+    """Files anywhere that Beam reaches. Stateless, so it pickles.
+
+    Local ones are `LocalStorage`'s: Beam neither waits for disks nor tells links from files. On
+    gs:// a file is replaced only in the generation in which it was looked at, on other stores
+    whenever the temporary name's folder was there a moment before.
+    """
 
     def open(self, path: str) -> BinaryIO:
         """Opens for reading; where reading fails, reading goes on from there."""
         raw = _retried(path, _open, path)
         return cast(BinaryIO, io.BufferedReader(_ReopeningFile(path, raw), _BUFFER_BYTES))
 
+    def make_folder(self, path: str) -> None:
+        """Makes a folder; where there are none, the mark by which it is one."""
+        if _is_local(path):
+            return _retried(path, _LOCAL.make_folder, path)
+        return _retried(path, _create, join(path, FOLDER_MARK), b"")
+
     def replace(self, temporary: str, path: str, data: bytes | memoryview) -> None:
         """Writes a whole file under a temporary name, then renames it into place."""
-        _retried(path, _replace, temporary, path, data)
+        if _is_local(path):
+            function: Callable[[str, str, bytes | memoryview], None] = _LOCAL.replace
+        else:
+            function = _replace_on_gcs if path.startswith("gs://") else _replace
+        _retried(path, function, temporary, path, data)
 
     def match(self, pattern: str) -> list[FileEntry]:
         """Files a glob matches, sorted."""
-        (result,) = _retried(pattern, FileSystems.match, [pattern])
-        return sorted(FileEntry(entry.path, entry.size_in_bytes) for entry in result.metadata_list)
+        if _is_local(pattern):
+            return _retried(pattern, _LOCAL.match, pattern)
+        return sorted(_match(pattern))
 
-    def move(self, path: str, destination: str) -> None:
-        """Gives a file another name."""
-        _retried(path, _move, path, destination)
+    def match_inputs(self, pattern: str) -> list[FileEntry]:
+        """Files a user's glob matches, sorted."""
+        if _is_local(pattern):
+            return _retried(pattern, _LOCAL.match_inputs, pattern)
+        found = {entry for each in with_no_folders(pattern) for entry in _match(each)}
+        return sorted(
+            entry
+            for entry in found
+            # A name that ends in / is a bucket's way to say that there is a folder.
+            if not entry.path.endswith("/") and not is_hidden(pattern, entry.path)
+        )
 
     def delete(self, path: str) -> None:
         """Deletes a file or a folder."""
-        _retried(path, _delete, path)
+        if _is_local(path):
+            return _retried(path, _LOCAL.delete, path)
+        # First of all the mark: by it whoever writes there sees that it is over.
+        _retried(path, _delete_file, join(path, FOLDER_MARK))
+        return _retried(path, _delete, path)
+
+    def discard(self, path: str, folder: str) -> None:
+        """Deletes a file or a folder, as long as another folder is there."""
+        if _is_local(path):
+            return _retried(path, _LOCAL.discard, path, folder)
+        _retried(path, _check_folder, folder)
+        return self.delete(path)
+
+    def delete_empty(self, path: str) -> None:
+        """Deletes a folder if nothing is in it; elsewhere than on disks it is none then."""
+        if _is_local(path):
+            _LOCAL.delete_empty(path)
 
     def absolute(self, path: str) -> str:
         """The absolute path or URI."""
         return path if "://" in path else os.path.abspath(path)
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _match(pattern: str) -> list[FileEntry]:
+    (result,) = _retried(pattern, FileSystems.match, [pattern])
+    return [
+        FileEntry(
+            entry.path,
+            entry.size_in_bytes,
+            f"{entry.last_updated_in_seconds:.6f}" if entry.last_updated_in_seconds else None,
+        )
+        for entry in result.metadata_list
+    ]
 
 
 def _retried(path: str, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -155,17 +213,53 @@ def _open(path: str) -> BinaryIO:
 
 def _replace(temporary: str, path: str, data: bytes | memoryview) -> None:
     """The unit of retry: all of it, as a rename that failed may have taken the source along."""
-    for name in (temporary, path):
-        if "://" not in name:
-            os.makedirs(os.path.dirname(name), exist_ok=True)
     try:
-        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(data)
+        _create(temporary, data)
+        _check_folder(temporary.rpartition("/")[0])
         FileSystems.rename([temporary], [path])
     except Exception:  # Each file system has errors of its own; what cannot be explained is raised.
         if _holds(path, data):  # The rename succeeded, and only its answer was lost.
             return
         raise
+
+
+def _replace_on_gcs(temporary: str, path: str, data: bytes | memoryview) -> None:
+    """Uploads in one piece, unless the object has changed since it was looked at.
+
+    Whoever takes an atlas over deletes the mark of the temporary folder first. So what it writes
+    comes after the mark was seen here, and so after the look at the generation: it is kept.
+    """
+    from google.api_core.exceptions import PreconditionFailed
+
+    blob = _gcs_blob(path)
+    found = blob.bucket.get_blob(blob.name)
+    generation = 0 if found is None else found.generation
+    _check_folder(temporary.rpartition("/")[0])
+    try:
+        blob.upload_from_string(
+            bytes(data), "application/octet-stream", if_generation_match=generation
+        )
+    except PreconditionFailed as error:
+        if not _holds(path, data):  # else the upload succeeded, and only its answer was lost
+            raise OSError(f"it was replaced meanwhile ({error.message})") from error
+
+
+def _gcs_blob(path: str) -> Any:
+    """An object, by the client that Beam has set up."""
+    client = FileSystems.get_filesystem(path)._gcsIO().client  # Beam offers no other way
+    bucket, _, name = path.removeprefix("gs://").partition("/")
+    return client.bucket(bucket).blob(name)
+
+
+def _create(path: str, data: bytes | memoryview) -> None:
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(data)
+
+
+def _check_folder(folder: str) -> None:
+    """Raises FileNotFoundError where a folder that was made has been deleted."""
+    if not FileSystems.exists(join(folder, FOLDER_MARK)):
+        raise FileNotFoundError(errno.ENOENT, "the folder of temporary files is gone", folder)
 
 
 def _holds(path: str, data: bytes | memoryview) -> bool:
@@ -176,23 +270,23 @@ def _holds(path: str, data: bytes | memoryview) -> bool:
         return False
 
 
-def _move(path: str, destination: str) -> None:
-    if "://" not in destination:
-        os.makedirs(os.path.dirname(destination), exist_ok=True)
-    if FileSystems.exists(path):
-        FileSystems.rename([path], [destination])
-
-
 def _delete(path: str) -> None:
-    if FileSystems.exists(path):
-        try:
-            FileSystems.delete([path])
-        except BeamIOError:
-            if FileSystems.exists(path):
-                raise
-    elif "://" in path:  # A bucket has no folders, only names that begin with one.
-        (below,) = FileSystems.match([join(escape(path), "**")])
-        FileSystems.delete([entry.path for entry in below.metadata_list])
+    if _delete_file(path):
+        return
+    # A bucket has no folders, only names that begin with one.
+    (below,) = FileSystems.match([join(escape(path), "**")])
+    FileSystems.delete([entry.path for entry in below.metadata_list])
+
+
+def _delete_file(path: str) -> bool:
+    """Deletes what is of this very name; returns whether there was anything.
+
+    Whoever tries again after an answer was lost, or somebody else was faster, finds it gone.
+    """
+    if not FileSystems.exists(path):
+        return False
+    FileSystems.delete([path])
+    return True
 
 
 class _ReopeningFile(io.RawIOBase):

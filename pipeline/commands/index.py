@@ -21,9 +21,9 @@ def index(pattern: str, storage: Storage) -> dict[str, Any]:
       How many files and records, and the indexes' paths.
 
     Raises:
-      ConfigurationError: No file, or one that is compressed or damaged.
+      ConfigurationError: No file, or something that is none, is compressed or damaged.
     """
-    found = {entry.path: entry.size for entry in storage.match(storage.absolute(pattern))}
+    found = {entry.path: entry.size for entry in storage.match_inputs(storage.absolute(pattern))}
     paths = without_indexes(sorted(found))
     if not paths:
         raise ConfigurationError(

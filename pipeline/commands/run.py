@@ -56,13 +56,15 @@ def run(
     FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
     storage = BeamStorage()
     check_reach(options, config, storage)
-    check_unclaimed(storage.absolute(config.output.path), storage)
+    watch = check_unclaimed(storage.absolute(config.output.path), storage, patient=mode != "new")
     prepared = prepare(config, storage, mode, runner_name(options), processes_here(options))
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
-    if only_submits(options):
+    leaves = only_submits(options)
+    if leaves:
         prepared = prepared.without_lease()
     job = prepared.job
-    with claimed(job.atlas, job.attempt, storage), with_package(options):
-        begin_atlas(job.atlas, mode, job.publication.manifest, storage)
+    claim = claimed(job.atlas, job.attempt, storage, watch, keep_folder=leaves)
+    with claim, with_package(options):
+        begin_atlas(job.publication, mode, storage)
         return execute(prepared, options, progress, storage)

@@ -52,7 +52,8 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
             summary.tables(manifest.class_names),
             lambda digests: manifest.recounted(summary.record, digests),
             storage,
-            lease_path(root, run),
+            run=run,
+            lease=lease_path(root, run),
         )
     recorded = None if manifest.result is None else manifest.result.digests
     counted = dataclasses.asdict(summary.record.counts)

@@ -7,10 +7,12 @@ from typing import Literal
 from pipeline.run.error_messages import unwritable
 from pipeline.run.fingerprint import setting_differences, shard_differences
 from transforms.errors import ConfigurationError
-from transforms.storage import Storage, join
-from transforms.store.blocks import holds_blocks, list_maps_folder, set_aside, sweep_temporary
-from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, resembles_block
+from transforms.storage import Storage
+from transforms.store.blocks import holds_blocks, list_maps_folder, set_aside
+from transforms.store.cleaning import delete_atlas, sweep_temporary
+from transforms.store.layout import MANIFEST, resembles_block
 from transforms.store.manifest import Manifest, read_manifest, write_manifest
+from transforms.store.publishing import Publication
 
 Mode = Literal["new", "resume", "extend", "overwrite"]
 
@@ -48,25 +50,30 @@ def check_atlas(atlas: str, mode: Mode, storage: Storage) -> Manifest | None:
     return None
 
 
-def begin_atlas(atlas: str, mode: Mode, manifest: Manifest, storage: Storage) -> None:
+def begin_atlas(publication: Publication, mode: Mode, storage: Storage) -> None:
     """Begins an atlas whose lease is held: clears or compares it, writes the incomplete manifest.
+
+    Args:
+      publication: Of the run that begins.
+      mode: What may be found at the output path.
+      storage: Where it is.
 
     Raises:
       ConfigurationError: The atlas there was begun with something else, another run has begun
         one since it was looked for, or the path cannot be made.
-      RunError: The path is full or read-only.
+      RunError: The path is full or read-only, or another run has taken over.
     """
+    atlas, manifest, run = publication.root, publication.manifest, publication.run
     recorded = check_atlas(atlas, mode, storage)
     if recorded is not None:
         _compare(recorded, manifest, mode)
     try:
         if mode == "overwrite":
-            for name in (MANIFEST, CLASSES, FAILURES, MAPS_FOLDER):
-                storage.delete(join(atlas, name))
-        sweep_temporary(atlas, storage)
+            delete_atlas(atlas, storage, run)
+        sweep_temporary(atlas, storage, run)
         if recorded is not None:
-            _set_strangers_aside(atlas, manifest, storage)
-        write_manifest(atlas, manifest, storage)
+            _set_strangers_aside(publication, storage)
+        write_manifest(atlas, manifest, storage, run)
     except OSError as error:
         raise unwritable(atlas, error) from error
 
@@ -84,8 +91,10 @@ def _compare(recorded: Manifest, manifest: Manifest, mode: Mode) -> None:
         )
 
 
-def _set_strangers_aside(atlas: str, manifest: Manifest, storage: Storage) -> None:
+def _set_strangers_aside(publication: Publication, storage: Storage) -> None:
     """Moves files out of the maps folder that would pass for blocks, and are none of this atlas."""
-    for path in list_maps_folder(atlas, manifest.input_files, storage).strangers:
+    atlas, shards = publication.root, publication.manifest.input_files
+    for path in list_maps_folder(atlas, shards, storage).strangers:
         if resembles_block(path.rpartition("/")[2]):
-            set_aside(atlas, path, f"{path} is the block of no input file", storage)
+            why = f"{path} is the block of no input file"
+            set_aside(atlas, path, why, storage, publication.run)

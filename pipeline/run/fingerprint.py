@@ -73,4 +73,8 @@ def shard_differences(
             if not may_grow:
                 yield f"input file {path}: new to the atlas; take it in with --extend"
         elif before[path].size != now[path].size:
-            yield (f"input file {path}: it had {before[path].size} bytes, now {now[path].size}")
+            yield f"input file {path}: it had {before[path].size} bytes, now {now[path].size}"
+        elif None not in (before[path].version, now[path].version) and (
+            before[path].version != now[path].version
+        ):
+            yield f"input file {path}: it has been written again since"

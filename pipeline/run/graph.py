@@ -34,7 +34,7 @@ def build(
         fuse only steps whose hints are equal: else every image and map would be stored between.
     """
     explaining = hints or {}
-    committed = Committed(job.atlas, job.fingerprint, job.publication.lease) if job.resume else None
+    committed = Committed(job.atlas, job.fingerprint, job.attempt) if job.resume else None
     blocks = (
         root
         | "Shards" >> beam.Create(job.portions, reshuffle=False)

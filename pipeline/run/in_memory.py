@@ -41,11 +41,11 @@ def run_in_memory(
       RunError: Too many records failed.
     """
     storage = storage or LocalStorage()
-    check_unclaimed(storage.absolute(config.output.path), storage)
+    watch = check_unclaimed(storage.absolute(config.output.path), storage, patient=mode != "new")
     prepared = prepare(config, storage, mode, "in_memory")
     job = prepared.job
-    with claimed(job.atlas, job.attempt, storage):
-        begin_atlas(job.atlas, mode, job.publication.manifest, storage)
+    with claimed(job.atlas, job.attempt, storage, watch):
+        begin_atlas(job.publication, mode, storage)
         summary = AtlasSummary(job.explain.map_format, job.publication.manifest.has_given_ids)
         for block in _committed_blocks(prepared, storage):
             summary.add(block)
@@ -54,7 +54,8 @@ def run_in_memory(
             summary.tables(job.source.class_names),
             lambda digests: job.publication.finish(summary.record, digests),
             storage,
-            job.publication.lease,
+            run=job.attempt,
+            lease=job.publication.lease,
         )
         return finished_manifest(job, storage).as_json()
 
@@ -65,7 +66,7 @@ def _committed_blocks(prepared: Prepared, storage: Storage) -> Iterator[Committe
         done = DoneBlocks()
         if job.resume:
             for committed in resumed_blocks(
-                job.atlas, portion, job.fingerprint, storage, job.publication.lease
+                job.atlas, portion, job.fingerprint, storage, job.attempt
             ):
                 done.add(committed)
                 yield committed

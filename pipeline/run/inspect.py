@@ -62,18 +62,36 @@ def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:
     """The input files, sorted and each once; their indexes are not among them.
 
     Raises:
-      ConfigurationError: A pattern that no file matches.
+      ConfigurationError: A pattern that no file matches, or something that is no regular file.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Shard] = {}
     for pattern in config.source.patterns:
-        entries = storage.match(storage.absolute(pattern))
+        try:
+            entries = storage.match_inputs(storage.absolute(pattern))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"source.pattern: {error}") from error
         if not entries:
             raise ConfigurationError(
                 f"source.pattern: no file matches {pattern!r} "
                 f"({storage.absolute(pattern)}); give a glob that matches the input files"
             )
-        found.update((entry.path, entry.size) for entry in entries)
-    return tuple(Shard(path, found[path]) for path in without_indexes(sorted(found)))
+        for entry in entries:
+            found[entry.path] = Shard(entry.path, entry.size, entry.version)
+    shards = tuple(found[path] for path in without_indexes(sorted(found)))
+    _require_folders_of_their_own(shards)
+    return shards
+
+
+def _require_folders_of_their_own(shards: Sequence[Shard]) -> None:
+    """Two files whose paths have the same 64 bits of a hash would write into one folder."""
+    known: dict[str, Shard] = {}
+    for shard in shards:
+        other = known.setdefault(shard.folder, shard)
+        if other is not shard:
+            raise ConfigurationError(
+                f"source.pattern: {other.path} and {shard.path} would have the same folder "
+                f"{shard.folder} in the atlas: rename one of them"
+            )
 
 
 def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:

@@ -162,6 +162,7 @@ def _assemble(
             started=started,
             max_failed_fraction=config.failures.max_fraction,
             max_broken_files=config.failures.max_broken_files,
+            run=attempt,
             lease=lease_path(atlas, attempt),
         ),
     )
@@ -189,7 +190,7 @@ def _manifest(
         settings=settings,
         config=config.as_dict(),
         model=loaded.model.describe(),
-        shards=[RecordedShard(path=shard.path, size=shard.size) for shard in inputs.shards],
+        shards=[RecordedShard.of(shard) for shard in inputs.shards],
         map_format=RecordedMapFormat.of(explain.map_format),
         class_names=list(inputs.source.class_names),
         engine=choice.engine.spec.name,

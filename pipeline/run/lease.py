@@ -1,32 +1,37 @@
 """One run an atlas: who works on it says so in a lease, and keeps saying so.
 
-A lease is a small file in the atlas, `.lease-RUN.json`, renewed by a thread of the launcher. It is
-dead once its process is gone, where that can be seen (same machine), or else once its last renewal
-is `EXPIRY_SECONDS` old. A lease that would have to be renewed later than half of that is given up
-instead: whoever was suspended for long does not come back to an atlas that somebody else has taken.
+A lease is a small file in the atlas, `.lease-RUN.json`, renewed by a thread of the launcher: each
+time it says another number. It is dead once its process is gone, where that can be seen (same
+machine), or else once it has been watched for `EXPIRY_SECONDS` without being renewed. No clock is
+compared with another machine's.
 
-Claiming needs nothing of a storage but that a written file is listed from then on: each claimant
-writes its own claim first and then looks for others'. Of two, at least one sees the other; who
-sees a lease is refused, who sees a mere claim withdraws and tries again a moment later.
+Claiming: each claimant makes a folder of its own, writes its claim, and then looks for others. Of
+two, at least one sees the other; who sees a living lease is refused, who sees a mere claim
+withdraws and tries again a moment later. Before the atlas is held, the folders of all dead leases
+are deleted. As a run makes its folder but once and writes everything by it, its lease and its
+blocks, a run that was taken for dead can do nothing more, however late it wakes up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
-import os
-import random
-import socket
+import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.run.error_messages import unwritable
-from transforms.errors import ConfigurationError
+from transforms.errors import ConfigurationError, RunError
+from transforms.process.identity import ProcessIdentity
 from transforms.storage import Storage, escape
-from transforms.store.lease_file import lease_path
+from transforms.store.cleaning import delete_run_folder
+from transforms.store.files import write_through
+from transforms.store.lease_file import lease_path, run_folder
 
 RENEWAL_SECONDS = 30.0
 EXPIRY_SECONDS = 300.0
@@ -34,7 +39,7 @@ EXPIRY_SECONDS = 300.0
 _ATTEMPTS = 8
 _LONGEST_PAUSE_SECONDS = 1.0
 _HELD: set[str] = set()  # runs of this process; others that bear its mark have ended without a word
-_START_TIME_FIELD = 19  # of /proc/PID/stat, counted behind the name in brackets
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,103 +49,172 @@ class Lease:
     Attributes:
       run: Names the run among all others.
       held: False while it is but a claim.
-      host: The machine's name.
-      pid: The launcher's process.
-      process: Tells it from another process of that number, on the same machine; empty where
-        the system does not tell.
-      since: Seconds since the epoch when the run began.
-      renewed: Seconds since the epoch.
+      process: The launcher's.
+      since: Seconds since the epoch when the run began, by the launcher's clock: for people.
+      renewals: How often it was written.
     """
 
     run: str
     held: bool
-    host: str
-    pid: int
-    process: str
+    process: ProcessIdentity
     since: float
-    renewed: float
+    renewals: int
 
-    def is_dead(self, now: float) -> bool:
-        """Whether nobody is behind it any more."""
-        ours = process_mark(os.getpid())
-        on_this_machine = (
-            bool(ours)
-            and self.host == socket.gethostname()
-            and _namespace(self.process) == _namespace(ours)
-        )
-        if on_this_machine and self.process == ours and self.pid == os.getpid():
+    @classmethod
+    def of_this_process(cls, run: str) -> Lease:
+        """A claim that nobody has written yet."""
+        return cls(run, False, ProcessIdentity.current(), time.time(), 0)
+
+    def is_gone(self) -> bool | None:
+        """Whether nobody is behind it any more; None where that cannot be seen from here."""
+        if self.process == ProcessIdentity.current():
             return self.run not in _HELD
-        if on_this_machine:
-            return process_mark(self.pid) != self.process
-        return now - self.renewed > EXPIRY_SECONDS
+        return self.process.is_gone()
+
+    def again(self, held: bool) -> Lease:
+        """As it is written next."""
+        return dataclasses.replace(self, held=held, renewals=self.renewals + 1)
 
     def __str__(self) -> str:
         """The words in which a refusal names it."""
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
-        return f"process {self.pid} on {self.host}, since {since}"
+        return f"process {self.process.pid} on {self.process.host}, since {since}"
 
 
-def process_mark(pid: int) -> str:
-    """The process's namespace and start; empty where there is no such process, or no /proc.
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """Time as it passes here.
 
-    A number alone is given to another process sooner or later, and in each container anew.
+    Attributes:
+      monotonic: Gives seconds that only grow.
+      sleep: Waits so many seconds.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        state, started = fields[0], fields[_START_TIME_FIELD]
-        return "" if state == b"Z" else f"{os.readlink('/proc/self/ns/pid')} {started.decode()}"
-    except OSError:
-        return ""
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
 
-def check_unclaimed(atlas: str, storage: Storage, now: float | None = None) -> None:
+class Watch:
+    """Looks at an atlas's leases again and again, and so learns which of them nobody renews.
+
+    Args:
+      atlas: The output path.
+      storage: Where it is.
+      patient: Whether to wait for what cannot be seen to live or to be dead.
+      clock: By which waiting is measured.
+    """
+
+    def __init__(
+        self, atlas: str, storage: Storage, *, patient: bool = False, clock: Clock | None = None
+    ) -> None:
+        self._atlas = atlas
+        self._storage = storage
+        self._patient = patient
+        self.clock = clock or Clock()
+        self._seen: dict[str, tuple[Lease, float]] = {}  # by run: since when it says the same
+
+    def look(self, own: str | None = None) -> tuple[list[Lease], list[Lease]]:
+        """The leases of others: those that may live, and those that are dead."""
+        before = self.clock.monotonic()
+        found = [lease for lease in _read_leases(self._atlas, self._storage) if lease.run != own]
+        after = self.clock.monotonic()
+        kept = {run: (lease, since) for run, (lease, since) in self._seen.items() if lease in found}
+        self._seen = {lease.run: kept.get(lease.run, (lease, after)) for lease in found}
+        dead = [lease for lease in found if self._is_dead(lease, before)]
+        return [lease for lease in found if lease not in dead], dead
+
+    def wait(self, *, for_claims: bool = False) -> None:
+        """Returns once no lease lives.
+
+        Args:
+          for_claims: Whether to wait for claims that nobody holds, too.
+
+        Raises:
+          ConfigurationError: One was renewed, or this watch is not a patient one.
+        """
+        alive = self._living(for_claims)
+        first = {lease.run: lease for lease in alive}
+        for lease in alive:
+            if not self._patient or lease.is_gone() is False:
+                raise _refusal(self._atlas, lease)
+            _LOGGER.warning(
+                "%s: a lease says that another run works on it (%s): watching for %.0f s whether "
+                "it is renewed", self._atlas, lease, EXPIRY_SECONDS
+            )  # fmt: skip
+        while alive:
+            self.clock.sleep(RENEWAL_SECONDS)
+            alive = self._living(for_claims)
+            for lease in alive:
+                if lease != first.setdefault(lease.run, lease):
+                    raise _refusal(self._atlas, lease)
+
+    def _living(self, with_claims: bool) -> list[Lease]:
+        return [lease for lease in self.look()[0] if lease.held or with_claims]
+
+    def _is_dead(self, lease: Lease, now: float) -> bool:
+        gone = lease.is_gone()
+        return now - self._seen[lease.run][1] >= EXPIRY_SECONDS if gone is None else gone
+
+
+def check_unclaimed(
+    atlas: str, storage: Storage, *, patient: bool = False, clock: Clock | None = None
+) -> Watch:
     """Refuses to go on beside a run that lives.
+
+    Args:
+      atlas: The output path.
+      storage: Where it is.
+      patient: Whether to watch a lease of another machine until it is renewed or dead.
+      clock: By which waiting is measured.
+
+    Returns:
+      What was seen of leases, for `claimed`.
 
     Raises:
       ConfigurationError: Naming its host, its process and since when.
     """
-    for lease in _read_leases(atlas, storage):
-        if lease.held and not lease.is_dead(time.time() if now is None else now):
-            raise _refusal(atlas, lease)
+    watch = Watch(atlas, storage, patient=patient, clock=clock)
+    watch.wait()
+    return watch
 
 
 @contextlib.contextmanager
-def claimed(atlas: str, run: str, storage: Storage) -> Iterator[None]:
+def claimed(
+    atlas: str,
+    run: str,
+    storage: Storage,
+    watch: Watch | None = None,
+    *,
+    keep_folder: bool = False,
+) -> Iterator[None]:
     """Holds the atlas's lease while the body runs.
 
     Args:
       atlas: The output path.
       run: Names this run among all others.
       storage: Where the atlas is.
+      watch: What was seen of leases before.
+      keep_folder: Whether the run goes on writing when the body has ended.
 
     Raises:
       ConfigurationError: Another run lives, or the path cannot be made.
       RunError: The path is full or read-only.
     """
-    lease = Lease(
-        run=run,
-        held=False,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        process=process_mark(os.getpid()),
-        since=time.time(),
-        renewed=time.time(),
-    )
     _HELD.add(run)
     try:
-        with _held(atlas, lease, storage):
+        lease = claim(atlas, Lease.of_this_process(run), storage, watch or Watch(atlas, storage))
+        with _renewed(atlas, lease, storage):
             yield
     finally:
         _HELD.discard(run)
+        with contextlib.suppress(OSError):  # What is left is of a dead run.
+            if not keep_folder:
+                delete_run_folder(atlas, run, storage)
+            storage.delete(lease_path(atlas, run))
 
 
 @contextlib.contextmanager
-def _held(atlas: str, lease: Lease, storage: Storage) -> Iterator[None]:
-    try:
-        lease = claim(atlas, lease, storage)
-    except OSError as error:
-        raise unwritable(atlas, error) from error
+def _renewed(atlas: str, lease: Lease, storage: Storage) -> Iterator[None]:
     stopped = threading.Event()
     renewing = threading.Thread(
         target=renew, args=(atlas, lease, storage, stopped.wait), name="lease", daemon=True
@@ -151,112 +225,112 @@ def _held(atlas: str, lease: Lease, storage: Storage) -> Iterator[None]:
     finally:
         stopped.set()
         renewing.join()
-        with contextlib.suppress(OSError):  # A lease that is left is a dead one.
-            storage.delete(lease_path(atlas, lease.run))
 
 
-def claim(
-    atlas: str,
-    lease: Lease,
-    storage: Storage,
-    now: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Lease:
-    """Makes a lease the atlas's only one, and deletes those of the dead.
+def claim(atlas: str, lease: Lease, storage: Storage, watch: Watch) -> Lease:
+    """Makes a lease the atlas's only one; what is left of the dead is deleted.
 
     Args:
       atlas: The output path.
       lease: Whose claim it is.
       storage: Where the atlas is.
-      now: Gives seconds since the epoch.
-      sleep: Waits so many seconds.
+      watch: Looks at the others'.
 
     Returns:
       The lease as it is held.
 
     Raises:
-      ConfigurationError: Another run lives.
+      ConfigurationError: Another run lives, or the path cannot be made.
+      RunError: The path is full or read-only, or another run has taken this one for dead.
     """
-    for _ in range(_ATTEMPTS):
-        try:
-            _write(atlas, dataclasses.replace(lease, held=False, renewed=now()), storage)
-        except FileNotFoundError as error:  # Whoever took the atlas meanwhile has swept it.
-            refusal: Exception = error
-            continue
-        others = [other for other in _read_leases(atlas, storage) if other.run != lease.run]
-        alive = [other for other in others if not other.is_dead(now())]
+    try:
+        storage.make_folder(run_folder(atlas, lease.run))
+        for attempt in range(_ATTEMPTS):
+            lease = _write(atlas, lease.again(held=False), storage)
+            alive, dead = watch.look(lease.run)
+            if not alive:
+                return _hold(atlas, lease, dead, storage, watch)
+            storage.delete(lease_path(atlas, lease.run))
+            watch.wait(for_claims=attempt == _ATTEMPTS - 2)
+            watch.clock.sleep(_pause_seconds(lease.run, attempt))
+    except OSError as error:
+        raise unwritable(atlas, error) from error
+    except RunError as error:  # Whoever holds the atlas has swept what is not its own.
+        alive, _ = watch.look(lease.run)
         if not alive:
-            held = dataclasses.replace(lease, held=True, renewed=now())
-            _write(atlas, held, storage)
-            for dead in others:
-                storage.delete(lease_path(atlas, dead.run))
-            for entry in storage.match(_leases(atlas, ".temporary")):  # half-written ones
-                storage.delete(entry.path)
-            return held
+            raise
+        raise _refusal(atlas, alive[0]) from error
+    raise _refusal(atlas, alive[0])
+
+
+def _hold(atlas: str, lease: Lease, dead: list[Lease], storage: Storage, watch: Watch) -> Lease:
+    """Turns a claim into a held lease, and looks once more."""
+    for other in dead:
+        delete_run_folder(atlas, other.run, storage)
+        storage.delete(lease_path(atlas, other.run))
+    held = _write(atlas, lease.again(held=True), storage)
+    # Where a folder's deletion does not stop every write, a claim that slept may come second.
+    rivals = [other for other in watch.look(lease.run)[0] if other.held]
+    if rivals:
         storage.delete(lease_path(atlas, lease.run))
-        refusal = _refusal(atlas, next((other for other in alive if other.held), alive[0]))
-        if any(other.held for other in alive):
-            break
-        sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - it is to differ, no more
-    raise refusal
+        raise _refusal(atlas, rivals[0])
+    return held
 
 
-def renew(
-    atlas: str,
-    lease: Lease,
-    storage: Storage,
-    wait: Callable[[float], bool],
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
+def renew(atlas: str, lease: Lease, storage: Storage, wait: Callable[[float], bool]) -> None:
     """Renews a lease until it is lost or `wait` (seconds) says that it is over."""
-    renewed = clock()
     while not wait(RENEWAL_SECONDS):
-        begun = clock()
-        if begun - renewed > EXPIRY_SECONDS / 2:
-            return
         try:
             if not storage.match(escape(lease_path(atlas, lease.run))):
                 return
-            _write(atlas, dataclasses.replace(lease, renewed=time.time()), storage)
-            renewed = begun
+            lease = _write(atlas, lease.again(held=True), storage)
+        except RunError:  # Another run has taken over: commits will find it, too.
+            return
         except OSError:  # The next renewal is soon enough; if not, commits find the lease gone.
             continue
 
 
+def _pause_seconds(run: str, attempt: int) -> float:
+    """Another pause for each run and attempt, so that two claimants do not keep step."""
+    drawn = hashlib.sha256(f"{run} {attempt}".encode()).digest()
+    return _LONGEST_PAUSE_SECONDS * int.from_bytes(drawn[:4], "big") / 2**32
+
+
 def _refusal(atlas: str, lease: Lease) -> ConfigurationError:
-    return ConfigurationError(
-        f"output.path: another run works on {atlas} ({lease}): wait for its end, or end it and "
-        f"go on with --resume; on another machine a dead run counts as dead "
-        f"{EXPIRY_SECONDS / 60:.0f} minutes after its last sign of life"
-    )
+    if lease.is_gone() is None:
+        then = (
+            "if that run is dead, --resume, --extend and --overwrite go on once they have watched "
+            f"its lease for {EXPIRY_SECONDS / 60:.0f} minutes without a sign of life"
+        )
+    else:
+        then = "wait for its end, or end it and go on with --resume"
+    return ConfigurationError(f"output.path: another run works on {atlas} ({lease}): {then}")
 
 
-def _write(atlas: str, lease: Lease, storage: Storage) -> None:
+def _write(atlas: str, lease: Lease, storage: Storage) -> Lease:
     data = json.dumps(dataclasses.asdict(lease), sort_keys=True).encode()
-    # Not in the folder of temporary files, which whoever holds the atlas sweeps.
-    path = lease_path(atlas, lease.run)
-    storage.replace(f"{path}.temporary", path, data)
+    write_through(atlas, lease.run, lease_path(atlas, lease.run), data, storage)
+    return lease
 
 
 def _read_leases(atlas: str, storage: Storage) -> list[Lease]:
     leases = []
-    for entry in storage.match(_leases(atlas)):
+    for entry in storage.match(f"{escape(lease_path(atlas, '')).removesuffix('.json')}*.json"):
         try:
             with storage.open(entry.path) as file:
-                leases.append(_parse(json.loads(file.read())))
-        except (FileNotFoundError, ValueError, KeyError):
-            continue  # just withdrawn, or no lease at all
+                data = file.read()
+        except FileNotFoundError:
+            continue  # just withdrawn
+        run = entry.path.removeprefix(lease_path(atlas, "").removesuffix(".json"))
+        leases.append(_parse(data, run.removesuffix(".json")))
     return leases
 
 
-def _leases(atlas: str, suffix: str = "") -> str:
-    """A pattern of all leases."""
-    return f"{escape(lease_path(atlas, '')).removesuffix('.json')}*.json{suffix}"
-
-
-def _parse(fields: dict[str, Any]) -> Lease:
-    return Lease(**{field.name: fields[field.name] for field in dataclasses.fields(Lease)})
-
-
-def _namespace(process: str) -> str:
-    return process.partition(" ")[0]
+def _parse(data: bytes, run: str) -> Lease:
+    try:
+        fields: dict[str, Any] = json.loads(data)
+        return Lease(**{**fields, "run": run, "process": ProcessIdentity(**fields["process"])})
+    except (ValueError, KeyError, TypeError):
+        # Of another version, or torn: whether it changes can be seen all the same.
+        nobody = ProcessIdentity("an unknown machine", machine="", pid=0, started="")
+        return Lease(run, held=True, process=nobody, since=0.0, renewals=zlib.crc32(data))

@@ -58,12 +58,14 @@ def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     from pipeline.run.progress import Progress
     from pipeline.runners.options import pipeline_options, processes_here
     from transforms.filesystems import BeamStorage
+    from transforms.store.lease_file import run_folder
 
     storage = BeamStorage()
     config = load_config(config_path)
     options = pipeline_options(config.runner, beam_options)
     prepared = prepare(config, storage, "overwrite", None, processes_here(options)).without_lease()
-    begin_atlas(prepared.job.atlas, "overwrite", prepared.job.publication.manifest, storage)
+    storage.make_folder(run_folder(prepared.job.atlas, prepared.job.attempt))
+    begin_atlas(prepared.job.publication, "overwrite", storage)
     stopwatch = Stopwatch()
     manifest = execute(prepared, options, Progress(None), storage)
     figures = stopwatch.figures(manifest["explained_examples"])

@@ -7,6 +7,23 @@ from typing import BinaryIO
 
 from transforms.elements import Shard
 from transforms.errors import RunError
+from transforms.storage import Storage, escape
+
+
+def check_listed_version(shard: Shard, storage: Storage) -> None:
+    """Sees that a file is still the one that was listed, as far as its storage tells.
+
+    Raises:
+      RunError: It has been written again.
+    """
+    if shard.version is None:
+        return
+    for entry in storage.match(escape(shard.path)):
+        if entry.version not in (None, shard.version):
+            raise RunError(
+                f"{shard.path} changed while it was read: it has been written again since it was "
+                "listed; let whatever writes it finish, then run again"
+            )
 
 
 def check_listed_size(file: BinaryIO, shard: Shard) -> None:

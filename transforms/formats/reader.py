@@ -12,7 +12,7 @@ from transforms.elements import Block, BlockKey, Examples, Failure, Portion, Sha
 from transforms.errors import ConfigurationError, DataFault, RunError
 from transforms.extents import ShardEnd
 from transforms.formats.columns import to_examples
-from transforms.formats.listed_file import check_listed_size
+from transforms.formats.listed_file import check_listed_size, check_listed_version
 from transforms.formats.parquet import row_groups as parquet
 from transforms.formats.parts import BlockBudget, Part
 from transforms.formats.source import InputSpec, SourceSpec
@@ -80,6 +80,8 @@ def _read_blocks(  # noqa: PLR0917
                     fault.stage == "read" for fault in part.records.faults.values()
                 ):
                     check_listed_size(file, shard)
+                if part.end is not None:
+                    check_listed_version(shard, storage)
                 block = _to_block(shard, part, source, input_spec, block_size)
                 del part  # not held while the block is explained
                 yield block

@@ -114,5 +114,6 @@ def _write_atlas(
         final_tables(classes, record.failures(), map_format, class_names),
         lambda digests: publication.finish(record, digests),
         BeamStorage(),
-        publication.lease,
+        run=publication.run,
+        lease=publication.lease,
     ).manifest

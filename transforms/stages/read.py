@@ -26,7 +26,7 @@ class Committed:
     Attributes:
       root: The atlas.
       fingerprint: What its blocks must have been made by.
-      lease: The run's lease, without which nothing in the atlas is moved.
+      run: Who reads, and may set aside what it cannot trust; None leaves it where it is.
 
     >>> Committed("atlases/train", fingerprint="3f2a").root
     'atlases/train'
@@ -34,7 +34,7 @@ class Committed:
 
     root: str
     fingerprint: str
-    lease: str | None = None
+    run: str | None = None
 
 
 class ReadBlocks(beam.PTransform):
@@ -127,4 +127,4 @@ class _ReadBlocksFn(beam.DoFn):
         found = self._committed
         if found is None:
             return iter(())
-        return resumed_blocks(found.root, portion, found.fingerprint, self._storage, found.lease)
+        return resumed_blocks(found.root, portion, found.fingerprint, self._storage, found.run)

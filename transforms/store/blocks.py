@@ -8,9 +8,9 @@ metadata: there is no second file to lose, and no block without its failures.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +22,11 @@ from transforms.errors import RunError
 from transforms.extents import Extent
 from transforms.storage import FileEntry, Storage, escape, join
 from transforms.store.block_file import block_metadata, encode_block, is_whole, tail_digest
+from transforms.store.files import discard, write_through
 from transforms.store.layout import (
     FORMAT_VERSION,
     MAPS_FOLDER,
     SET_ASIDE_FOLDER,
-    TEMPORARY_FOLDER,
     block_number,
     block_path,
     resembles_block,
@@ -52,7 +52,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
       block: What to store.
       fingerprint: Of the settings and model that the maps come from.
       storage: Where the atlas is.
-      attempt: Names this run's temporary folder, so that those of dead runs can be swept.
+      attempt: Names the run, by whose folder it is written (`lease_file.run_folder`).
       lease: The run's lease, without which nothing is written; None where nobody holds one.
 
     Raises:
@@ -60,10 +60,9 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
     """
     data = encode_block(block, fingerprint)
     path = block_path(root, block.key.shard, block.key.number)
-    temporary = join(root, TEMPORARY_FOLDER, attempt, f"{uuid.uuid4().hex}.parquet")
     try:
         check_lease(lease, storage)
-        storage.replace(temporary, path, memoryview(data))
+        write_through(root, attempt, path, memoryview(data), storage)
     except OSError as error:
         raise RunError(
             f"block {block.key.number} of {block.key.shard.path} cannot be committed to {path} "
@@ -193,7 +192,7 @@ def resumed_blocks(
     portion: Portion,
     fingerprint: str,
     storage: Storage,
-    lease: str | None = None,
+    run: str | None = None,
 ) -> Iterator[CommittedBlock]:
     """Reads back a portion's committed blocks, by number; sets aside what cannot be trusted.
 
@@ -202,7 +201,7 @@ def resumed_blocks(
       portion: Which blocks of which input file.
       fingerprint: What they have to be made by.
       storage: Where the atlas is.
-      lease: The run's lease, without which nothing is moved; None where nobody holds one.
+      run: Who reads, and may set aside what it cannot trust; None leaves it where it is.
 
     Raises:
       RunError: The storage fails, or another run has taken over.
@@ -213,8 +212,10 @@ def resumed_blocks(
         try:
             block = read_committed(file, portion.shard, fingerprint, storage)
         except UntrustedBlockError as error:
-            check_lease(lease, storage)
-            set_aside(root, file.path, str(error), storage)
+            if run is None:
+                _LOGGER.warning("%s: it is not counted", error)
+            else:
+                set_aside(root, file.path, str(error), storage, run)
             continue
         except OSError as error:
             raise RunError(f"{file.path} cannot be read ({error})") from error
@@ -265,7 +266,7 @@ def holds_blocks(root: str, storage: Storage) -> bool:
     return any(resembles_block(entry.path.rpartition("/")[2]) for entry in entries)
 
 
-def set_aside(root: str, path: str, why: str, storage: Storage) -> None:
+def set_aside(root: str, path: str, why: str, storage: Storage, run: str) -> None:
     """Moves a file that cannot be trusted out of the maps folder, and says so.
 
     Args:
@@ -273,10 +274,19 @@ def set_aside(root: str, path: str, why: str, storage: Storage) -> None:
       path: The file; gone already is no error.
       why: One clause that begins with the path.
       storage: Where it is.
+      run: Who moves it, as long as nobody has taken over.
+
+    Raises:
+      RunError: Another run has taken over, or the storage fails.
     """
     place = join(root, SET_ASIDE_FOLDER, path[len(root) + 1 :])
     _LOGGER.warning("%s: moved to %s, and what it should hold is made anew", why, place)
-    storage.move(path, place)
+    try:
+        with contextlib.suppress(FileNotFoundError), storage.open(path) as stream:
+            write_through(root, run, place, stream.read(), storage)
+        discard(root, path, storage, run)
+    except OSError as error:
+        raise RunError(f"{path} cannot be moved to {place} ({error})") from error
 
 
 class CommittedCounter:
@@ -301,14 +311,6 @@ class CommittedCounter:
                     metadata = block_metadata(pq.ParquetFile(stream))
                 self._records[entry.path] = metadata["block"]["records"]
         return len(self._records), sum(self._records.values())
-
-
-def sweep_temporary(root: str, storage: Storage) -> None:
-    """Deletes what dead runs left half-written."""
-    try:
-        storage.delete(join(root, TEMPORARY_FOLDER))
-    except OSError as error:  # Rubbish costs space, never correctness: nothing ever reads it.
-        _LOGGER.warning("could not sweep temporary files: %s", error)
 
 
 def _block_file(entry: FileEntry) -> BlockFile | None:

@@ -14,7 +14,7 @@ import pydantic
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
-from transforms.storage import Storage, join
+from transforms.storage import Storage, from_text, join, to_text
 from transforms.store.files import replace_file
 from transforms.store.layout import FORMAT_VERSION, MANIFEST
 from transforms.store.map_format import MapFormat
@@ -33,17 +33,24 @@ class RecordedShard(Part):
     """An input file, as it was listed.
 
     Attributes:
-      path: Absolute path or URI.
+      path: Absolute path or URI, as `storage.to_text` writes it.
       size: Bytes.
+      version: Another one whenever the content is; None where the storage does not tell.
     """
 
     path: str
     size: int
+    version: str | None
+
+    @classmethod
+    def of(cls, shard: Shard) -> RecordedShard:
+        """As the manifest has it."""
+        return cls(path=to_text(shard.path), size=shard.size, version=shard.version)
 
     @property
     def shard(self) -> Shard:
         """The element."""
-        return Shard(self.path, self.size)
+        return Shard(from_text(self.path), self.size, self.version)
 
 
 class RecordedMapFormat(Part):
@@ -173,13 +180,13 @@ class Manifest(Part):
         return cls.model_validate({**begun, "result": result})
 
 
-def write_manifest(root: str, manifest: Manifest, storage: Storage) -> None:
+def write_manifest(root: str, manifest: Manifest, storage: Storage, run: str) -> None:
     """Writes the manifest: sorted, indented, one trailing newline.
 
     Raises:
-      RunError: It cannot be written.
+      RunError: It cannot be written, or another run than this one has taken over.
     """
-    replace_file(root, MANIFEST, encode_manifest(manifest.as_json()), storage)
+    replace_file(root, MANIFEST, encode_manifest(manifest.as_json()), storage, run)
 
 
 def read_manifest(root: str, storage: Storage) -> Manifest | None:

@@ -38,6 +38,7 @@ class Publication:
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
       max_broken_files: How many input files may be broken before the run has failed.
+      run: Names the run, by whose folder everything is written.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
 
@@ -45,6 +46,7 @@ class Publication:
     manifest: Manifest
     started: float
     max_failed_fraction: float
+    run: str
     max_broken_files: int = 0
     lease: str | None = None
 
@@ -76,6 +78,8 @@ def publish(
     tables: Mapping[str, pa.Table],
     finish: Finish,
     storage: Storage,
+    *,
+    run: str,
     lease: str | None = None,
 ) -> Published:
     """Writes the tables beside the maps, and after all of them the manifest.
@@ -85,6 +89,7 @@ def publish(
       tables: By file name.
       finish: Gives the manifest.
       storage: Where the atlas is.
+      run: Names the run, by whose folder everything is written.
       lease: The run's lease, looked at before each write; None where nobody holds one.
 
     Raises:
@@ -93,8 +98,8 @@ def publish(
     digests = {}
     for name, table in tables.items():
         check_lease(lease, storage)
-        digests[name] = write_table(root, name, table, storage)
+        digests[name] = write_table(root, name, table, storage, run)
     manifest = finish(digests)
     check_lease(lease, storage)
-    write_manifest(root, manifest, storage)
+    write_manifest(root, manifest, storage, run)
     return Published(manifest, digests)

@@ -66,10 +66,10 @@ def final_tables(
     }
 
 
-def write_table(root: str, name: str, table: pa.Table, storage: Storage) -> str:
+def write_table(root: str, name: str, table: pa.Table, storage: Storage, run: str) -> str:
     """Writes one of the small tables and returns the SHA-256 of its bytes, in hex."""
     data = encode_table(table)
-    replace_file(root, name, memoryview(data), storage)
+    replace_file(root, name, memoryview(data), storage, run)
     return hashlib.sha256(data).hexdigest()
 
 

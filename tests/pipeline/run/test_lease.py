@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import io
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.commands.summarize import summarize
 from pipeline.run import lease as leases
 from pipeline.run.in_memory import run_in_memory
-from pipeline.run.lease import EXPIRY_SECONDS, Lease, check_unclaimed, claim, claimed, process_mark
+from pipeline.run.lease import (
+    EXPIRY_SECONDS,
+    Clock,
+    Lease,
+    Watch,
+    check_unclaimed,
+    claim,
+    claimed,
+)
 from transforms.errors import ConfigurationError, RunError
-from transforms.storage import FileEntry, LocalStorage
-from transforms.store.lease_file import check_lease, lease_path
+from transforms.process.identity import ProcessIdentity, process_start
+from transforms.storage import LocalStorage
+from transforms.store.lease_file import check_lease, lease_path, run_folder
 
 STORAGE = LocalStorage()
 
 
-def a_lease(run: str = "one", **fields: Any) -> Lease:
-    defaults: dict[str, Any] = {
-        "held": True, "host": "elsewhere", "pid": 7, "process": "", "since": 0.0, "renewed": 1000.0
-    }  # fmt: skip
-    return Lease(run=run, **defaults | fields)
+ELSEWHERE = ProcessIdentity("elsewhere", "another boot", 7, "1")
+
+
+def a_lease(run: str = "one", process: ProcessIdentity = ELSEWHERE, renewals: int = 1) -> Lease:
+    return Lease(run, held=True, process=process, since=0.0, renewals=renewals)
 
 
 def write(atlas: Path, lease: Lease) -> None:
@@ -45,8 +46,21 @@ def write(atlas: Path, lease: Lease) -> None:
     path.write_text(json.dumps(dataclasses.asdict(lease)))
 
 
-def here(run: str, pid: int, process: str) -> Lease:
-    return a_lease(run, host=os.uname().nodename, pid=pid, process=process, renewed=0.0)
+class Waiting:
+    """A clock that passes by sleeping alone; what is to happen meanwhile happens then."""
+
+    def __init__(self, *happens: Callable[[], object]) -> None:
+        self.now = 0.0
+        self._happens = list(happens)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self._happens:
+            self._happens.pop(0)()
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, self.sleep)
 
 
 def claim_another(atlas: str, storage: LocalStorage) -> None:
@@ -66,123 +80,135 @@ def test_a_living_run_is_named_in_the_refusal(tmp_path: Path) -> None:
 
 def test_a_dead_process_is_seen_on_its_machine(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        mark = process_mark(process.pid)
-        write(tmp_path, here("other", process.pid, mark))
-        with pytest.raises(ConfigurationError, match=f"process {process.pid} on"):
-            check_unclaimed(str(tmp_path), STORAGE)
+        pid = process.pid
+        other = dataclasses.replace(ProcessIdentity.current(), pid=pid, started=process_start(pid))
+        write(tmp_path, a_lease("other", other))
+        for patient in (False, True):  # what is seen to live needs no watching
+            with pytest.raises(ConfigurationError, match=f"process {pid} on .* wait for its end"):
+                check_unclaimed(str(tmp_path), STORAGE, patient=patient, clock=Waiting().clock)
         process.kill()
         process.wait()
         check_unclaimed(str(tmp_path), STORAGE)
     with claimed(str(tmp_path), "next", STORAGE):
-        assert [path.name for path in tmp_path.iterdir()] == [".lease-next.json"]
+        assert leases_in(tmp_path) == [".lease-next.json"]
+
+
+def leases_in(atlas: Path) -> list[str]:
+    return sorted(path.name for path in atlas.iterdir() if path.name != ".temporary")
 
 
 def test_another_process_of_the_same_number_is_another(tmp_path: Path) -> None:
-    namespace = process_mark(os.getpid()).partition(" ")[0]
-    write(tmp_path, here("reused", os.getpid(), f"{namespace} 1"))
+    reused = dataclasses.replace(ProcessIdentity.current(), started="1")
+    write(tmp_path, a_lease("reused", reused))
     check_unclaimed(str(tmp_path), STORAGE)
 
 
+def test_a_machine_of_our_name_is_another_one(tmp_path: Path) -> None:
+    """The first process namespace has the same number on every machine; the boot has not."""
+    namespace = os.readlink("/proc/self/ns/pid")
+    here = ProcessIdentity.current()
+    for machine in (f"another-boot {namespace}", ""):
+        write(tmp_path, a_lease("theirs", dataclasses.replace(here, machine=machine, pid=1 << 30)))
+        with pytest.raises(ConfigurationError, match="--resume, --extend and --overwrite go on"):
+            check_unclaimed(str(tmp_path), STORAGE)
+
+
 def test_what_a_run_of_this_process_could_not_delete_is_dead(tmp_path: Path) -> None:
-    write(tmp_path, here("failed", os.getpid(), process_mark(os.getpid())))
-    (tmp_path / ".lease-failed.json.temporary").write_bytes(b"{")
+    write(tmp_path, a_lease("failed", ProcessIdentity.current()))
+    STORAGE.make_folder(run_folder(str(tmp_path), "failed"))
     with claimed(str(tmp_path), "next", STORAGE):
-        assert [path.name for path in tmp_path.iterdir()] == [".lease-next.json"]
+        assert leases_in(tmp_path) == [".lease-next.json"]
+        assert [path.name for path in (tmp_path / ".temporary").iterdir()] == ["next"]
 
 
-def test_on_another_machine_a_run_is_dead_when_its_lease_expires(tmp_path: Path) -> None:
-    write(tmp_path, a_lease(renewed=1000.0))
-    with pytest.raises(ConfigurationError, match="process 7 on elsewhere, since 1970-01-01"):
-        check_unclaimed(str(tmp_path), STORAGE, now=1000.0 + EXPIRY_SECONDS)
-    check_unclaimed(str(tmp_path), STORAGE, now=1001.0 + EXPIRY_SECONDS)
-
-
-def steps_of(run: str, files: dict[str, bytes], outcome: dict[str, bool]) -> Generator[None]:
-    """A claim that stops before each operation of its storage, so that others come between."""
-    asked: queue.Queue[bool] = queue.Queue()
-    allowed: queue.Queue[None] = queue.Queue()
-
-    class Stepping(LocalStorage):
-        def _step(self) -> None:
-            asked.put(True)
-            allowed.get()
-
-        def replace(self, _: str, path: str, data: bytes | memoryview) -> None:
-            self._step()
-            files[path] = bytes(data)
-
-        def match(self, pattern: str) -> list[Any]:
-            self._step()
-            return [FileEntry(path, 1) for path in sorted(files) if fnmatch.fnmatch(path, pattern)]
-
-        def open(self, path: str) -> BinaryIO:
-            self._step()
-            if path not in files:
-                raise FileNotFoundError(path)
-            return io.BytesIO(files[path])
-
-        def delete(self, path: str) -> None:
-            self._step()
-            files.pop(path, None)
-
-    def work() -> None:
-        try:
-            claim("/atlas", a_lease(run, held=False), Stepping(), lambda: 1000.0, lambda _: None)
-            outcome[run] = True
-        except ConfigurationError:
-            outcome[run] = False
-        finally:
-            asked.put(False)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while asked.get():
-        yield
-        allowed.put(None)
-    thread.join()
-
-
-@given(order=st.lists(st.integers(0, 2), max_size=60))
-def test_of_runs_that_start_at_once_at_most_one_holds_the_atlas(order: list[int]) -> None:
-    files: dict[str, bytes] = {}
-    outcome: dict[str, bool] = {}
-    runs = [steps_of(f"run-{number}", files, outcome) for number in range(3)]
-    for number in order:
-        next(runs[number], None)
-    for run in runs:
-        for _ in run:
-            pass
-    assert len(outcome) == 3
-    held = [run for run, holds in outcome.items() if holds]
-    assert len(held) == 1  # the last one that is left alone gets it, if none has before
-    assert sorted(files) == [lease_path("/atlas", held[0])]
-
-
-def test_a_lease_is_renewed_until_it_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_on_another_machine_a_run_is_dead_once_its_lease_was_watched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(time, "time", lambda: 5000.0)
+    write(tmp_path, a_lease())
+    with pytest.raises(ConfigurationError, match="process 7 on elsewhere, since 1970-01-01"):
+        check_unclaimed(str(tmp_path), STORAGE)
+    waiting = Waiting()
+    watch = check_unclaimed(str(tmp_path), STORAGE, patient=True, clock=waiting.clock)
+    assert waiting.now == EXPIRY_SECONDS
+    assert "watching for 300 s whether it is renewed" in caplog.text
+    with claimed(str(tmp_path), "next", STORAGE, watch):  # what was seen once counts
+        assert waiting.now == EXPIRY_SECONDS
+        assert leases_in(tmp_path) == [".lease-next.json"]
+
+
+def test_a_lease_that_is_renewed_while_it_is_watched_lives(tmp_path: Path) -> None:
+    write(tmp_path, a_lease())
+    waiting = Waiting(lambda: None, lambda: write(tmp_path, a_lease(renewals=2)))
+    with pytest.raises(ConfigurationError, match="process 7 on elsewhere"):
+        check_unclaimed(str(tmp_path), STORAGE, patient=True, clock=waiting.clock)
+    assert waiting.now == 2 * leases.RENEWAL_SECONDS
+
+
+def test_a_lease_that_ends_while_it_is_watched_is_no_obstacle(tmp_path: Path) -> None:
+    write(tmp_path, a_lease())
+    waiting = Waiting(lambda: Path(lease_path(str(tmp_path), "one")).unlink())
+    check_unclaimed(str(tmp_path), STORAGE, patient=True, clock=waiting.clock)
+    assert waiting.now == leases.RENEWAL_SECONDS
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"run": "one", "host": "a", "pid": 1}'])
+def test_a_lease_that_cannot_be_read_is_watched_too(text: str, tmp_path: Path) -> None:
+    (tmp_path / ".lease-one.json").write_text(text)
+    with pytest.raises(ConfigurationError, match="process 0 on an unknown machine"):
+        check_unclaimed(str(tmp_path), STORAGE)
+    waiting = Waiting()
+    check_unclaimed(str(tmp_path), STORAGE, patient=True, clock=waiting.clock)
+    assert waiting.now == EXPIRY_SECONDS
+
+
+def test_a_claim_that_slept_cannot_be_held_after_a_takeover(tmp_path: Path) -> None:
+    """The first stops between its look at others and the word that it holds the atlas."""
+    atlas, waiting = str(tmp_path), Waiting()
+    first = Watch(atlas, STORAGE)
+    look, taken = first.look, list[Lease]()
+
+    def look_and_sleep(own: str | None = None) -> tuple[list[Lease], list[Lease]]:
+        found = look(own)
+        if not taken:
+            second = Watch(atlas, STORAGE, patient=True, clock=waiting.clock)
+            taken.append(claim(atlas, a_lease("2" * 32), STORAGE, second))
+        return found
+
+    first.look = look_and_sleep  # type: ignore[method-assign]
+    with pytest.raises(ConfigurationError, match="another run works on"):
+        claim(atlas, a_lease("1" * 32), STORAGE, first)
+    assert waiting.now > EXPIRY_SECONDS
+    assert [lease.held for lease in taken] == [True]
+    assert leases_in(tmp_path) == [f".lease-{'2' * 32}.json"]
+
+
+def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
+    STORAGE.make_folder(run_folder(str(tmp_path), "mine"))
     write(tmp_path, a_lease("mine"))
     path = tmp_path / ".lease-mine.json"
     seen = []
 
     def wait(seconds: float) -> bool:
         seen.append(seconds)
-        if len(seen) == 2:
-            assert json.loads(path.read_text())["renewed"] == 5000.0
+        if len(seen) == 3:
+            assert json.loads(path.read_text())["renewals"] == 3
             path.unlink()
         return len(seen) > 5
 
     leases.renew(str(tmp_path), a_lease("mine"), STORAGE, wait)
-    assert seen == [leases.RENEWAL_SECONDS] * 2
+    assert seen == [leases.RENEWAL_SECONDS] * 3
     assert not path.exists()
 
 
-def test_a_lease_that_was_not_renewed_in_time_is_given_up(tmp_path: Path) -> None:
-    write(tmp_path, a_lease("mine", renewed=1.0))
-    clock = iter([0.0, EXPIRY_SECONDS / 2 + 1])
-    leases.renew(str(tmp_path), a_lease("mine"), STORAGE, lambda _: False, lambda: next(clock))
-    assert json.loads((tmp_path / ".lease-mine.json").read_text())["renewed"] == 1.0
+def test_a_lease_whose_run_was_swept_is_not_written_again(tmp_path: Path) -> None:
+    folder = run_folder(str(tmp_path), "mine")
+    STORAGE.make_folder(folder)
+    write(tmp_path, a_lease("mine"))
+    before = (tmp_path / ".lease-mine.json").read_bytes()
+    STORAGE.delete(folder)
+    leases.renew(str(tmp_path), a_lease("mine"), STORAGE, lambda _: False)
+    assert (tmp_path / ".lease-mine.json").read_bytes() == before
+    assert not Path(folder).exists()
 
 
 def test_who_has_lost_the_lease_writes_nothing(tmp_path: Path) -> None:
@@ -207,7 +233,7 @@ def test_a_run_that_is_taken_over_half_way_leaves_the_atlas_to_the_other(
             super().replace(temporary, path, data)
             commits.append(path)
             if sum("block-" in commit for commit in commits) == 3:
-                monkeypatch.setattr(Lease, "is_dead", lambda *_: True)
+                monkeypatch.setattr(Lease, "is_gone", lambda *_: True)
                 second = make_config(output={"path": str(root), "codec": "float16"})
                 run_in_memory(second, "overwrite")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.elements import BlockKey, ExplainedBlock, Failure, Portion, Shard
+from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Portion, Shard
 from transforms.errors import RunError
 from transforms.storage import LocalStorage
 from transforms.store.block_file import encode_block, rows_per_group
@@ -25,9 +25,8 @@ from transforms.store.blocks import (
     missing_blocks,
     read_committed,
     resumed_blocks,
-    sweep_temporary,
 )
-from transforms.store.layout import TEMPORARY_FOLDER
+from transforms.store.lease_file import run_folder
 from transforms.store.map_format import MapFormat, map_codes
 
 FORMAT = MapFormat(map_shape=(3, 5), codec="uint8", sketch_shape=(2, 2), with_boxes=False)
@@ -56,10 +55,15 @@ def make_block(shard: Shard, number: int, rows: int, *, last: bool = False) -> E
     return ExplainedBlock(key, FORMAT.table(columns), rows, (failure,), started=0.0)
 
 
+def write(root: Path, block: ExplainedBlock, fingerprint: str = "print") -> CommittedBlock:
+    STORAGE.make_folder(run_folder(str(root), "run"))
+    return commit_block(str(root), block, fingerprint, STORAGE, "run")
+
+
 def test_a_committed_block_reads_back(tmp_path: Path) -> None:
     shard = Shard("/data/a.tfrecord", 10)
     block = make_block(shard, 7, rows=3, last=True)
-    committed = commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
+    committed = write(tmp_path, block)
     (file,) = list_blocks(str(tmp_path), shard, STORAGE)
     assert file.path == str(tmp_path / "maps" / shard.folder / "block-00007.parquet")
     assert file.size == committed.stored_bytes == Path(file.path).stat().st_size
@@ -76,7 +80,7 @@ def test_a_committed_block_reads_back(tmp_path: Path) -> None:
 def test_an_empty_block_reads_back(tmp_path: Path) -> None:
     shard = Shard("/data/a.tfrecord", 10)
     block = make_block(shard, 0, rows=0, last=True)
-    commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
+    write(tmp_path, block)
     (file,) = list_blocks(str(tmp_path), shard, STORAGE)
     read = read_committed(file, shard, "print", STORAGE)
     assert (read.summary.num_rows, read.examples, len(read.failures)) == (0, 0, 1)
@@ -92,9 +96,8 @@ def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
     shard = Shard("/data/a.tfrecord", 10)
     for number in (2, 0, 10):
         block = make_block(shard, number, rows=1)
-        commit_block(str(tmp_path), block, "print", STORAGE, "attempt")
-    half = tmp_path / TEMPORARY_FOLDER / "dead" / "x.parquet"
-    half.parent.mkdir()
+        write(tmp_path, block)
+    half = Path(run_folder(str(tmp_path), "run")) / "0123"
     half.write_bytes(b"PAR1")
     (tmp_path / "maps" / shard.folder / "notes.txt").write_text("not a block")
     assert [file.number for file in list_blocks(str(tmp_path), shard, STORAGE)] == [
@@ -102,8 +105,6 @@ def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
         2,
         10,
     ]
-    sweep_temporary(str(tmp_path), STORAGE)
-    assert not half.exists()
 
 
 def test_shards_of_one_name_have_folders_of_their_own() -> None:
@@ -114,7 +115,7 @@ def test_shards_of_one_name_have_folders_of_their_own() -> None:
 
 def commit(root: Path, shard: Shard, number: int, fingerprint: str = "print") -> BlockFile:
     block = make_block(shard, number, rows=3, last=number == 1)
-    commit_block(str(root), block, fingerprint, STORAGE, "attempt")
+    write(root, block, fingerprint)
     return next(file for file in list_blocks(str(root), shard, STORAGE) if file.number == number)
 
 
@@ -172,7 +173,7 @@ def test_a_damaged_block_is_set_aside_and_made_anew(
     path = Path(damaged.path)
     changed = damage(path.read_bytes())
     path.write_bytes(changed)
-    found = list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE))
+    found = list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE, "run"))
     assert [block.key.number for block in found] == [whole.number]
     assert not path.exists()
     aside = tmp_path / ".set-aside" / "maps" / SHARD.folder / path.name
@@ -183,16 +184,48 @@ def test_a_damaged_block_is_set_aside_and_made_anew(
 def test_a_block_under_another_blocks_name_does_not_count(tmp_path: Path) -> None:
     first, second = commit(tmp_path, SHARD, 0), commit(tmp_path, SHARD, 1)
     shutil.copy(first.path, second.path)
-    found = list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE))
+    found = list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE, "run"))
     assert [block.key.number for block in found] == [0]
 
 
-def test_nothing_is_set_aside_without_the_lease(tmp_path: Path) -> None:
+def test_a_run_that_was_taken_over_sets_nothing_aside(tmp_path: Path) -> None:
     path = Path(commit(tmp_path, SHARD, 0).path)
     path.write_bytes(b"")
+    STORAGE.delete(run_folder(str(tmp_path), "run"))
     with pytest.raises(RunError, match="another run has taken over"):
-        list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE, "/no/lease.json"))
+        list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE, "run"))
     assert path.exists()
+
+
+def test_who_may_not_write_leaves_what_it_does_not_trust(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(commit(tmp_path, SHARD, 0).path)
+    path.write_bytes(b"")
+    assert list(resumed_blocks(str(tmp_path), Portion(SHARD), "print", STORAGE)) == []
+    assert path.exists()
+    assert "it is not counted" in caplog.text
+
+
+def test_a_block_of_a_run_that_was_taken_over_is_not_committed(tmp_path: Path) -> None:
+    """Stopped after it has looked at its lease: what it writes then arrives nowhere."""
+    block = make_block(SHARD, 0, rows=1)
+    write(tmp_path, block)
+    before = {path: path.read_bytes() for path in tmp_path.glob("maps/*/*")}
+    STORAGE.delete(run_folder(str(tmp_path), "run"))
+    with pytest.raises(RunError, match=r"another run has taken over .*/run is gone, and nothing"):
+        commit_block(str(tmp_path), block, "another", STORAGE, "run")
+    assert {path: path.read_bytes() for path in tmp_path.glob("maps/*/*")} == before
+
+
+def test_a_shard_whose_name_is_not_utf8_has_a_folder_and_a_name(tmp_path: Path) -> None:
+    shard = Shard("/data/caf\udce9.tfrecord", 10)
+    assert shard.name == r"caf\xe9.tfrecord"
+    assert shard.folder.startswith("caf\N{REPLACEMENT CHARACTER}-")
+    assert shard.folder != Shard("/data/caf\udce8.tfrecord", 10).folder
+    committed = write(tmp_path, make_block(shard, 0, rows=1))
+    (file,) = list_blocks(str(tmp_path), shard, STORAGE)
+    assert read_committed(file, shard, "print", STORAGE).key == committed.key
 
 
 def test_the_maps_folder_is_listed_at_any_depth(tmp_path: Path) -> None:

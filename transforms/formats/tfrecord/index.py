@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import io
+import posixpath
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +21,7 @@ from transforms.formats.tfrecord.framing import (
     detect_compression,
     read_frames,
 )
-from transforms.storage import Storage, escape
+from transforms.storage import Storage, escape, join
 
 SUFFIX = ".idx"
 
@@ -66,9 +67,18 @@ def write_index(shard: Shard, storage: Storage) -> int:
                 )
             lines.append(f"{offset} {frame.size}\n")
             offset += frame.size
-    path = index_path(shard.path)
-    storage.replace(f"{path}.{uuid.uuid4().hex}", path, "".join(lines).encode())
+    _replace(index_path(shard.path), "".join(lines).encode(), storage)
     return len(lines)
+
+
+def _replace(path: str, data: bytes, storage: Storage) -> None:
+    """Writes by a folder with a leading dot, which no pattern of input files looks into."""
+    folder = join(posixpath.dirname(path), f".indexing-{uuid.uuid4().hex}")
+    try:
+        storage.make_folder(folder)
+        storage.replace(join(folder, "index"), path, data)
+    finally:
+        storage.delete(folder)
 
 
 def read_block_offsets(shard: Shard, block_size: int, storage: Storage) -> list[int] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pydantic
 
+from transforms.storage import to_text
 from transforms.store.outcome.record import AtlasRecord
 
 
@@ -127,7 +128,7 @@ def counted(record: AtlasRecord) -> dict[str, Any]:
         "failed_fraction": record.failed_fraction,
         "inputs": [
             InputAccount(
-                path=path,
+                path=to_text(path),
                 whole=None if account.end is None else account.end.whole,
                 explained=account.explained,
                 failed=account.failed,
@@ -137,7 +138,7 @@ def counted(record: AtlasRecord) -> dict[str, Any]:
             for path, account in sorted(record.accounts.items())
         ],
         "broken_files": [
-            BrokenFile(path=path, why=why) for path, why in record.broken_files.items()
+            BrokenFile(path=to_text(path), why=why) for path, why in record.broken_files.items()
         ],
         "duplicate_ids": record.duplicate_ids(),
         "maps": counts.maps,
