@@ -33,16 +33,16 @@ STAGES = (
     "writing final files",
     "writing the manifest",
 )
-# When a run strikes itself down (chaos_strike/sitecustomize.py): a Python audit event, the end of
-# the name of the file that it is about, and a final file that has to be there by then.
+_TEMPORARY = "/.temporary/"
+# When a run strikes itself down (chaos_strike/sitecustomize.py): a Python audit event, part of the
+# name of the file that it is about, and a file that has to be there by then.
 STRIKES = (
-    ("open", ".parquet", ""),
+    ("open", _TEMPORARY, "manifest.json"),
     ("os.rename", "/block-00001.parquet", ""),
-    ("open", "-classes.parquet", ""),
     ("os.rename", "/classes.parquet", ""),
-    ("open", "-failures.parquet", ""),
+    ("open", _TEMPORARY, CLASSES),
     ("os.rename", "/failures.parquet", ""),
-    ("open", "-manifest.json", FAILURES),
+    ("open", _TEMPORARY, FAILURES),
     ("os.rename", "/manifest.json", FAILURES),
 )
 WORKERS = {

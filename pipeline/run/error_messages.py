@@ -20,6 +20,8 @@ _NO_SUCH_PLACE = {
 }
 
 _NAME = f"{RunError.__module__}.{RunError.__qualname__}"
+# Beam's words for a worker process that is there no more.
+_WORKER_IS_GONE = re.compile(r"Channel closed prematurely|[Ss]ocket closed|UNAVAILABLE")
 _WHILE_RUNNING = re.compile(r"\s*\[while running '[^']*'\]$")  # Beam names the stage
 
 
@@ -50,7 +52,8 @@ def is_foreseen(error: BaseException | None) -> bool:
         return False
     # A worker in another process sends its traceback as text.
     in_text = f"{_NAME}: " in str(error)
-    return isinstance(error, RunError) or in_text or is_foreseen(error.__cause__)
+    gone = _WORKER_IS_GONE.search(str(error)) is not None
+    return isinstance(error, RunError) or in_text or gone or is_foreseen(error.__cause__)
 
 
 def last_sentence(error: BaseException) -> str:
@@ -59,6 +62,11 @@ def last_sentence(error: BaseException) -> str:
     >>> last_sentence(RuntimeError("Traceback ...\ntransforms.errors.RunError: it broke"))
     'it broke'
     """
+    if f"{_NAME}: " not in str(error) and _WORKER_IS_GONE.search(str(error)):
+        return (
+            "a worker process ended without a word, as one does that the system kills for want of "
+            "memory (its log may tell); fewer workers or a smaller output.block_size take less"
+        )
     lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.config.keys import Config
 from transforms.elements import Examples, Shard
 from transforms.errors import ConfigurationError
-from transforms.formats.estimate import estimate_records
+from transforms.formats.estimate import estimate_records, most_records
 from transforms.formats.reader import probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
@@ -26,12 +26,14 @@ class Inputs:
       source: What is in them.
       spec: What the model is to take.
       records_estimated: How many records they have.
+      most_records: How many they have at most; None where that is not known.
     """
 
     shards: tuple[Shard, ...]
     source: SourceSpec
     spec: InputSpec
     records_estimated: int
+    most_records: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,13 @@ def inspect_inputs(config: Config, storage: Storage) -> Inputs:
     """
     shards = list_shards(config, storage)
     source = config.source_spec(class_names_of(config, storage))
-    return Inputs(shards, source, config.input_spec(), estimate_records(shards, source, storage))
+    return Inputs(
+        shards=shards,
+        source=source,
+        spec=config.input_spec(),
+        records_estimated=estimate_records(shards, source, storage),
+        most_records=most_records(shards, source, storage),
+    )
 
 
 def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:

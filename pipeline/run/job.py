@@ -24,6 +24,7 @@ from transforms.models.loading import LoadedModel
 from transforms.process.version import installed_versions
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.storage import Storage
+from transforms.store.budget import FailureBudget
 from transforms.store.layout import FORMAT_VERSION
 from transforms.store.lease_file import lease_path
 from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
@@ -45,6 +46,7 @@ class Job:
       attempt: Names this run among all others.
       resume: Whether committed blocks count.
       publication: What the end of the run needs.
+      budget: The failures that it may have; None where how many records there are is not known.
     """
 
     portions: tuple[Portion, ...]
@@ -56,6 +58,7 @@ class Job:
     attempt: str
     resume: bool
     publication: Publication
+    budget: FailureBudget | None
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -165,6 +168,9 @@ def _assemble(
             run=attempt,
             lease=lease_path(atlas, attempt),
         ),
+        budget=None
+        if inputs.most_records is None
+        else FailureBudget(config.failures.max_fraction, inputs.most_records),
     )
 
 

@@ -13,7 +13,7 @@ _EVENT, _NAME, _AFTER = os.environ["CHAOS_STRIKE"].split(":")
 
 def _strike(event: str, arguments: tuple[object, ...]) -> None:
     # An `open` tells its path first, a rename the old path and the new one.
-    named = event == _EVENT and any(str(each).endswith(_NAME) for each in arguments[:2])
+    named = event == _EVENT and any(_NAME in str(each) for each in arguments[:2])
     # The manifest is written twice; the second time everything else is there.
     if named and (not _AFTER or os.path.exists(_AFTER)):
         os.killpg(0, signal.SIGKILL)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms.elements import Shard
 from transforms.formats.source import Compression, SourceSpec
-from transforms.formats.tfrecord.framing import read_frames
+from transforms.formats.tfrecord.framing import FRAMING_BYTES, read_frames
 from transforms.storage import Storage
 
 _SAMPLED_SHARDS = 4
@@ -43,6 +43,24 @@ def estimate_records(shards: Sequence[Shard], source: SourceSpec, storage: Stora
     sampled_bytes = sum(shard.size for shard in sample)
     total_bytes = sum(shard.size for shard in shards)
     return round(sum(records) * total_bytes / sampled_bytes) if sampled_bytes else 0
+
+
+def most_records(shards: Sequence[Shard], source: SourceSpec, storage: Storage) -> int | None:
+    """How many records there can be at most; None where that would take reading all files.
+
+    Parquet files say it, a few of which are asked. A TFRecord file that is known not to be
+    compressed has no more than one in the bytes that framing alone takes.
+
+    Args:
+      shards: All files.
+      source: What is in them.
+      storage: Where they are.
+    """
+    if source.format == "parquet" and len(shards) <= _SAMPLED_SHARDS:
+        return estimate_records(shards, source, storage)
+    if source.format == "tfrecord" and source.compression == "none":
+        return sum(shard.size for shard in shards) // FRAMING_BYTES
+    return None
 
 
 def _parquet_rows(shard: Shard, _: Compression, storage: Storage) -> int:

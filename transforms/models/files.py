@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from transforms.storage import FileEntry, Storage, join
 
 if TYPE_CHECKING:
     import keras
+
+_LOGGER = logging.getLogger(__name__)
+_noted: set[str] = set()  # SavedModels of which it has been said what they may do
 
 KERAS_EXTENSIONS = (".keras", ".h5", ".hdf5")
 """Files that Keras itself reads; everything else must be a SavedModel folder."""
@@ -142,6 +146,13 @@ def open_saved_model(uri: str, path: str) -> Any:
     """
     import tensorflow as tf
 
+    if uri not in _noted:
+        _noted.add(uri)
+        _LOGGER.warning(
+            "model %s is a SavedModel, whose operations may read and write files: load only what "
+            "you trust (a .keras file, loaded as it is by default, cannot)",
+            uri,
+        )
     try:
         return tf.saved_model.load(path)
     except Exception as error:  # whatever a damaged folder can make TensorFlow raise

@@ -16,6 +16,7 @@ from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
 from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.store.blocks import commit_block
+from transforms.store.budget import FailureBudget
 
 
 class WriteBlocks(beam.PTransform):
@@ -26,6 +27,7 @@ class WriteBlocks(beam.PTransform):
       fingerprint: Of the settings and model, stored in every file.
       attempt: Names the run's temporary folder.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
+      budget: How many records may fail, as far as a worker can tell; None does not ask.
 
     With `explained`, the blocks of `ExplainBlocks`:
 
@@ -38,9 +40,16 @@ class WriteBlocks(beam.PTransform):
     2 3
     """
 
-    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        fingerprint: str,
+        attempt: str,
+        lease: str | None = None,
+        budget: FailureBudget | None = None,
+    ) -> None:
         super().__init__()
-        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease)
+        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease, budget)
 
     def expand(
         self, blocks: beam.PCollection[ExplainedBlock | CommittedBlock]
@@ -62,7 +71,16 @@ class _Pending:
 
 
 class _WriteBlocksFn(beam.DoFn):
-    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None) -> None:
+    def __init__(
+        self,
+        root: str,
+        fingerprint: str,
+        attempt: str,
+        lease: str | None,
+        budget: FailureBudget | None,
+    ) -> None:
+        self._budget = budget
+        self._failed = 0
         self._root = root
         self._fingerprint = fingerprint
         self._attempt = attempt
@@ -86,6 +104,9 @@ class _WriteBlocksFn(beam.DoFn):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[CommittedBlock | WindowedValue]:
+        self._failed += len(block.failures)
+        if self._budget is not None:
+            self._budget.check(self._failed)
         if isinstance(block, CommittedBlock):
             yield block
             return

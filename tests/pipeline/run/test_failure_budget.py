@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from small_dataset import MakeConfig, atlas_bytes
@@ -35,3 +37,23 @@ def test_beyond_the_budget_the_run_fails_keeps_its_maps_and_says_how_to_go_on(
         again = ["run", str(config), "--resume", "--set", f"failures.max_fraction={fraction}"]
         assert main([*again, *RUNNER]) == 0
         assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(tmp_path / "expected")
+
+
+def test_a_run_stops_once_its_budget_cannot_be_met(
+    make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows without an image, 100 times as many as may fail: the first block is enough to know."""
+    rows = {"id": [str(row) for row in range(400)], "image": pa.nulls(400, pa.binary())}
+    rows["label"] = pa.array([0] * 400)
+    pq.write_table(pa.table(rows), tmp_path / "nulls.parquet")
+    good = make_config().as_dict()
+    source = {**good["source"], "pattern": str(tmp_path / "nulls.parquet"), "format": "parquet"}
+    del source["compression"]
+    config = tmp_path / "config.yaml"
+    failures = {"max_fraction": 0.01}
+    made = make_config(source=source, failures=failures, explain={"target": "label"})
+    config.write_text(yaml.safe_dump(made.as_dict()))
+    code = main(["run", str(config), *RUNNER])
+    assert code in (2, 3)
+    assert len(list((tmp_path / "atlas" / "maps").rglob("*.parquet"))) <= 2
+    assert "Traceback" not in capsys.readouterr().err
