@@ -123,7 +123,7 @@ def _manifest() -> Manifest:
         status="incomplete",
         fingerprint=FINGERPRINT,
         settings={},
-        config={},
+        config={"source": {"features": {"id": None}}},
         model={},
         shards=[],
         map_format=RecordedMapFormat.of(FORMAT),

@@ -70,6 +70,7 @@ def given(
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
     from transforms.store.blocks import commit_block
+    from transforms.store.lease_file import run_folder
 
     folder, storage = tmp_path_factory.mktemp("library"), LocalStorage()
     shutil.copytree(tfrecords, folder / "data")
@@ -92,6 +93,7 @@ def given(
     prepared = prepare(Config.from_dict(settings), storage, "new")
     job = prepared.without_lease().job
     blocks = list(read_blocks(job.shards[0], job.source, job.inputs, BLOCK_SIZE, storage))
+    storage.make_folder(run_folder(job.atlas, job.attempt))
     explained = [prepared.explainer.explain(block) for block in blocks]
     committed = [
         commit_block(job.atlas, block, job.fingerprint, storage, job.attempt) for block in explained

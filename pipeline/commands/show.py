@@ -170,7 +170,7 @@ def _read_input(
     number = row["record"] // block_size
     storage = BeamStorage()
     size = sum(entry.size for entry in storage.match(escape(shard.path)))  # it may have grown
-    shard = dataclasses.replace(shard, size=size)
+    shard = dataclasses.replace(shard, size=size, version=None)
     inputs = config.input_spec()
     only = _AllBut(number)
     for block in read_blocks(shard, source, inputs, block_size, storage, skip=only):

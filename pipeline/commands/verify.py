@@ -235,7 +235,7 @@ class _Comparison:
             known = {key: recorded.get(section, {}).get(key) for key in settings}
             yield from setting_differences(known, settings, (section,))
         shards = list_shards(self._config, self._storage)
-        yield from shard_differences(self._manifest.input_files, shards, may_grow=False)
+        yield from shard_differences(self._manifest.input_files, shards, may_be_rewritten=True)
 
     def block_differences(
         self, shard: Shard, stored: Mapping[int, CommittedBlock]

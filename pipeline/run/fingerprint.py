@@ -55,7 +55,11 @@ def setting_differences(recorded: Any, current: Any, path: tuple[str, ...] = ())
 
 
 def shard_differences(
-    recorded: Sequence[Shard], current: Sequence[Shard], *, may_grow: bool
+    recorded: Sequence[Shard],
+    current: Sequence[Shard],
+    *,
+    may_grow: bool = False,
+    may_be_rewritten: bool = False,
 ) -> Iterator[str]:
     """A line for each input file in which an atlas and a run differ.
 
@@ -63,6 +67,8 @@ def shard_differences(
       recorded: The atlas's.
       current: The run's.
       may_grow: Whether files that are new to the atlas are no difference.
+      may_be_rewritten: Whether it is none that a file was written again, with the same size: who
+        reads all of it compares what is in it.
     """
     before = {shard.path: shard for shard in recorded}
     now = {shard.path: shard for shard in current}
@@ -74,7 +80,9 @@ def shard_differences(
                 yield f"input file {path}: new to the atlas; take it in with --extend"
         elif before[path].size != now[path].size:
             yield f"input file {path}: it had {before[path].size} bytes, now {now[path].size}"
-        elif None not in (before[path].version, now[path].version) and (
-            before[path].version != now[path].version
-        ):
+        elif not may_be_rewritten and _was_rewritten(before[path], now[path]):
             yield f"input file {path}: it has been written again since"
+
+
+def _was_rewritten(before: Shard, now: Shard) -> bool:
+    return None not in (before.version, now.version) and before.version != now.version

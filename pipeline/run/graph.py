@@ -46,7 +46,12 @@ def build(
         | "ExplainBlocks" >> ExplainBlocks(job.explain, shared).with_resource_hints(**explaining)
         | "WriteBlocks"
         >> WriteBlocks(
-            job.atlas, job.fingerprint, job.attempt, job.publication.lease, job.budget
+            job.atlas,
+            job.fingerprint,
+            job.attempt,
+            job.publication.lease,
+            job.budget,
+            folder_is_made=True,
         ).with_resource_hints(**explaining)
     )
     stored = job.explain.map_format

@@ -17,6 +17,7 @@ from transforms.filesystems import BeamStorage
 from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.store.blocks import commit_block
 from transforms.store.budget import FailureBudget
+from transforms.store.lease_file import run_folder
 
 
 class WriteBlocks(beam.PTransform):
@@ -25,9 +26,11 @@ class WriteBlocks(beam.PTransform):
     Args:
       root: The atlas.
       fingerprint: Of the settings and model, stored in every file.
-      attempt: Names the run's temporary folder.
+      attempt: Names the run, by whose folder of temporary files everything is written.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
       budget: How many records may fail, as far as a worker can tell; None does not ask.
+      folder_is_made: Whether the folder has been made, once and for all: then nothing is written
+        any more after somebody has deleted it. Else each worker makes it.
 
     With `explained`, the blocks of `ExplainBlocks`:
 
@@ -47,9 +50,13 @@ class WriteBlocks(beam.PTransform):
         attempt: str,
         lease: str | None = None,
         budget: FailureBudget | None = None,
+        *,
+        folder_is_made: bool = False,
     ) -> None:
         super().__init__()
-        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease, budget)
+        self._fn = _WriteBlocksFn(
+            root, fingerprint, attempt, lease, budget, folder_is_made=folder_is_made
+        )
 
     def expand(
         self, blocks: beam.PCollection[ExplainedBlock | CommittedBlock]
@@ -78,7 +85,10 @@ class _WriteBlocksFn(beam.DoFn):
         attempt: str,
         lease: str | None,
         budget: FailureBudget | None,
+        *,
+        folder_is_made: bool,
     ) -> None:
+        self._folder_is_made = folder_is_made
         self._budget = budget
         self._failed = 0
         self._root = root
@@ -90,6 +100,8 @@ class _WriteBlocksFn(beam.DoFn):
         self._map_bytes = Metrics.counter(METRICS_NAMESPACE, "map_bytes")
 
     def setup(self) -> None:
+        if not self._folder_is_made:
+            self._storage.make_folder(run_folder(self._root, self._attempt))
         # One thread: a block is written while the next is explained, and no more than one waits.
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "commit")
         self._pending: _Pending | None = None

@@ -232,11 +232,13 @@ def test_a_damaged_file_among_good_ones_is_a_failure(
     (tmp_path / "a-damaged.parquet").write_bytes((tmp_path / "data.parquet").read_bytes()[:-9])
     changed = settings.as_dict()
     changed["source"]["pattern"] = str(tmp_path / "*.parquet")
-    changed["failures"] = {"max_fraction": 0.5}
+    changed["failures"] = {"max_fraction": 0.5, "max_broken_files": 1}
     atlas = explain(Config.from_dict(changed))
     (failure,) = atlas.failures.to_pylist()
     assert (failure["shard"], failure["record"]) == ("a-damaged.parquet", None)
     assert failure["error"] == "UnreadableFile"
+    (broken,) = atlas.manifest["broken_files"]
+    assert broken["path"] == str(tmp_path / "a-damaged.parquet")
     assert atlas.manifest["explained_examples"] == 6
 
 

@@ -51,7 +51,7 @@ def test_of_three_launchers_one_writes_at_a_time() -> None:
     [
         ("pipeline.run.lease", "delete_run_folder", "may write at once"),
         ("transforms.store.files", "write_through", "has the blocks"),
-        ("transforms.store.cleaning", "_discard", "has the blocks"),
+        ("transforms.store.cleaning", "discard", "has the blocks"),
     ],
 )
 def test_an_exploration_finds_what_is_left_out(

@@ -22,7 +22,7 @@ from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import Program, ProgramSpec
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import LocalStorage
-from transforms.store.map_format import tensor_values
+from transforms.store.map_format import map_codes
 
 SIDE, CLASSES, BATCH = 6, 3, 8
 SPEC = ExplainSpec(
@@ -206,7 +206,7 @@ def test_lack_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("example_id", "target", "predicted"):
         assert explained.table[name] == expected[name]
     maps, expected_maps = (
-        decode(tensor_values(table["map"]), np.asarray(table["map_scale"]))
+        decode(map_codes(table), np.asarray(table["map_scale"]))
         for table in (explained.table, expected)
     )
     limit = np.asarray(expected["map_scale"])[:, np.newaxis, np.newaxis] / 255
