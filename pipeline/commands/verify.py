@@ -242,6 +242,7 @@ class _Comparison:
     ) -> Iterator[tuple[int, str]]:
         """Reads a shard again: numbers of blocks that hold other records, and how."""
         inputs, size = self._config.input_spec(), self._config.output.block_size
+        shard = dataclasses.replace(shard, version=None)  # what is in it is compared
         try:
             for block in read_blocks(shard, self._source, inputs, size, self._storage):
                 number = block.key.number
