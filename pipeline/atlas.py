@@ -37,6 +37,10 @@ class ExplainedMap:
       example_id: The example.
       target: The class explained.
       values: (H, W), (H, W, C), (T, W) or (W,) float32, the gradient's own units.
+
+    >>> found = next(Atlas.open("atlases/train").maps())
+    >>> found.example_id, found.values.shape
+    ('0/0', (12, 12))
     """
 
     example_id: str
@@ -48,6 +52,15 @@ class Atlas:
     """An atlas on any file system that Arrow knows (local, gs://, s3://, hdfs://).
 
     Use `Atlas.open`.
+
+    >>> import pyarrow.compute as pc
+    >>> atlas = Atlas.open("atlases/train")
+    >>> atlas.manifest["explained_examples"], atlas.classes.num_rows, atlas.failures.num_rows
+    (37, 4, 3)
+    >>> atlas.map("0/17").dtype, atlas.map("0/17").shape
+    (dtype('float32'), (12, 12))
+    >>> atlas.table(["example_id", "target"], where=pc.field("example_id") == "0/17").to_pylist()
+    [{'example_id': '0/17', 'target': 2}]
     """
 
     def __init__(self, path: str, filesystem: pafs.FileSystem, manifest: dict[str, Any]) -> None:

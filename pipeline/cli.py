@@ -18,7 +18,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from transforms.errors import ConfigurationError, RunError
+from pipeline.runners.presets import PRESETS
+from transforms.errors import ConfigurationError, RunError, alternatives
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -32,8 +33,6 @@ INTERRUPTED = 130
 
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
-# As pipeline/runners.py has them; a test compares. Importing it takes Beam, and so a second.
-ENGINES = ("local", "local-multi", "flink", "prism", "dataflow")
 _EPILOG = """\
 exit codes: 0 done, 2 usage or configuration, 3 the run failed, too many records did, or an atlas
 is not whole
@@ -99,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from pipeline.commands.run import run
 
     progress = Progress(None if arguments.quiet else sys.stderr)
-    manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.engine)
+    manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.runner)
     _print(arguments, manifest, lambda result: print_run(result, config.output.path))
 
 
@@ -160,28 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = _add_command(commands, "plan", _plan, "check everything without writing anything")
     _add_config(plan)
 
-    run = _add_command(
-        commands,
-        "run",
-        _run,
-        "make or complete an atlas",
-        epilog="Everything after -- goes to Beam: saliency-atlas run CONFIG -- --runner=...",
-    )
-    _add_config(run)
-    run.add_argument(
-        "--engine",
-        choices=ENGINES,
-        help="a preset of Beam's options; those of the configuration and after -- override it",
-    )
-    modes = run.add_mutually_exclusive_group()
-    for mode, meaning in (
-        ("resume", "complete the atlas that is there"),
-        ("extend", "complete it, with the input files added since"),
-        ("overwrite", "delete the atlas that is there and make it anew"),
-    ):
-        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
-    new: Mode = "new"
-    run.set_defaults(mode=new)
+    _add_run(commands)
 
     summarize = _add_command(
         commands, "summarize", _summarize, "rebuild the statistics from the maps"
@@ -205,6 +183,34 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("example_id", metavar="EXAMPLE_ID", help="an id in the maps table")
     show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
     return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = _add_command(
+        commands,
+        "run",
+        _run,
+        "make or complete an atlas",
+        epilog="Everything after -- goes to Beam, whose own --runner names one of its classes: "
+        "saliency-atlas run CONFIG -- --runner=PortableRunner --job_endpoint=...",
+    )
+    _add_config(run)
+    run.add_argument(
+        "--runner",
+        type=_preset,
+        metavar="|".join(PRESETS),
+        help="where to run: a preset of Beam's options (default: local), which those of the "
+        "configuration and those after -- override",
+    )
+    modes = run.add_mutually_exclusive_group()
+    for mode, meaning in (
+        ("resume", "complete the atlas that is there"),
+        ("extend", "complete it, with the input files added since"),
+        ("overwrite", "delete the atlas that is there and make it anew"),
+    ):
+        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
+    new: Mode = "new"
+    run.set_defaults(mode=new)
 
 
 def _add_command(
@@ -248,6 +254,15 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="override one key, such as explain.batch_size=8; may be repeated",
     )
+
+
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is not {alternatives(PRESETS)}; "
+            f"a runner of Beam's own goes after --: saliency-atlas run CONFIG -- --runner={name}"
+        )
+    return name
 
 
 def _split_beam_options(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -338,8 +353,8 @@ def _way_on(arguments: argparse.Namespace) -> str:
     for override in arguments.set:
         again += ["--set", override]
     again.append(f"--{mode}")
-    if arguments.engine:
-        again += ["--engine", arguments.engine]
+    if arguments.runner:
+        again += ["--runner", arguments.runner]
     if arguments.beam_options:
         again += ["--", *arguments.beam_options]
     return f"; committed blocks are kept, go on with: {shlex.join(again)}"

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", default="new", choices=("new", "resume", "extend", "overwrite"))
     ours, beam_options = parser.parse_known_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["run", _local_copy(ours.config, Path(folder)), "--engine", "dataflow"]
+        arguments = ["run", _local_copy(ours.config, Path(folder)), "--runner", "dataflow"]
         for override in shlex.split(ours.set):
             arguments += ["--set", override]
         if ours.mode != "new":

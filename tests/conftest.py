@@ -15,7 +15,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-pytest_plugins = ("small_dataset", "emulated_gcs")
+pytest_plugins = ("small_dataset", "config_file", "emulated_gcs")
 
 _SEED = 7
 

@@ -27,7 +27,8 @@ def _images(count: int, seed: int) -> list[bytes]:
     return [tf.io.encode_png(image).numpy() for image in pixels]
 
 
-def _serialized(example_id: str, image: bytes, label: int) -> bytes:
+def serialized_example(example_id: str, image: bytes, label: int) -> bytes:
+    """A tf.train.Example as the small dataset has them."""
     from tensorflow.core.example import example_pb2
 
     example = example_pb2.Example()
@@ -66,7 +67,7 @@ def tfrecords(rows: list[list[dict[str, Any]]], tmp_path_factory: pytest.TempPat
     for number, shard in enumerate(rows):
         with tf.io.TFRecordWriter(str(folder / f"data-{number}.tfrecord")) as writer:
             for row in shard:
-                writer.write(_serialized(row["id"], row["image"], row["label"]))
+                writer.write(serialized_example(row["id"], row["image"], row["label"]))
     return folder
 
 
@@ -123,3 +124,9 @@ def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig
         return Config.from_dict(settings)
 
     return make
+
+
+def atlas_bytes(root: Path) -> dict[str, bytes]:
+    """Every file of an atlas but the manifest, which tells times."""
+    files = [path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}

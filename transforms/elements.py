@@ -34,6 +34,9 @@ class Shard:
     Attributes:
       path: Absolute path or URI.
       size: Bytes.
+
+    >>> Shard("gs://bucket/train-0.tfrecord", size=1024).name
+    'train-0.tfrecord'
     """
 
     path: str
@@ -67,6 +70,10 @@ class Portion:
       first_block: Number of the first of them.
       stop_block: Number of the first block after them; None for all there are.
       offset: Byte at which the first one's first record begins, where the format needs to know.
+
+    >>> portion = Portion(Shard("data/train-0.parquet", 1024), first_block=4, stop_block=8)
+    >>> portion.holds(7), portion.holds(8)
+    (True, False)
     """
 
     shard: Shard
@@ -90,6 +97,10 @@ class Failure:
       stage: `read`, `parse`, `decode` or `explain`.
       error: Short, stable name of the fault.
       message: One sentence.
+
+    >>> failure = Failure("a.tfrecord", 3, "cat-3", "decode", "UndecodableImage", "it is no image")
+    >>> f"{failure.shard}, record {failure.record}: {failure.message}"
+    'a.tfrecord, record 3: it is no image'
     """
 
     shard: str
@@ -113,6 +124,12 @@ class Examples:
         they are in the model's range is checked where the model is known.
       boxes: N arrays of (K, 4) float32 `[ymin, xmin, ymax, xmax]` in 0..1; None where the source
         has none.
+
+    >>> import numpy as np
+    >>> labels = np.array([3, 0], np.int32)
+    >>> examples = Examples(np.array([0, 1]), ("a", "b"), (b"GIF", b"PNG"), labels)
+    >>> len(examples), examples.digest()
+    (2, '4fde979b')
     """
 
     records: npt.NDArray[np.int64]
@@ -168,6 +185,10 @@ class BlockKey:
       first_record: Number of its first record in the shard.
       records: How many records it spans, failed ones included.
       last: Whether the shard ends with it.
+
+    >>> key = BlockKey(Shard("a.tfrecord", 99), number=2, first_record=1024, records=7, last=True)
+    >>> key.first_record // 512 == key.number
+    True
     """
 
     shard: Shard
@@ -187,6 +208,12 @@ class Block:
 
     Every record is either among the examples or among the failures. (A failure that ends the
     shard, such as a lost record boundary, counts as one record.)
+
+    >>> import numpy as np
+    >>> examples = Examples(np.array([0]), ("a",), (b"PNG",), np.array([3], np.int32))
+    >>> block = Block(BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True), examples)
+    >>> len(block.examples), block.failures
+    (1, ())
     """
 
     key: BlockKey
@@ -207,11 +234,16 @@ class ExplainedBlock:
 
     Attributes:
       key: The block.
-      table: One row an example and target, by `mapstore.maps_schema`.
+      table: One row per example and target, with the columns of `store.map_format.MapFormat`.
       examples: How many examples have at least one row.
       failures: Those of reading and those of explaining.
       started: Seconds since the epoch when its explanation began; never stored.
       input_digest: Of the examples it was made from (`Examples.digest`); None where unknown.
+
+    >>> import pyarrow as pa
+    >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
+    >>> ExplainedBlock(key, pa.table({"target": [3]}), 1, (), started=0.0).table.num_rows
+    1
     """
 
     key: BlockKey
@@ -242,6 +274,12 @@ class CommittedBlock:
       digest: 64 bits that are others if the file's content is.
       time_span: (start, end) seconds since the epoch in which this run explained and committed it;
         None for a block that an earlier run committed.
+
+    >>> import pyarrow as pa
+    >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
+    >>> block = CommittedBlock(key, pa.table({"target": [3]}), 1, (), 4096, 0, time_span=None)
+    >>> block.summary["target"].to_pylist()
+    [3]
     """
 
     key: BlockKey

@@ -21,7 +21,7 @@ def run(
     mode: Mode,
     beam_options: Sequence[str],
     progress: Progress,
-    engine: str | None = None,
+    preset: str | None = None,
 ) -> dict[str, Any]:
     """Makes or completes an atlas.
 
@@ -30,7 +30,7 @@ def run(
       mode: What may be found at the output path.
       beam_options: Override the configuration's `runner` section.
       progress: Shows how far it is.
-      engine: A preset of options that both override; None is `local`.
+      preset: Of Beam's options, which both override; None is `local` where neither names a runner.
 
     Returns:
       The manifest, and under `metrics` the counters of this run. Where the options say not to wait,
@@ -52,7 +52,7 @@ def run(
     from pipeline.runners.requirements import check_reach, runner_name
     from transforms.filesystems import BeamStorage
 
-    options = pipeline_options(config.runner, beam_options, engine)
+    options = pipeline_options(config.runner, beam_options, preset)
     FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
     storage = BeamStorage()
     check_reach(options, config, storage)

@@ -138,7 +138,7 @@ class _Verification:
             whole = whole and not found
             yield from found
         result = self._manifest.result
-        if whole and result is not None:  # else the sums say nothing new
+        if whole and result is not None and self._manifest.status != "incomplete":
             yield from self._sums(result)
 
     def _of_manifest(self, what: str) -> Problem:

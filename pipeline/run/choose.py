@@ -25,8 +25,7 @@ from transforms.saliency.batching.size import (
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
-from transforms.saliency.program import ProgramSpec, gradient_function
-from transforms.saliency.reducers import check_reducer
+from transforms.saliency.program import ProgramSpec, attribution_function, map_function
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
 
@@ -82,7 +81,7 @@ def choose_explainer(
         _LOGGER.info("engine: %s", note)
     program = dataclasses.replace(spec.program, engine=engine.spec)
     spec = dataclasses.replace(spec, program=program)
-    explainer = BlockExplainer(loaded.model, spec, engine.gradient)
+    explainer = BlockExplainer(loaded.model, spec, engine.compiled)
     measured = None
     if fixed is None:
         measured = measure_batch_size(explainer, examples, inputs.records_estimated)
@@ -93,16 +92,13 @@ def choose_explainer(
 def _explain_spec(
     config: Config, inputs: Inputs, loaded: ModelOfRun, batch_size: int
 ) -> ExplainSpec:
-    model = loaded.spec
     return ExplainSpec(
-        model_uri=model.uri,
-        model_digest=loaded.model.digest,
-        output_layer=model.output_layer,
-        allow_unsafe=model.allow_unsafe,
+        model=loaded.spec,
         program=ProgramSpec(
             inputs=inputs.spec,
             target=loaded.target,
             operator=config.explain.operator,
+            method=config.explain.method,
             reducer=config.explain.reducer,
             codec=config.output.codec,
             batch_size=batch_size,
@@ -142,7 +138,7 @@ def measure_batch_size(
     start = explainer.spec.program.batch_size
     choice = BatchSizeChoice(start, {})
     if examples is not None:
-        timer, affordable = explainer.trial(examples), _SHARE_OF_RUN * records
+        timer, affordable = explainer.batch_timer(examples), _SHARE_OF_RUN * records
         if affordable < fewest_examples(timer, start):
             _LOGGER.info(
                 "explain.batch_size: auto is %d: %d examples are too few to try others",
@@ -180,9 +176,9 @@ def _decide_engine(
     )
     # What the atlas records of the comparison stays; it is not made again.
     batch, labels = _first_batch(program, None if begun_with else examples)
-    function = gradient_function(loaded.model, program)
+    function = attribution_function(loaded.model, program)
     try:
-        return choose_engine(wanted, function, check_reducer(program.reducer), batch, labels)
+        return choose_engine(wanted, function, map_function(program), batch, labels)
     except ConfigurationError as error:
         if begun_with is None:
             raise

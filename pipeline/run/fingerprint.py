@@ -15,7 +15,9 @@ Settings = dict[str, Any]
 """Sections of keys, as JSON's types."""
 
 
-def given_settings(config: Config, class_names: Sequence[str], model_digest: str) -> Settings:
+def given_settings(
+    config: Config, class_names: Sequence[str], model_digest: str | None
+) -> Settings:
     """What is known of the settings before anything is chosen.
 
     Args:
@@ -31,7 +33,7 @@ def given_settings(config: Config, class_names: Sequence[str], model_digest: str
 
 def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpec) -> Settings:
     """All the settings of a run: what was given, and what `auto` came to."""
-    settings = given_settings(config, class_names, explain.model_digest)
+    settings = given_settings(config, class_names, explain.model.digest)
     settings["explain"]["batch_size"] = explain.program.batch_size
     settings["explain"]["threads"] = explain.threads
     settings["explain"]["engine"] = explain.program.engine.name

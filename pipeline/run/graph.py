@@ -46,7 +46,7 @@ def build(
         | "ExplainBlocks" >> ExplainBlocks(job.explain, shared).with_resource_hints(**explaining)
         | "WriteBlocks"
         >> WriteBlocks(
-            job.atlas, job.fingerprint, job.attempt, job.publication.lease
+            job.atlas, job.fingerprint, job.attempt, job.publication.lease, makes_folder=False
         ).with_resource_hints(**explaining)
     )
     stored = job.explain.map_format

@@ -230,6 +230,6 @@ def _try(
 
 def _class_warnings(source: SourceSpec, model: LoadedModel) -> list[str]:
     names = len(source.class_names)
-    if names and names != model.outputs:
-        return [f"source.classes has {names} names, the model {model.outputs} outputs"]
+    if names and model.classes not in (None, names):
+        return [f"source.classes has {names} names, the model {model.classes} outputs"]
     return []

@@ -15,6 +15,7 @@ from pipeline.run.error_messages import is_foreseen, last_sentence
 from pipeline.run.job import Job, Prepared
 from pipeline.run.progress import Progress
 from transforms.errors import RunError
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.storage import Storage, join
 from transforms.store.blocks import CommittedCounter
 from transforms.store.manifest import Manifest, read_manifest
@@ -103,5 +104,5 @@ def _counters(result: Any) -> dict[str, int]:
     return {
         counter.key.metric.name: counter.result
         for counter in sorted(found, key=lambda counter: counter.key.metric.name)
-        if counter.key.metric.namespace == "saliency_atlas"
+        if counter.key.metric.namespace == METRICS_NAMESPACE
     }

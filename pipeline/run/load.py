@@ -8,6 +8,7 @@ from pipeline.config.keys import Config
 from pipeline.run.inspect import Inputs
 from transforms.models.devices import configure_threads, usable_cores
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
+from transforms.saliency.attribution import check_explained
 from transforms.saliency.scores.operators import check_operator, resolve_operator
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import Storage
@@ -57,7 +58,8 @@ def load_for_run(
         input_shape=inputs.spec.shape,
     )
     model = load_model(spec, storage)
-    check_operator(model, resolve_operator(config.explain.operator), inputs.spec.shape)
+    operator = resolve_operator(config.explain.operator)
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
-    target.check(model.outputs)
+    check_explained(model, operator, target)
+    check_operator(model, operator, inputs.spec.shape)
     return ModelOfRun(dataclasses.replace(spec, digest=model.digest), model, target, threads)

@@ -22,53 +22,13 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipeline.runners.requirements import require_engine, runner_name
+from pipeline.runners.presets import LOCAL_RUNNER, PRESETS
+from pipeline.runners.requirements import class_name, require_runner, runner_name
 from pipeline.runners.wheel import write_wheel
 from transforms.errors import ConfigurationError
 
-LOCAL_RUNNER = "FnApiRunner"
-
 # These take options that only their job servers know, so unknown ones are theirs to refuse.
 _RUNNERS_WITH_OWN_OPTIONS = ("PortableRunner", "FlinkRunner", "SparkRunner", "PrismRunner")
-
-PRESETS: Mapping[str, tuple[str, ...]] = {
-    # One process with one model: TensorFlow's threads use all cores, and reading, decoding and
-    # writing go on beside them. More of Beam's own threads would add gRPC between them, no speed.
-    "local": (
-        f"--runner={LOCAL_RUNNER}",
-        "--direct_running_mode=in_memory",
-        "--direct_num_workers=1",
-    ),
-    # A process a core, each with a model of its own: where Python, not TensorFlow, is the limit.
-    "local-multi": (
-        f"--runner={LOCAL_RUNNER}",
-        "--direct_running_mode=multi_processing",
-        "--direct_num_workers=0",
-    ),
-    "flink": (
-        "--runner=FlinkRunner",
-        # Flink's default is one slot, so one worker however many cores there are.
-        f"--parallelism={os.cpu_count() or 1}",
-    ),
-    # LOOPBACK is the runner's default: the workers are threads of the launching process.
-    "prism": ("--runner=PrismRunner", "--prism_log_level=warn"),
-    "dataflow": (
-        "--runner=DataflowRunner",
-        # One process a machine: one model in memory, and one owner of the GPU. TensorFlow's own
-        # threads use all cores. (Beam starts a process a core otherwise.)
-        "--experiments=no_use_multiple_sdk_containers",
-        # Of that process: one thread prepares a block while another waits for the device. More
-        # would only hold more blocks in memory; Dataflow's default is 12.
-        "--number_of_worker_harness_threads=2",
-        # Beam is in the image that the workers start from, of the launcher's version; else the
-        # launcher would download it to stage it.
-        "--sdk_location=container",
-        # 3.75 GB a core, and of the family that T4, P100 and V100 GPUs attach to.
-        "--machine_type=n1-standard-8",
-        # For the image with TensorFlow; blocks stay in memory, and the service holds the shuffle.
-        "--disk_size_gb=50",
-    ),
-}
 
 
 class AtlasOptions(PipelineOptions):
@@ -98,27 +58,30 @@ def explain_hints(options: PipelineOptions) -> dict[str, str]:
 
 
 def pipeline_options(
-    settings: Mapping[str, Any], arguments: Sequence[str], engine: str | None = None
+    section: Mapping[str, Any], arguments: Sequence[str], preset: str | None = None
 ) -> PipelineOptions:
     """Makes Beam's options of a preset, the configuration's `runner` section and the command line.
 
     Args:
-      settings: The section; it overrides the preset.
+      section: What is configured; it overrides the preset.
       arguments: What followed `--`; it overrides both.
-      engine: A preset's name. None is `local` where nothing names a runner.
+      preset: Its name, as `--runner` before `--` gives it. None is `local` where nothing names a
+        runner.
 
     Raises:
-      ConfigurationError: An option that Beam does not know, or an engine that is not there.
+      ConfigurationError: An option or a runner that Beam does not know, or a runner that is not
+        there.
     """
-    given = [*_as_flags(settings), *arguments]
-    flags = _with_preset(given, settings, engine)
+    given = [*_as_flags(section), *arguments]
+    flags = _with_preset(given, section, preset)
     known, unknown = _check(flags)
     options = PipelineOptions(flags)
     standard = options.view_as(StandardOptions)
+    standard.runner = class_name(standard.runner)
     if standard.runner == "DirectRunner":
-        # DirectRunner picks its engine by the shape of the pipeline, and may try a download.
+        # DirectRunner picks another by the shape of the pipeline, and may try a download.
         logging.getLogger(__name__).warning(
-            "DirectRunner does not say which engine it will use: running on %s", LOCAL_RUNNER
+            "DirectRunner does not say which runner it will use: running on %s", LOCAL_RUNNER
         )
         standard.runner = LOCAL_RUNNER
     if runner_name(options) not in _RUNNERS_WITH_OWN_OPTIONS:
@@ -128,7 +91,7 @@ def pipeline_options(
     # The graph is always the same one, whose types mypy has checked: Beam's check at each start
     # would cost a fifth of the time that a graph takes.
     options.view_as(TypeOptions).pipeline_type_check = False
-    require_engine(options)
+    require_runner(options)
     return options
 
 
@@ -167,23 +130,25 @@ def processes_here(options: PipelineOptions) -> int:
     return int(direct.direct_num_workers) or os.cpu_count() or 1
 
 
-def _with_preset(given: list[str], settings: Mapping[str, Any], engine: str | None) -> list[str]:
+def _with_preset(given: list[str], section: Mapping[str, Any], preset: str | None) -> list[str]:
     runner = PipelineOptions(given).view_as(StandardOptions).runner
-    if engine is None:
+    if preset is None:
         return given if runner else [*PRESETS["local"], *given]
-    preset = list(PRESETS[engine])
-    if runner and f"--runner={runner}" != preset[0]:
+    flags = list(PRESETS[preset])
+    wanted = flags[0].partition("=")[2]
+    if runner and class_name(runner) != wanted:
+        configured = section.get("runner") == runner
         raise ConfigurationError(
-            f"--engine {engine} runs on {preset[0].partition('=')[2]}, but "
-            f"{'runner.runner' if settings.get('runner') == runner else '--runner'} is {runner}: "
+            f"--runner {preset} runs on {wanted}, but "
+            f"{'runner.runner' if configured else '--runner after --'} is {runner}: "
             "leave one of them out"
         )
-    return preset + given
+    return flags + given
 
 
-def _as_flags(settings: Mapping[str, Any]) -> list[str]:
+def _as_flags(section: Mapping[str, Any]) -> list[str]:
     flags = []
-    for name, value in settings.items():
+    for name, value in section.items():
         if value is True:
             flags.append(f"--{name}")
         elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Whether an engine is there: found, or refused at once with what to install or set.
+"""Whether a runner is there: found, or refused at once with what to install or set.
 
 Beam would look for minutes, or download: a run that cannot begin should say so before any work.
 """
@@ -29,14 +29,14 @@ from pipeline.runners.flink import let_jobs_restart
 from transforms.errors import ConfigurationError
 from transforms.storage import Storage
 
-ENGINES_VARIABLE = "SALIENCY_ATLAS_ENGINES"
-"""Names the folder with Prism's binary and job servers; `.cache/engines` unless it is set."""
+RUNNERS_VARIABLE = "SALIENCY_ATLAS_RUNNERS"
+"""Names the folder with Prism's binary and job servers; `.cache/runners` unless it is set."""
 
 _LOCAL_MASTERS = ("[local]", "[auto]", "[collection]")  # Flink's names for a cluster of its own.
 _CONNECT_SECONDS = 5.0
 
 
-def require_engine(options: PipelineOptions) -> None:
+def require_runner(options: PipelineOptions) -> None:
     """Finds what the runner needs and sets its options, or refuses.
 
     Raises:
@@ -87,17 +87,39 @@ def runner_name(options: PipelineOptions) -> str:
     return str(options.view_as(StandardOptions).runner).rpartition(".")[2]
 
 
-def _engines() -> Path:
-    return Path(os.environ.get(ENGINES_VARIABLE, ".cache/engines"))
+def class_name(runner: str) -> str:
+    """The class that Beam takes for a runner's name, as it does without regard to case or ending.
+
+    >>> class_name("flink"), class_name("FnApiRunner"), class_name("my.module.MyRunner")
+    ('FlinkRunner', 'FnApiRunner', 'my.module.MyRunner')
+
+    Raises:
+      ConfigurationError: There is none of that name.
+    """
+    if "." in runner:
+        return runner
+    classes: list[str] = [path.rpartition(".")[2] for path in StandardOptions.ALL_KNOWN_RUNNERS]
+    known = {name.lower(): name for name in classes}
+    for name in (runner.lower(), f"{runner.lower()}runner"):
+        if name in known:
+            return known[name]
+    raise ConfigurationError(
+        f"Beam has no runner {runner!r}: give one of {', '.join(sorted(classes))}, or a preset of "
+        "ours, which stands before --, such as --runner flink"
+    )
+
+
+def _runners() -> Path:
+    return Path(os.environ.get(RUNNERS_VARIABLE, ".cache/runners"))
 
 
 def _find_prism(options: PrismRunnerOptions) -> None:
-    location = Path(options.prism_location or _engines() / "prism")
+    location = Path(options.prism_location or _runners() / "prism")
     if not location.is_file():
         raise ConfigurationError(
             f"Prism is not at {location}: build it with Go "
             f"(go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version}) and give "
-            f"--prism_location, or set {ENGINES_VARIABLE} to its folder"
+            f"--prism_location, or set {RUNNERS_VARIABLE} to its folder"
         )
     options.prism_location = str(location.absolute())
 
@@ -124,23 +146,23 @@ def _find_spark(options: PipelineOptions) -> None:
     spark.spark_job_server_jar = str(jar.absolute())
 
 
-def _require_java(options: PipelineOptions, engine: str) -> None:
+def _require_java(options: PipelineOptions, runner: str) -> None:
     java = options.view_as(JobServerOptions).job_server_java_launcher
     if shutil.which(java) is None:
         raise ConfigurationError(
-            f"{engine}'s job server needs Java and {java!r} was not found: install a JDK, "
+            f"{runner}'s job server needs Java and {java!r} was not found: install a JDK, "
             "version 17, or give --job_server_java_launcher=/path/to/java"
         )
 
 
-def _find_jar(given: str | None, name: str, engine: str, option: str) -> Path:
-    """The given jar, or the one of the engines' folder that comes last by name."""
-    found = [Path(given)] if given else sorted(_engines().glob(name))[-1:]
+def _find_jar(given: str | None, name: str, runner: str, option: str) -> Path:
+    """The given jar, or the one of the runners' folder that comes last by name."""
+    found = [Path(given)] if given else sorted(_runners().glob(name))[-1:]
     if not found or not found[0].is_file():
         raise ConfigurationError(
-            f"{engine}'s job server is not at {given or _engines() / name}: get org.apache.beam's "
+            f"{runner}'s job server is not at {given or _runners() / name}: get org.apache.beam's "
             f"artifact of version {beam_version} from Maven Central and give {option}, or set "
-            f"{ENGINES_VARIABLE} to its folder"
+            f"{RUNNERS_VARIABLE} to its folder"
         )
     return found[0]
 

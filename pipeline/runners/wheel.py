@@ -54,7 +54,7 @@ def _text(distribution: importlib.metadata.Distribution, *names: str) -> bytes:
 
 def _sources() -> dict[str, bytes]:
     """The packages' files by name, from where they are imported."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     paths = sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py"))
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 

@@ -73,8 +73,9 @@ def _explainer(folder: Path) -> BlockExplainer:
         codec="uint8",
         batch_size=4,
     )
-    spec = ExplainSpec("", "", None, False, program, None, (2, 2), False)
-    return BlockExplainer(load_model(ModelSpec(str(folder / "model.keras")), LocalStorage()), spec)
+    model = ModelSpec(str(folder / "model.keras"))
+    spec = ExplainSpec(model, program, threads=None, sketch=(2, 2), with_boxes=False)
+    return BlockExplainer(load_model(model, LocalStorage()), spec)
 
 
 def _check(damaged: DamagedShard, path: Path, explainer: BlockExplainer) -> tuple[int, str]:

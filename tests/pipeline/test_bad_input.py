@@ -148,7 +148,9 @@ def test_labels_that_mean_nothing_are_refused(
 ) -> None:
     table = pa.Table.from_pylist([{**row, "label": "wasp"} for row in rows[0]])
     pq.write_table(table, tmp_path / "a.parquet")
-    options = ["--set", f"source.pattern={tmp_path}/a.parquet", "--set", "source.format=parquet"]
+    settings["source"] |= {"pattern": str(tmp_path / "a.parquet"), "format": "parquet"}
+    del settings["source"]["compression"], settings["limits"]["max_record_bytes"]
+    options = []
     if names is not None:
         (tmp_path / "classes.txt").write_text("\n".join(names))
         options += ["--set", f"source.classes={tmp_path}/classes.txt"]

@@ -176,15 +176,15 @@ def test_run_hands_on_its_mode_and_what_follows_the_dashes(
     calls: Calls, flags: list[str], mode: str
 ) -> None:
     arguments = ["run", "c.yaml", "--set", "a=1", *flags]
-    arguments += ["--engine", "flink", "--", "--runner=X", "--", "--help"]
+    arguments += ["--runner", "flink", "--", "--runner=X", "--", "--help"]
     assert cli.main(arguments) == 0
-    loaded, (name, _, given_mode, options, progress, engine) = calls
+    loaded, (name, _, given_mode, options, progress, preset) = calls
     assert loaded == ("load_config", "c.yaml", ["a=1"])
     assert (name, given_mode) == ("run", mode)
     assert options == ["--runner=X", "--", "--help"]
     assert isinstance(progress, Progress)
     assert progress.stream is sys.stderr
-    assert engine == "flink"
+    assert preset == "flink"
 
 
 def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,9 +280,9 @@ def test_what_nobody_expected_keeps_its_traceback(calls: Calls) -> None:
             "saliency-atlas run 'my c.yaml' --resume\n",
         ),
         (
-            ["run", "c.yaml", "--overwrite", "--set", "a=1", "--", "--runner=X"],
+            ["run", "c.yaml", "--overwrite", "--set", "a=1", "--runner=flink", "--", "--x=y"],
             "interrupted; committed blocks are kept, go on with: "
-            "saliency-atlas run c.yaml --set a=1 --resume -- --runner=X\n",
+            "saliency-atlas run c.yaml --set a=1 --resume --runner flink -- --x=y\n",
         ),
         (
             ["run", "c.yaml", "--extend"],

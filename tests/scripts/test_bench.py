@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import bench
 import pytest
+from benchmark import overhead as bench
 
 
 def run(cpu: float, **figures: float) -> dict[str, float]:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pathlib
 
-import demo_data
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from demo_data import MARK, PHOTOGRAPHS, TILE, Tile
+from demonstration import data as demo_data
+from demonstration.data import MARK, PHOTOGRAPHS, TILE, Tile
 
 TRAIN_TILES = 2
 AUDITED_TILES = 12

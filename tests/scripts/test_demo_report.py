@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from demo_report import ClassSummary, conclude
+from demonstration.report import ClassSummary, conclude
 
 
 @pytest.mark.parametrize(

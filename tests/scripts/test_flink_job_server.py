@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from flink_job_server import MAIN_CLASS, libraries_command, write_jar
+from runner_comparison.flink_job_server import MAIN_CLASS, libraries_command, write_jar
 
 
 def test_the_manifest_names_every_library_in_lines_that_java_reads(tmp_path: Path) -> None:

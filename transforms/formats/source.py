@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -16,6 +17,12 @@ InputKind: TypeAlias = Literal["image", "tensor"]
 Resize: TypeAlias = Literal["bilinear", "bicubic", "area", "none"]
 NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
 
+SCALED_RANGES: Mapping[NamedScale, str] = {"unit": "0..1", "symmetric": "-1..1"}
+"""What a scale makes of 0..255."""
+
+IMAGE_RANK = 3
+"""An image is (H, W, C), without the batch axis."""
+
 IMAGE_CHANNELS = (1, 3, 4)
 """Channels an image model may take: grey, colour, colour with alpha."""
 
@@ -25,7 +32,6 @@ MAX_RECORD_BYTES = 1 << 27
 MAX_PIXELS = 1 << 26
 """An image that declares more is refused: 67 million, 200 MB once decoded."""
 
-_IMAGE_DIMENSIONS = 3
 _NUMERIC_KINDS = "biuf"
 
 
@@ -39,6 +45,9 @@ class Features:
       label: Integer class index, or a string among the class names; None where there are no labels.
       boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
         none.
+
+    >>> Features(input="image.bytes", label="label").id is None
+    True
     """
 
     input: str
@@ -73,6 +82,9 @@ class SourceSpec:
       compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
       class_names: Names of the classes in index order, to which string labels are looked up.
       max_record_bytes: Longer records of TFRecord files are taken for damage.
+
+    >>> SourceSpec("parquet", Features(input="image.bytes", label="label")).compression
+    'auto'
     """
 
     format: Format
@@ -105,6 +117,10 @@ class ChannelScale:
     Attributes:
       mean: One number a channel, in the units of the decoded input (0..255 for images).
       std: The same; none is 0.
+
+    >>> scale = ChannelScale(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    >>> InputSpec("image", (224, 224, 3), scale=scale).scale.std[0]
+    58.4
     """
 
     mean: tuple[float, ...]
@@ -140,6 +156,9 @@ class InputSpec:
       crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
       scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
       max_pixels: Images that declare more are refused before they are decoded.
+
+    >>> InputSpec("image", (224, 224, 3), crop=0.875, scale="symmetric").elements
+    150528
     """
 
     kind: InputKind
@@ -177,6 +196,16 @@ class InputSpec:
         return math.prod(self.shape)
 
     @property
+    def has_channels(self) -> bool:
+        """Whether the last axis holds the channels of positions, as an image's does."""
+        return len(self.shape) == IMAGE_RANK
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Shape of a map with one value per position: an image's without its channels."""
+        return self.shape[:-1] if self.has_channels else self.shape
+
+    @property
     def raw_dtype(self) -> np.dtype[Any]:
         """The element type of raw bytes; little-endian where `dtype` names no byte order."""
         return _numeric_dtype(self.dtype)
@@ -188,12 +217,12 @@ class InputSpec:
                 f"source.input.shape is {shape}; give one size or more, each at least 1"
             )
         if self.kind == "image":
-            if len(shape) != _IMAGE_DIMENSIONS or shape[-1] not in IMAGE_CHANNELS:
+            if len(shape) != IMAGE_RANK or shape[-1] not in IMAGE_CHANNELS:
                 raise ConfigurationError(
                     f"source.input.shape is {shape}; for images give [height, width, channels] "
                     "with 1, 3 or 4 channels"
                 )
-        elif len(shape) > _IMAGE_DIMENSIONS:
+        elif len(shape) > IMAGE_RANK:
             raise ConfigurationError(
                 f"source.input.shape is {shape}; give [W], [T, W] or [H, W, C]"
             )

@@ -60,6 +60,21 @@ class Trace:
     softmax: SoftmaxEnding | None
 
 
+def class_count(output_shape: Shape) -> int | None:
+    """How many classes an output has a score of each for.
+
+    Args:
+      output_shape: Without the batch axis.
+
+    Returns:
+      C where the output is (N, C), None where it is anything else.
+
+    >>> class_count((10,)), class_count((7, 7, 10))
+    (10, None)
+    """
+    return output_shape[0] if len(output_shape) == 1 else None
+
+
 class ModelFunction:
     """A differentiable function from inputs to outputs; subclasses add what they know of it.
 

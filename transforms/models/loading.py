@@ -21,6 +21,7 @@ from transforms.models.functions import (
     Shape,
     SignatureFunction,
     Trace,
+    class_count,
     trace,
 )
 from transforms.models.layers import list_layers
@@ -75,6 +76,11 @@ class LoadedModel:
     def output_shape(self) -> Shape:
         """Shape of the explained output of one input, without the batch axis."""
         return self._trace.output_shape
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes; None where the explained output is not (N, classes)."""
+        return class_count(self.output_shape)
 
     @property
     def outputs(self) -> int:
@@ -188,14 +194,15 @@ def count_outputs(function: ModelFunction, traced: Trace) -> int:
     Raises:
       ConfigurationError: It returns something else.
     """
-    shape = traced.output_shape
-    if len(shape) != 1 or shape[0] is None:
+    classes = class_count(traced.output_shape)
+    if classes is None:
         where = f"layer {traced.layer!r} of {function.title}" if traced.layer else function.title
         raise ConfigurationError(
-            f"{where} returns {_with_batch(shape)}, but a class is explained in (N, outputs); "
-            "choose a layer that returns one score a class by output_layer, or give an operator"
+            f"{where} returns {_with_batch(traced.output_shape)}, but a class is explained in "
+            "(N, outputs); choose a layer that returns one score per class by output_layer, or "
+            "give an operator that makes one score per example of it"
         )
-    return shape[0]
+    return classes
 
 
 def warn_about_softmax(function: ModelFunction, softmax: SoftmaxEnding | None) -> None:

@@ -1,67 +1,147 @@
-"""Gradients for several targets of each example, with one forward pass."""
+"""The contract that methods, engines and explainers share: what is computed of an example.
+
+    model, operator, targets -> attribute() -> Attribution -> a method's maps -> statistics, codes
+
+Explainers say *what* is explained: `Saliency` arrays in memory, `BlockExplainer` the blocks of a
+run. Engines say *who* computes: each compiles an `AttributionFunction` and gives back an
+`Attribution`. Methods say what *maps* are made of it. All three stand above this module, which
+imports nothing of them; whoever explains differentiates, pads a short batch and refuses what cannot
+be explained here.
+
+A method that needs more than one gradient of an example fits in as follows:
+
+* Several gradients (integrated gradients, SmoothGrad): the compiled function is called once per
+  step on inputs that the method perturbs, and the method adds the attributions up in the order of
+  the steps. Targets are chosen in a first call, at the unperturbed input, and given as labels to
+  all others, so that each step explains the same classes.
+* Scores alone (occlusion, RISE): a second differentiating function beside `attribute`, which stops
+  at the scores; its attributions hold no gradients, and engines compile it as they compile this.
+* Maps with a sign (gradient x input): gradients keep their signs until a method makes maps of them,
+  so only the method, and the codec after it, have to know.
+* Several inputs: `inputs` becomes a structure of tensors, and so do `gradients`; scores and targets
+  stay as they are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.scores.operators import Operator, scores_of
+from transforms.formats.source import IMAGE_RANK
+from transforms.saliency.scores.operators import Operator, classification, scores_of
+from transforms.saliency.scores.targets import Targets, TargetSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from transforms.models.loading import LoadedModel
+
+Model = Callable[["tf.Tensor"], "tf.Tensor"]
+"""Returns outputs (N, ...) of inputs (N, ...)."""
+
+Arrays = tuple[npt.NDArray[Any], ...]
+"""What a mini-batch is made of; each array has one row per example."""
+
+Results = dict[str, npt.NDArray[Any]]
+"""What is computed of a mini-batch, by name; each array has one row per example."""
+
 
 @dataclasses.dataclass(frozen=True)
-class TargetGradients:
-    """What explaining N examples for K targets each gives, before any reduction.
+class Attribution:
+    """What explaining N examples for K targets each gives, before maps are made of it.
 
     Attributes:
-      outputs: (N, C) float32, the model's.
-      targets: (N, K) int32, the classes explained.
+      outputs: (N, ...) float32, the model's outputs; (N, C) where they are scores of C classes.
+      targets: (N, K) int32, the classes explained; None where only the operator knows them.
       scores: (N, K) float32, the operator's values.
-      gradients: (N, K, ...) float32, each score's gradient by its inputs.
+      gradients: (N, K, ...) float32, the gradient of each score by the inputs.
     """
 
     outputs: tf.Tensor
-    targets: tf.Tensor
+    targets: tf.Tensor | None
     scores: tf.Tensor
     gradients: tf.Tensor
 
     @property
-    def fields(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def fields(self) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor, tf.Tensor]:
         """All of it, in order."""
         return self.outputs, self.targets, self.scores, self.gradients
 
 
-def target_gradients(
-    model: Callable[[tf.Tensor], tf.Tensor],
+@dataclasses.dataclass(frozen=True)
+class AttributionFunction:
+    """What an engine compiles.
+
+    Attributes:
+      call: (inputs (n, *shape) float32, labels (n,) int32, loss scale) -> `Attribution`, with
+        targets; to be traced for any n, or for `batch_size` alone if `separable` is false. Scores
+        are multiplied by the loss scale before they are differentiated, gradients divided by it.
+      shape: The shape of one input.
+      batch_size: Examples in each call of what is compiled.
+      separable: Whether a batch may be computed in parts: the model takes batches of any size.
+    """
+
+    call: Callable[[tf.Tensor, tf.Tensor, float], Attribution]
+    shape: tuple[int, ...]
+    batch_size: int
+    separable: bool = True
+
+    def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
+        """The concrete function of `size` examples, None for any number.
+
+        It returns `Attribution`'s fields in order.
+        """
+        import tensorflow as tf
+
+        def attribute_batch(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            return self.call(inputs, labels, loss_scale).fields
+
+        signature = [
+            tf.TensorSpec((size, *self.shape), tf.float32, name="inputs"),
+            tf.TensorSpec((size,), tf.int32, name="labels"),
+        ]
+        return tf.function(
+            attribute_batch, input_signature=signature, autograph=False
+        ).get_concrete_function()
+
+
+def attribute(
+    model: Model,
     operator: Operator,
     inputs: tf.Tensor,
-    choose: Callable[[tf.Tensor], tf.Tensor],
+    choose: Callable[[tf.Tensor], Targets],
     loss_scale: float = 1.0,
-) -> TargetGradients:
-    """Gradients of the operator, one for each target that the outputs lead to.
+) -> Attribution:
+    """Scores of the inputs' targets, and the gradient of each by the inputs.
 
     Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034, section 3. The forward pass that tells which
     classes to explain is the one that is differentiated: an operator that calls the model on the
     same inputs gets the same outputs, not a second pass.
 
     Args:
-      model: f; returns (N, C) for (N, ...) inputs.
-      operator: g(model, inputs, targets) -> (N,), targets one-hot (N, C).
+      model: f; returns (N, ...) for (N, ...) inputs.
+      operator: g(model, inputs, targets) -> (N,).
       inputs: (N, ...), floating-point.
-      choose: Gives the (N, K) classes to explain from the (N, C) outputs; K is static.
+      choose: Gives the K targets of each example from the model's outputs.
       loss_scale: What is differentiated is the score times this, and divided by it afterwards, so
         that small gradients do not vanish where some operations have few bits.
 
     Raises:
-      ConfigurationError: The operator does not return one score an example, or its score does
-        not depend on the inputs in a differentiable way.
+      ConfigurationError: The inputs are integers, the operator does not return one score per
+        example, or its score does not depend on the inputs in a differentiable way.
     """
     import tensorflow as tf
 
+    if not inputs.dtype.is_floating:
+        raise ConfigurationError(
+            f"inputs are {inputs.dtype.name}, which have no gradient; convert them to float32"
+        )
+    # Only the inputs are watched: gradients by the weights are never asked for.
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         outputs = model(inputs)
@@ -71,23 +151,100 @@ def target_gradients(
 
         targets = choose(outputs)
         scores = [
-            scores_of(remembered, operator, inputs, tf.one_hot(column, outputs.shape[-1]))
-            for column in tf.unstack(targets, axis=1)
+            scores_of(remembered, operator, inputs, argument) for argument in targets.arguments
         ]
-    gradients = []
-    for score in scores:
-        # The gradient of the sum is each example's own: a score depends on its example alone.
-        seed = loss_scale * tf.ones_like(score)
-        gradient = tape.gradient(score, inputs, output_gradients=seed)
-        if gradient is None:
-            raise ConfigurationError(
-                "the explained score does not depend on the inputs in a differentiable way; choose "
-                "another output_layer or operator (rounding and argmax have no gradient)"
-            )
-        gradients.append(tf.cast(tf.convert_to_tensor(gradient), tf.float32) / loss_scale)
-    return TargetGradients(
+    gradients = [_gradient(tape, score, inputs, loss_scale) for score in scores]
+    return Attribution(
         outputs=tf.cast(outputs, tf.float32),
-        targets=targets,
+        targets=targets.classes,
         scores=tf.cast(tf.stack(scores, axis=1), tf.float32),
         gradients=tf.stack(gradients, axis=1),
     )
+
+
+def _gradient(
+    tape: tf.GradientTape, scores: tf.Tensor, inputs: tf.Tensor, loss_scale: float
+) -> tf.Tensor:
+    """Gradient of (N,) scores by the inputs, in float32."""
+    import tensorflow as tf
+
+    gradient = None
+    if scores.dtype.is_floating:
+        # The gradient of the sum is each example's own: a score depends on its example alone.
+        seed = loss_scale * tf.ones_like(scores)
+        gradient = tape.gradient(scores, inputs, output_gradients=seed)
+    if gradient is None:
+        raise ConfigurationError(
+            "the explained score does not depend on the inputs in a differentiable way; choose "
+            "another output_layer or operator (rounding, argmax and integer casts have no gradient)"
+        )
+    return tf.cast(tf.convert_to_tensor(gradient), tf.float32) / loss_scale
+
+
+def pad(batch: Any, size: int) -> Any:
+    """Fills a short batch up with copies of its first example.
+
+    Copies of a real example, as a model may refuse zeros.
+
+    Args:
+      batch: (n, ...) array or tensor, n from 1 to `size`.
+      size: Examples that the compiled function takes.
+
+    Returns:
+      (size, ...), the batch itself where it is full.
+    """
+    if len(batch) == size:
+        return batch
+    numbers = np.arange(size)
+    rows = np.where(numbers < len(batch), numbers, 0)
+    if isinstance(batch, np.ndarray):
+        return batch[rows]
+    import tensorflow as tf
+
+    return tf.gather(batch, rows)
+
+
+def check_explained(model: LoadedModel, operator: Operator, target: TargetSpec) -> None:
+    """Refuses a model whose output a run can not explain in this way.
+
+    Args:
+      model: What is explained.
+      operator: `classification` needs outputs (N, classes), other operators what they like.
+      target: Which classes; `predicted` and `top` are chosen among scores of classes only.
+
+    Raises:
+      ConfigurationError: The output is not what the operator or the target needs.
+    """
+    target.check(model.outputs if operator is classification else model.classes)
+
+
+def check_inputs(inputs: tf.Tensor) -> None:
+    """Refuses a batch of inputs that no map can be made of.
+
+    Raises:
+      ConfigurationError: It is not (N, W), (N, T, W) or (N, H, W, C).
+    """
+    if not 1 <= inputs.shape.rank - 1 <= IMAGE_RANK:
+        raise ConfigurationError(
+            f"inputs has shape {inputs.shape}; give (N, W), (N, T, W) or (N, H, W, C)"
+        )
+
+
+def check_targets(targets: tf.Tensor | None, count: int, classes: int) -> None:
+    """Refuses targets that do not name one class of each example.
+
+    Args:
+      targets: What is given as one-hot targets; None where nothing is.
+      count: How many examples there are.
+      classes: How many classes the model has.
+
+    Raises:
+      ConfigurationError: They are missing or of another shape than (count, classes).
+    """
+    remedy = f"give one-hot targets (N, {classes}), such as tf.one_hot(labels, {classes})"
+    if targets is None:
+        raise ConfigurationError(f"targets is missing; {remedy}")
+    if tuple(targets.shape) != (count, classes):
+        raise ConfigurationError(
+            f"targets has shape {targets.shape} for {count} inputs and {classes} outputs; {remedy}"
+        )

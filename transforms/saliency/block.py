@@ -7,37 +7,34 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 
 from __future__ import annotations
 
-import concurrent.futures
-import copy
 import dataclasses
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
-from transforms.errors import DataFault, RunError
+from transforms.errors import DataFault
 from transforms.formats.images.decoding import InputDecoder, reason_of
-from transforms.formats.source import InputSpec
+from transforms.formats.source import IMAGE_RANK
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.process.prefetch import computed_ahead
-from transforms.saliency.batching.isolation import Arrays, Errors, IsolatingRunner
+from transforms.saliency.attribution import Arrays, Results
+from transforms.saliency.batching.isolation import Errors, IsolatingRunner, with_copies
 from transforms.saliency.batching.timing import BatchTimer
-from transforms.saliency.engines.engine import CompiledGradient
-from transforms.saliency.program import IMAGE_RANK, Program, ProgramSpec, Results
+from transforms.saliency.engines.engine import CompiledAttribution
+from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
 from transforms.saliency.rows import BlockRows
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
-# One mini-batch leaves cores (or the GPU) idle in its serial parts, which another one's work fills.
-BATCHES_AT_ONCE = 2
-
-_DecodedBatch = tuple[Examples, npt.NDArray[np.float32], list[DataFault | None]]
+_DecodedBatch: TypeAlias = tuple[Examples, npt.NDArray[np.float32], list[DataFault | None]]
 
 _MAP_KINDS: dict[int, MapKind] = {1: "tabular", 2: "time_series", IMAGE_RANK: "image"}
 
@@ -47,24 +44,24 @@ class ExplainSpec:
     """What an explanation is: all that a worker needs to make one.
 
     Attributes:
-      model_uri: Where the model is.
-      model_digest: SHA-256 of its content.
-      output_layer: Name or index of the layer explained; None for the last.
-      allow_unsafe: Whether the model may hold code (Lambda layers).
+      model: Which model, and how it is loaded.
       program: What is computed.
       threads: Intra-op threads of TensorFlow; None leaves its default.
       sketch: Rows and columns of sketches.
       with_boxes: Whether examples have boxes.
+      with_predictions: Whether the model returns scores of classes; an explainer corrects it.
+
+    >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
+    >>> spec.map_format.map_shape, spec.map_format.sketch_shape
+    ((224, 224), (28, 28))
     """
 
-    model_uri: str
-    model_digest: str
-    output_layer: str | int | None
-    allow_unsafe: bool
+    model: ModelSpec
     program: ProgramSpec
     threads: int | None
     sketch: tuple[int, int]
     with_boxes: bool
+    with_predictions: bool = True
 
     @property
     def identity(self) -> str:
@@ -75,7 +72,7 @@ class ExplainSpec:
     def statistics(self) -> MapStatistics:
         """The statistics of single maps."""
         return MapStatistics(
-            _positions(self.program.inputs),
+            self.program.inputs.positions,
             self.sketch,
             kind=_MAP_KINDS[len(self.program.inputs.shape)],
             with_boxes=self.with_boxes,
@@ -86,27 +83,18 @@ class ExplainSpec:
         """What is stored."""
         inputs = self.program.inputs
         return MapFormat(
-            map_shape=inputs.shape if self.program.reducer == "none" else _positions(inputs),
+            map_shape=inputs.shape if self.program.reducer == "none" else inputs.positions,
             codec=self.program.codec,
             sketch_shape=self.statistics.sketch_shape,
             with_boxes=self.with_boxes,
+            with_predictions=self.with_predictions,
         )
 
 
 def load_explainer(spec: ExplainSpec, storage: Storage) -> BlockExplainer:
     """Loads the model and compiles its explanation."""
     configure_threads(spec.threads)
-    model = load_model(
-        ModelSpec(
-            uri=spec.model_uri,
-            output_layer=spec.output_layer,
-            allow_unsafe=spec.allow_unsafe,
-            input_shape=spec.program.inputs.shape,
-            digest=spec.model_digest or None,
-        ),
-        storage,
-    )
-    return BlockExplainer(model, spec)
+    return BlockExplainer(load_model(spec.model, storage), spec)
 
 
 class BlockExplainer:
@@ -115,31 +103,29 @@ class BlockExplainer:
     Args:
       model: The loaded model.
       spec: What an explanation is.
-      gradient: What the spec's engine compiled, if it has been already.
+      attribution: What the engine of `spec` compiled, where it has done so already.
+      programs: The programs of another explainer that differs in its batch size alone, to be
+        shared; compiled here where they are not given.
 
     Attributes:
-      spec: What an explanation is.
+      spec: What an explanation is, as this model makes it.
     """
 
     def __init__(
-        self, model: LoadedModel, spec: ExplainSpec, gradient: CompiledGradient | None = None
+        self,
+        model: LoadedModel,
+        spec: ExplainSpec,
+        attribution: CompiledAttribution | None = None,
+        *,
+        programs: Programs | None = None,
     ) -> None:
-        self.spec = spec
-        self._outputs = model.outputs
+        # Only the model tells, so this holds whatever was given.
+        self.spec = dataclasses.replace(spec, with_predictions=model.classes is not None)
+        self._model = model
         self._batch_size = spec.program.batch_size
-        self._fixed_batch = model.batch
-        self._format = spec.map_format
-        self._positions = _positions(spec.program.inputs)
         self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
-        self._compile = lambda size: Program(
-            model, dataclasses.replace(spec.program, batch_size=size), spec.statistics
-        )
-        self._base = Program(model, spec.program, spec.statistics, gradient)
-        self._programs = {self._batch_size: self._base}
+        self._programs = programs or Programs(model, spec.program, spec.statistics, attribution)
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
-        # Shared by all who explain with this model, however many threads a runner has.
-        self._pool = concurrent.futures.ThreadPoolExecutor(BATCHES_AT_ONCE, "explain")
-        self._compile_lock = threading.Lock()
         self._load_claim = threading.Lock()
 
     def claim_load(self) -> bool:
@@ -153,15 +139,11 @@ class BlockExplainer:
     def resized(self, batch_size: int) -> BlockExplainer:
         """The same explainer with another batch size; what is compiled is shared."""
         program = dataclasses.replace(self.spec.program, batch_size=batch_size)
-        twin = copy.copy(self)
-        twin.spec = dataclasses.replace(self.spec, program=program)
-        twin._batch_size = batch_size
-        twin._runner = IsolatingRunner(twin._run, batch_size, _model_errors())
-        twin._load_claim = threading.Lock()
-        return twin
+        spec = dataclasses.replace(self.spec, program=program)
+        return BlockExplainer(self._model, spec, programs=self._programs)
 
-    def trial(self, examples: Examples) -> BatchTimer:
-        """What runs mini-batches of any size, to find the best.
+    def batch_timer(self, examples: Examples) -> BatchTimer:
+        """What times mini-batches of any size, to find the best.
 
         Args:
           examples: At least one; repeated where the size is larger. Decoded here.
@@ -171,13 +153,13 @@ class BlockExplainer:
 
         def run(size: int) -> None:
             rows = np.resize(np.arange(len(examples)), size)
-            self._program(size).run(*(array[rows] for array in arrays))
+            self._run(size, tuple(array[rows] for array in arrays))
 
         return BatchTimer(
             run,
-            self._base.preparation,
+            self._programs.preparation,
             refusals=(*errors.of_memory, *errors.of_data),
-            pool=self._pool,
+            pool=self._programs.pool,
             at_once=BATCHES_AT_ONCE,
             on_host=not has_gpu(),
         )
@@ -186,13 +168,13 @@ class BlockExplainer:
         """Explains a block's examples; what the data makes impossible is a failure."""
         started = time.time()
         failures = list(block.failures)
-        rows = BlockRows(self._format, block.key.shard.name)
+        rows = BlockRows(self.spec.map_format, block.key.shard.name)
         explained = 0
         decoded = self._decoded(block.examples)
         # One more than are computed at once: it has been decoded by the time that one is finished.
         ahead = BATCHES_AT_ONCE + 1
         for batch, faults, results in computed_ahead(
-            self._explain_batch, decoded, self._pool, ahead
+            self._explain_batch, decoded, self._programs.pool, ahead
         ):
             kept = [row for row, fault in enumerate(faults) if fault is None]
             explained += len(kept)
@@ -220,13 +202,14 @@ class BlockExplainer:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
         batch, inputs, faults = decoded
         for row, label in enumerate(batch.labels):
-            if faults[row] is None and label != NO_LABEL and label >= self._outputs:
-                faults[row] = DataFault(
-                    "explain",
-                    "LabelOutOfRange",
-                    f"label {label} is not one of the model's {self._outputs} classes",
-                )
-        results, model_faults = self._runner.run(self._arrays(batch, inputs))
+            faults[row] = faults[row] or self._label_fault(int(label))
+        good = np.array([fault is None for fault in faults])
+        if not good.any():
+            return batch, faults, None
+        arrays = self._arrays(batch, inputs)
+        if not good.all():  # What could not be decoded is zeros, which a model may refuse.
+            arrays = with_copies(arrays, good)
+        results, model_faults = self._runner.run(arrays)
         faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
             return batch, faults, None
@@ -239,28 +222,31 @@ class BlockExplainer:
                 )
         return batch, faults, results
 
+    def _label_fault(self, label: int) -> DataFault | None:
+        classes = self._model.classes
+        if classes is not None and label != NO_LABEL and label >= classes:
+            return DataFault(
+                "explain",
+                "LabelOutOfRange",
+                f"label {label} is not one of the model's {classes} classes",
+            )
+        if label == NO_LABEL and self.spec.program.target.needs_labels:
+            return DataFault(
+                "explain",
+                "MissingLabel",
+                "the target is the label, but the example has none; give it one, or choose another "
+                "target",
+            )
+        return None
+
     def _arrays(self, batch: Examples, inputs: npt.NDArray[np.float32]) -> Arrays:
         if batch.boxes is None:
             return inputs, batch.labels
         cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-        return inputs, batch.labels, box_mask(cropped, self._positions)
+        return inputs, batch.labels, box_mask(cropped, self.spec.program.inputs.positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
-        return self._program(size).run(*arrays)
-
-    def _program(self, size: int) -> Program:
-        """The program for mini-batches of a size, made when it is first needed."""
-        with self._compile_lock:
-            if size not in self._programs:
-                if self._fixed_batch is not None:
-                    raise RunError(
-                        f"a mini-batch of {self._fixed_batch} does not fit into memory, and the "
-                        "model takes no smaller one: give the run more memory, or a model "
-                        "without a fixed batch size"
-                    )
-                resized = self._base.resized(size)
-                self._programs[size] = resized or self._compile(size)
-            return self._programs[size]
+        return self._programs.of_size(size).run(*arrays)
 
 
 def _model_errors() -> Errors:
@@ -280,11 +266,6 @@ def _model_errors() -> Errors:
         of_memory=(tf.errors.ResourceExhaustedError,),
         reason=reason_of,
     )
-
-
-def _positions(inputs: InputSpec) -> tuple[int, ...]:
-    """Shape of a map over positions: an image's without its channels."""
-    return inputs.shape[:2] if len(inputs.shape) == IMAGE_RANK else inputs.shape
 
 
 def _slice(examples: Examples, start: int, stop: int) -> Examples:

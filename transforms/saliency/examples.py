@@ -13,9 +13,12 @@ import pyarrow as pa
 from transforms.codec import CodecName, decode
 from transforms.elements import NO_LABEL, Block, BlockKey, Examples, Failure, Shard
 from transforms.formats.source import InputSpec
+from transforms.models.loading import ModelSpec
 from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
+from transforms.saliency.methods.saliency import DEFAULT_REDUCER
 from transforms.saliency.program import ProgramSpec
+from transforms.saliency.scores.operators import CLASSIFICATION
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.statistics.columns import statistic_names
 from transforms.store.map_format import tensor_values
@@ -32,6 +35,9 @@ class Example:
       id: Names it in its explanations.
       input: An encoded image or a raw tensor (bytes), or an array of the model's shape.
       label: Its class; None where it has none.
+
+    >>> Example("cat-3", b"the bytes of a JPEG", label=2).num_bytes
+    19
     """
 
     id: str
@@ -40,7 +46,7 @@ class Example:
 
     @property
     def num_bytes(self) -> int:
-        """Of the input, without a look into it."""
+        """How many bytes the input has, as it is given."""
         return len(self.input) if isinstance(self.input, bytes) else self.input.nbytes
 
 
@@ -49,24 +55,30 @@ class Explanation:
     """The map of one example for one class, and what is known of it.
 
     Attributes:
-      example_id: As given.
-      label: As given.
+      example_id: The example's id.
+      label: The example's label; None where it has none.
       target: The class explained.
-      predicted: The class with the highest output.
+      predicted: The class with the highest output; None where the model does not return scores of
+        classes.
       score: What was explained: the operator's value.
-      predicted_score: The model's output at `predicted`.
+      predicted_score: The model's output at `predicted`; None where that is.
       codes: The map as it is stored, such as (H, W) uint8.
       scale: The map's maximum.
       sketch: The unit-mass map, pooled to a small grid, in units of 2**-24.
-      statistics: By name; None where undefined, as of an all-zero map.
+      statistics: The map's statistics by name; None where one is undefined, as for an all-zero map.
+
+    >>> import numpy as np
+    >>> codes, sketch = np.array([[0, 255]], np.uint8), np.array([[0, 1 << 24]], np.int32)
+    >>> Explanation("cat-3", 2, 2, 2, 5.0, 5.0, codes, 0.5, sketch, {"entropy": 0.0}).map
+    array([[0. , 0.5]], dtype=float32)
     """
 
     example_id: str
     label: int | None
     target: int
-    predicted: int
+    predicted: int | None
     score: float
-    predicted_score: float
+    predicted_score: float | None
     codes: npt.NDArray[Any]
     scale: float
     sketch: npt.NDArray[np.int32]
@@ -85,8 +97,8 @@ def explain_spec(
     target: str | dict[str, int] = "predicted",
     *,
     output_layer: str | int | None = None,
-    operator: str = "classification",
-    reducer: str = "max",
+    operator: str = CLASSIFICATION,
+    reducer: str = DEFAULT_REDUCER,
     codec: CodecName = "uint8",
     batch_size: int | None = None,
     sketch: tuple[int, int] = _SKETCH,
@@ -102,17 +114,18 @@ def explain_spec(
       output_layer: Name or index of the layer explained; None for the last.
       operator: `classification` or `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`.
-      codec: Of the codes; `float32` keeps every bit.
+      codec: How maps are encoded; `float32` keeps every bit.
       batch_size: Examples in one call of the model; None chooses by their size.
       sketch: Rows and columns of sketches.
       threads: Intra-op threads of TensorFlow; None leaves its default.
       allow_unsafe: Whether the model may hold code (Lambda layers).
+
+    >>> spec = explain_spec("/models/m.keras", InputSpec("image", (224, 224, 3)), {"top": 2})
+    >>> spec.program.target.count, spec.program.batch_size
+    (2, 8)
     """
     return ExplainSpec(
-        model_uri=model_uri,
-        model_digest="",  # whatever is there
-        output_layer=output_layer,
-        allow_unsafe=allow_unsafe,
+        model=ModelSpec(model_uri, output_layer, allow_unsafe, inputs.shape),
         program=ProgramSpec(
             inputs=inputs,
             target=TargetSpec.parse(target),
@@ -133,11 +146,11 @@ def explain_examples(
     """Explains examples together.
 
     Args:
-      explainer: Of a spec without boxes.
+      explainer: What explains them; its spec has no boxes.
       examples: Inputs are all bytes or all arrays.
 
     Returns:
-      For each example in order its explanations, one a target, or why it has none.
+      For each example in order its explanations, one per target, or why it has none.
     """
     found: list[tuple[Explanation, ...] | Failure] = [()] * len(examples)
     if not examples:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 from transforms.errors import ConfigurationError
 from transforms.models.functions import KerasFunction, ModelFunction, ModelInput, Shape, trace
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
-from transforms.saliency.batching.batches import (
-    IMAGE_RANK,
-    TABLE_RANK,
-    array_batches,
-    dataset_batches,
-    pad,
-)
-from transforms.saliency.gradients import input_gradient
-from transforms.saliency.reducers import check_reducer, reduce_channels
+from transforms.saliency.attribution import attribute, check_inputs, check_targets, pad
+from transforms.saliency.batching.batches import array_batches, dataset_batches
+from transforms.saliency.methods.saliency import DEFAULT_REDUCER, METHOD
+from transforms.saliency.reducers import check_reducer
 from transforms.saliency.scores.operators import Operator, classification, resolve_operator
+from transforms.saliency.scores.targets import Targets
 
 if TYPE_CHECKING:
     import keras
@@ -30,9 +26,15 @@ class Saliency:
 
     A_ij = max_c |dg/dx_ijc| (Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034).
 
-        maps = Saliency(model, output_layer="logits").explain(images, tf.one_hot(labels, 10))
+    One function of a fixed batch shape is compiled; a shorter last batch is padded. It reads the
+    model's weights at every call, so maps follow a model that is trained in between.
 
-    One function of a fixed batch shape is compiled; a shorter last batch is padded.
+    With a Keras `model` of four classes and `images`, (2, 12, 12, 3):
+
+    >>> import tensorflow as tf
+    >>> explainer = Saliency(model, output_layer="logits", batch_size=32)
+    >>> explainer.explain(images, tf.one_hot([3, 0], 4)).shape
+    TensorShape([2, 12, 12, 1])
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Saliency:
         output_layer: str | int | None = None,
         batch_size: int | None = 64,
         operator: str | Operator | None = None,
-        reducer: str | None = "max",
+        reducer: str | None = DEFAULT_REDUCER,
     ) -> None:
         """Prepares an explainer.
 
@@ -70,7 +72,7 @@ class Saliency:
         self._operator = resolve_operator(operator)
         self._reducer = check_reducer(reducer)
         self._batch_size = self._function.input.batch or batch_size
-        self._outputs: dict[Shape, int | None] = {}
+        self._classes: dict[Shape, int | None] = {}
         # Without AutoGraph, which disguises errors and complains of lambdas.
         self._compiled = tf.function(self._explain_batch, autograph=False)
 
@@ -125,31 +127,23 @@ class Saliency:
         return self.explain(inputs, targets)
 
     def _explain_batch(self, inputs: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-        gradient, _ = input_gradient(self._function, self._operator, inputs, targets)
-        return reduce_channels(gradient, self._reducer)
+        def choose(_: tf.Tensor) -> Targets:
+            return Targets((targets,))
+
+        explained = attribute(self._function, self._operator, inputs, choose)
+        return METHOD.maps(explained.gradients[:, 0], self._reducer)
 
     def _check(self, inputs: tf.Tensor, targets: tf.Tensor | None) -> None:
-        if not TABLE_RANK <= inputs.shape.rank <= IMAGE_RANK:
-            raise ConfigurationError(
-                f"inputs has shape {inputs.shape}; give (N, W), (N, T, W) or (N, H, W, C)"
-            )
+        check_inputs(inputs)
         shape = tuple(inputs.shape[1:])
-        if shape not in self._outputs:
+        if shape not in self._classes:
             traced = trace(self._function, shape)
             warn_about_softmax(self._function, traced.softmax)
             classifies = self._operator is classification
-            self._outputs[shape] = count_outputs(self._function, traced) if classifies else None
-        outputs = self._outputs[shape]
-        if outputs is None:
-            return
-        remedy = f"give one-hot targets (N, {outputs}), such as tf.one_hot(labels, {outputs})"
-        if targets is None:
-            raise ConfigurationError(f"targets is missing; {remedy}")
-        if tuple(targets.shape) != (len(inputs), outputs):
-            raise ConfigurationError(
-                f"targets has shape {targets.shape} for {len(inputs)} inputs and {outputs} "
-                f"outputs; {remedy}"
-            )
+            self._classes[shape] = count_outputs(self._function, traced) if classifies else None
+        classes = self._classes[shape]
+        if classes is not None:
+            check_targets(targets, len(inputs), classes)
 
 
 def _as_function(

@@ -1,33 +1,43 @@
 """What a run computes: a mini-batch in; codes, sketches and numbers out.
 
-Two compiled functions: the gradient, which an engine computes, and what is made of it in
-TensorFlow: channel reduction, statistics, sketch, codes.
+Two compiled functions: scores and gradients, which an engine computes, and what is made of them in
+TensorFlow: the method's maps, statistics, sketch, codes.
 """
 
 from __future__ import annotations
 
-import copy
+import concurrent.futures
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.codec import CodecName
+from transforms.errors import RunError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
-from transforms.saliency.attribution import TargetGradients, target_gradients
+from transforms.saliency.attribution import (
+    Attribution,
+    AttributionFunction,
+    Results,
+    attribute,
+    check_explained,
+    pad,
+)
 from transforms.saliency.engines.engine import (
     DEFAULT_ENGINE,
-    CompiledGradient,
+    CompiledAttribution,
     EngineSpec,
-    GradientFunction,
-    compile_gradient,
+    compile_attribution,
 )
+from transforms.saliency.methods import DEFAULT_METHOD, find_method
 from transforms.saliency.preprocess import apply_scale
 from transforms.saliency.quantize import quantize
-from transforms.saliency.reducers import check_reducer, reduce_channels
+from transforms.saliency.reducers import check_reducer
 from transforms.saliency.scores.operators import resolve_operator
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.statistics.maps import MapStatistics
@@ -35,23 +45,25 @@ from transforms.statistics.maps import MapStatistics
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Results = dict[str, npt.NDArray[Any]]
+BATCHES_AT_ONCE = 2
+"""One mini-batch leaves cores (or the GPU) idle in its serial parts, which another's work fills."""
 
-IMAGE_RANK = 3  # (H, W, C), without the batch
+_Finish = Callable[..., Mapping[str, "tf.Tensor"]]
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgramSpec:
-    """What the compiled function computes.
+    """What the compiled functions compute.
 
     Attributes:
       inputs: What the model takes.
       target: Which classes are explained.
       operator: `classification` or `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`.
-      codec: Of the codes.
+      codec: How maps are encoded.
       batch_size: Examples in one call.
-      engine: Who computes the gradient.
+      method: How maps are made of gradients.
+      engine: Who computes the gradients.
     """
 
     inputs: InputSpec
@@ -60,48 +72,66 @@ class ProgramSpec:
     reducer: str
     codec: CodecName
     batch_size: int
+    method: str = DEFAULT_METHOD
     engine: EngineSpec = DEFAULT_ENGINE
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """Runs mini-batches of up to `batch_size` examples through one trace.
+    """Runs mini-batches of up to `spec.batch_size` examples; `compile` makes one.
 
-    Args:
-      model: What is explained.
+    Attributes:
       spec: What is computed.
-      statistics: The statistics of single maps.
-      gradient: The spec's engine's, if it has been compiled already.
+      attribution: Scores and gradients, as the engine of `spec` compiled them.
+      finish: What is made of them in TensorFlow; takes batches of any size.
+      with_boxes: Whether there are box statistics, so that box masks are needed.
     """
 
-    def __init__(
-        self,
+    spec: ProgramSpec
+    attribution: CompiledAttribution
+    finish: _Finish
+    with_boxes: bool
+
+    @classmethod
+    def compile(
+        cls,
         model: LoadedModel,
         spec: ProgramSpec,
         statistics: MapStatistics,
-        gradient: CompiledGradient | None = None,
-    ) -> None:
-        self._spec = spec
-        self._with_boxes = statistics.with_boxes
-        self._gradient = gradient or compile_gradient(gradient_function(model, spec), spec.engine)
-        self._finish = _compile_finish(spec, statistics, model.outputs)
+        attribution: CompiledAttribution | None = None,
+    ) -> Program:
+        """Compiles a program.
+
+        Args:
+          model: What is explained.
+          spec: What is computed.
+          statistics: The statistics of single maps.
+          attribution: What the engine of `spec` compiled, where it has done so already.
+
+        Raises:
+          ConfigurationError: The model cannot be explained so, or not by that engine.
+        """
+        if attribution is None:
+            attribution = compile_attribution(attribution_function(model, spec), spec.engine)
+        finish = _compile_finish(spec, statistics, model)
+        return cls(spec, attribution, finish, statistics.with_boxes)
 
     @property
     def batch_size(self) -> int:
         """Examples in one call."""
-        return self._spec.batch_size
+        return self.spec.batch_size
 
     def preparation(self, batch_size: int) -> float:
         """Seconds that compiling for mini-batches of a size may take; 0 where nothing has to be."""
-        prepared = batch_size == self.batch_size or self._gradient.takes(batch_size)
-        return 0.0 if prepared else self._gradient.compile_seconds
+        prepared = batch_size == self.batch_size or self.attribution.takes(batch_size)
+        return 0.0 if prepared else self.attribution.compile_seconds
 
     def resized(self, batch_size: int) -> Program | None:
         """The same for mini-batches of another size; None if that has to be compiled anew."""
-        if not self._gradient.takes(batch_size):
+        if not self.attribution.takes(batch_size):
             return None
-        program = copy.copy(self)
-        program._spec = dataclasses.replace(self._spec, batch_size=batch_size)
-        return program
+        spec = dataclasses.replace(self.spec, batch_size=batch_size)
+        return dataclasses.replace(self, spec=spec)
 
     def run(
         self,
@@ -117,60 +147,118 @@ class Program:
           box_mask: (N, H, W) bool, when the statistics are made with boxes.
 
         Returns:
-          By name: `predicted` (N,) int32, `predicted_score` (N,) float32; `target` (N, K) int32,
-          `score` (N, K) float32, `finite` (N, K) bool (the gradient and the scores),
-          `map` (N, K, *map_shape) codes, `map_scale` (N, K), `level` (N, K, positions...) uint8
-          codes of the map that statistics are of, `sketch` (N, K, *sketch_shape) int32, and the
-          per-map statistics, (N, K) float32.
+          By name: `target` (N, K) int32, `score` (N, K) float32, `finite` (N, K) bool (the gradient
+          and the scores), `map` (N, K, *map_shape) codes, `map_scale` (N, K), `level` (N, K,
+          positions...) uint8 codes of the map that statistics are of, `sketch` (N, K,
+          *sketch_shape) int32, and the per-map statistics, (N, K) float32. Where the model returns
+          scores of classes, `predicted` (N,) int32 and `predicted_score` (N,) float32, too.
         """
         import tensorflow as tf
 
         count = len(inputs)
-        size = self._spec.batch_size
-        explained = self._gradient.run(_pad(inputs, size), _pad(labels, size))
+        size = self.batch_size
+        explained = self.attribution.run(pad(inputs, size), pad(labels, size))
         arguments = [tf.convert_to_tensor(field) for field in explained.fields]
-        if self._with_boxes:
+        if self.with_boxes:
             assert box_mask is not None  # noqa: S101 - the caller made the statistics with boxes
-            arguments.append(tf.convert_to_tensor(_pad(box_mask, size)))
-        results = self._finish(*arguments)
+            arguments.append(tf.convert_to_tensor(pad(box_mask, size)))
+        results = self.finish(*arguments)
         return {name: value.numpy()[:count] for name, value in results.items()}
 
 
-def _pad(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    if len(array) == size:
-        return array
-    # Copies of the first example, as a model may refuse zeros.
-    return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
+class Programs:
+    """One model's programs, one per batch size, and the threads that run them.
+
+    Safe to share between threads, and between explainers of different batch sizes.
+
+    Args:
+      model: What is explained.
+      spec: What is computed; its batch size is the first.
+      statistics: The statistics of single maps.
+      attribution: What the engine of `spec` compiled, where it has done so already.
+
+    Attributes:
+      pool: Threads that run `BATCHES_AT_ONCE` mini-batches, however many threads a runner has.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        spec: ProgramSpec,
+        statistics: MapStatistics,
+        attribution: CompiledAttribution | None = None,
+    ) -> None:
+        self._model = model
+        self._statistics = statistics
+        self._first = Program.compile(model, spec, statistics, attribution)
+        self._by_size = {spec.batch_size: self._first}
+        self._compile_lock = threading.Lock()
+        self.pool = concurrent.futures.ThreadPoolExecutor(BATCHES_AT_ONCE, "explain")
+
+    def preparation(self, batch_size: int) -> float:
+        """Seconds that compiling for mini-batches of a size may take; 0 where nothing has to be."""
+        return self._first.preparation(batch_size)
+
+    def of_size(self, batch_size: int) -> Program:
+        """The program for mini-batches of a size, made when it is first needed.
+
+        Raises:
+          RunError: The model takes batches of another size only.
+        """
+        with self._compile_lock:
+            if batch_size not in self._by_size:
+                if self._model.batch is not None:
+                    raise RunError(
+                        f"a mini-batch of {self._model.batch} does not fit into memory, and the "
+                        "model takes no smaller one: give the run more memory, or a model "
+                        "without a fixed batch size"
+                    )
+                resized = self._first.resized(batch_size)
+                self._by_size[batch_size] = resized or self._compile(batch_size)
+            return self._by_size[batch_size]
+
+    def _compile(self, batch_size: int) -> Program:
+        spec = dataclasses.replace(self._first.spec, batch_size=batch_size)
+        return Program.compile(self._model, spec, self._statistics)
 
 
-def gradient_function(model: LoadedModel, spec: ProgramSpec) -> GradientFunction:
-    """The gradient of a program, for an engine to compile: from unscaled inputs to gradients."""
+def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFunction:
+    """What an engine compiles of a program: from unscaled inputs to scores and gradients.
+
+    Raises:
+      ConfigurationError: The model's output is not what the operator or the target needs.
+    """
     import tensorflow as tf
 
     operator = resolve_operator(spec.operator)
+    check_explained(model, operator, spec.target)
 
-    def explain(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> TargetGradients:
+    def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
         scaled = tf.cast(apply_scale(inputs, spec.inputs.scale), model.input_dtype)
-        return target_gradients(
+        return attribute(
             model,
             operator,
             scaled,
-            lambda outputs: spec.target.classes(outputs, labels),
+            lambda outputs: spec.target.choose(outputs, labels, model.classes),
             loss_scale,
         )
 
     separable = model.batch is None
-    return GradientFunction(explain, spec.inputs.shape, spec.batch_size, separable)
+    return AttributionFunction(call, spec.inputs.shape, spec.batch_size, separable)
 
 
-def _compile_finish(
-    spec: ProgramSpec, statistics: MapStatistics, outputs: int
-) -> Callable[..., Mapping[str, tf.Tensor]]:
+def map_function(spec: ProgramSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+    """How a program makes maps of gradients (M, *shape): its method, with its reducer."""
+    return functools.partial(find_method(spec.method).maps, reducer=check_reducer(spec.reducer))
+
+
+def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedModel) -> _Finish:
     import tensorflow as tf
 
-    reducer = check_reducer(spec.reducer)
+    make_maps = map_function(spec)
     shape = spec.inputs.shape
-    has_channels = len(shape) == IMAGE_RANK
+    has_channels = spec.inputs.has_channels
+    keeps_channels = has_channels and check_reducer(spec.reducer) == "none"
     count = spec.target.count
 
     def finish(
@@ -182,11 +270,11 @@ def _compile_finish(
     ) -> dict[str, tf.Tensor]:
         # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
         gradients = tf.reshape(gradients, (-1, *shape))
-        maps = reduce_channels(gradients, reducer)
-        if has_channels and reducer != "none":
+        maps = make_maps(gradients)
+        if has_channels and not keeps_channels:
             maps = tf.squeeze(maps, axis=-1)
         # With all channels kept, statistics describe positions: their largest channel.
-        flat = tf.reduce_max(maps, axis=-1) if has_channels and reducer == "none" else maps
+        flat = tf.reduce_max(maps, axis=-1) if keeps_channels else maps
         if box_mask is not None:
             box_mask = tf.repeat(box_mask, count, axis=0)
         per_map = statistics.compute(flat, box_mask)
@@ -198,26 +286,23 @@ def _compile_finish(
             name: tf.reshape(value, (-1, count, *value.shape[1:]))
             for name, value in per_map.items()
         }
-        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        predicted_score = tf.gather(outputs, predicted, batch_dims=1)
         results["finite"] &= tf.math.is_finite(scores)
-        results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
-        return results | {
-            "target": targets,
-            "score": scores,
-            "predicted": predicted,
-            "predicted_score": predicted_score,
-        }
+        results |= {"target": targets, "score": scores}
+        if model.classes is not None:
+            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+            predicted_score = tf.gather(outputs, predicted, batch_dims=1)
+            results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
+            results |= {"predicted": predicted, "predicted_score": predicted_score}
+        return results
 
     signature = [  # For any batch size, so that others can be tried.
-        tf.TensorSpec((None, outputs), tf.float32),
+        tf.TensorSpec((None, *model.output_shape), tf.float32),
         tf.TensorSpec((None, count), tf.int32),
         tf.TensorSpec((None, count), tf.float32),
         tf.TensorSpec((None, count, *shape), tf.float32),
     ]
     if statistics.with_boxes:
         signature.append(tf.TensorSpec((None, *shape[:2]), tf.bool))
-    compiled = tf.function(finish, input_signature=signature, autograph=False)
-    compiled.get_concrete_function()  # Traced now, not when the first block is there.
-    program: Callable[..., Mapping[str, tf.Tensor]] = compiled
-    return program
+    compiled: _Finish = tf.function(finish, input_signature=signature, autograph=False)
+    compiled.get_concrete_function()  # type: ignore[attr-defined] # traced now, not at first use
+    return compiled

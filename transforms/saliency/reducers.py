@@ -1,10 +1,11 @@
-"""Reducers: from the gradient of every channel to one value a position."""
+"""Reducers: from the values of an image's channels to one value per position."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 from transforms.errors import ConfigurationError
+from transforms.formats.source import IMAGE_RANK
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 Reducer = Literal["max", "mean", "min", "sum", "none"]
 
 REDUCERS: tuple[Reducer, ...] = ("max", "mean", "min", "sum", "none")
-
-_IMAGE_RANK = 4
 
 
 def check_reducer(reducer: str | None) -> Reducer:
@@ -28,24 +27,20 @@ def check_reducer(reducer: str | None) -> Reducer:
     raise ConfigurationError(f"reducer {reducer!r} is unknown; choose one of {', '.join(REDUCERS)}")
 
 
-def reduce_channels(gradients: tf.Tensor, reducer: Reducer | None) -> tf.Tensor:
-    """Absolute gradients, reduced over the channels of images.
-
-    Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034, take the maximum.
+def reduce_channels(values: tf.Tensor, reducer: Reducer) -> tf.Tensor:
+    """Reduces over the channels of images.
 
     Args:
-      gradients: (N, H, W, C); or (N, T, W) or (N, W), which have no channels.
-      reducer: How channels become one; `none` or None keeps them.
+      values: (N, H, W, C); or (N, T, W) or (N, W), which have no channels.
+      reducer: How channels become one; `none` keeps them.
 
     Returns:
-      (N, H, W, 1), or the gradients' own shape; all values >= 0.
+      (N, H, W, 1), or the values as they are.
     """
     import tensorflow as tf
 
-    magnitudes = tf.abs(gradients)
-    reducer = check_reducer(reducer)
-    if reducer == "none" or magnitudes.shape.rank != _IMAGE_RANK:
-        return magnitudes
+    if reducer == "none" or values.shape.rank != 1 + IMAGE_RANK:
+        return values
     reductions = {
         "max": tf.reduce_max,
         "mean": tf.reduce_mean,
@@ -53,5 +48,5 @@ def reduce_channels(gradients: tf.Tensor, reducer: Reducer | None) -> tf.Tensor:
         "sum": tf.reduce_sum,
     }
     # Channels first: TensorFlow's CPU kernels reduce three innermost values at half the speed.
-    by_channel = tf.transpose(magnitudes, [3, 0, 1, 2])
+    by_channel = tf.transpose(values, [3, 0, 1, 2])
     return reductions[reducer](by_channel, axis=0)[..., tf.newaxis]

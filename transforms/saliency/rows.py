@@ -1,7 +1,7 @@
 """The maps table of a block, from the results of its mini-batches.
 
-Arrow's columns are made once a block: making a table for each mini-batch of 8, and joining them,
-costs 0.2 ms a map, as much as storing it.
+Arrow's columns are made once per block: making a table for each mini-batch of 8, and joining them,
+costs 0.2 ms per map, as much as storing it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.elements import NO_LABEL, Examples
+from transforms.saliency.attribution import Results
 from transforms.statistics.maps import gini_from_codes
 from transforms.store.map_format import MapFormat
 
-Results = dict[str, npt.NDArray[Any]]
+_PREDICTIONS = ("predicted", "predicted_score")
 
 
 class BlockRows:
@@ -53,8 +54,9 @@ class BlockRows:
         for name in self._of_maps:
             self._append(name, _by_row(results[name][rows]))
         self._append("gini", gini_from_codes(_by_row(results["level"][rows])))
-        of_examples = {name: results[name] for name in ("predicted", "predicted_score")}
-        of_examples |= {"record": batch.records, "label": batch.labels}
+        of_examples: dict[str, npt.NDArray[Any]] = {"record": batch.records, "label": batch.labels}
+        if self._format.with_predictions:
+            of_examples |= {name: results[name] for name in _PREDICTIONS}
         for name, values in of_examples.items():
             self._append(name, np.repeat(values[rows], targets, axis=0))
 
@@ -69,13 +71,17 @@ class BlockRows:
             for name in self._format.statistic_names
         }
         label = arrays["label"]
+        rows = len(self._ids)
         columns = {
             **arrays,
             **statistics,
             "example_id": pa.array(self._ids),
-            "shard": pa.array([self._shard] * len(self._ids), pa.string()),
+            "shard": pa.array([self._shard] * rows, pa.string()),
             "label": pa.array(label, pa.int32(), mask=label == NO_LABEL),
         }
+        if not self._format.with_predictions:
+            schema = self._format.schema
+            columns |= {name: pa.nulls(rows, schema.field(name).type) for name in _PREDICTIONS}
         if self._format.with_boxes:
             hits = arrays["pointing_hit"]
             columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))

@@ -20,6 +20,15 @@ class AggregateByClass(beam.PTransform):
     Args:
       sketch_shape: Shape of one sketch.
       with_boxes: Whether the maps table has box statistics.
+
+    With `committed`, the blocks of `WriteBlocks`:
+
+    >>> import apache_beam as beam
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     statistics = pipeline | beam.Create(committed) | AggregateByClass((28, 28), False)
+    ...     counts = statistics | beam.MapTuple(lambda target, row: row["n"])
+    ...     _ = counts | beam.CombineGlobally(sum) | beam.Map(print)
+    18
     """
 
     def __init__(self, sketch_shape: Sequence[int], with_boxes: bool) -> None:

@@ -1,4 +1,4 @@
-"""ExplainBlocks: blocks -> explained blocks, with one model a worker process."""
+"""ExplainBlocks: blocks -> explained blocks, with one model per worker process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from apache_beam.utils.shared import Shared
 
 from transforms.elements import Block, CommittedBlock, ExplainedBlock, Failure
 from transforms.filesystems import BeamStorage
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.process.version import package_version, require_version
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples
@@ -23,6 +24,17 @@ class ExplainBlocks(beam.PTransform):
       spec: Model, target, operator, codec: what an explanation is.
       shared: The handle under which the process keeps its one explainer. A launcher that has
         checked the model passes its own, so that a run in the same process loads nothing twice.
+
+    With `blocks`, those of a shard:
+
+    >>> import apache_beam as beam
+    >>> spec = explain_spec("model.keras", InputSpec("image", (12, 12, 3)), "label")
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     explained = pipeline | beam.Create(blocks) | ExplainBlocks(spec)
+    ...     _ = explained | beam.Map(lambda block: print(block.key.number, block.table.num_rows))
+    0 7
+    1 8
+    2 3
     """
 
     def __init__(self, spec: ExplainSpec, shared: Shared | None = None) -> None:
@@ -37,7 +49,7 @@ class ExplainBlocks(beam.PTransform):
 
 
 class ExplainExamples(beam.PTransform):
-    """Explains a user's own `Example`s: batches them, and gives an `Explanation` each target.
+    """Explains a user's own `Example`s: batches them, and gives an `Explanation` per target.
 
     What cannot be explained comes out under `failures` instead:
 
@@ -49,6 +61,16 @@ class ExplainExamples(beam.PTransform):
     Args:
       spec: What an explanation is; `saliency.examples.explain_spec` makes one.
       shared: The handle under which the process keeps its one explainer.
+
+    >>> import apache_beam as beam
+    >>> spec = explain_spec("model.keras", InputSpec("image", (12, 12, 3)), {"class": 2})
+    >>> examples = [Example("sound", open("0.png", "rb").read()), Example("broken", b"no image")]
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     explained = pipeline | beam.Create(examples) | ExplainExamples(spec)
+    ...     _ = explained.explanations | beam.Map(lambda e: print(e.example_id, e.map.shape))
+    ...     _ = explained.failures | "Failed" >> beam.Map(lambda f: print(f.example_id, f.error))
+    sound (12, 12)
+    broken UndecodableImage
     """
 
     def __init__(self, spec: ExplainSpec, shared: Shared | None = None) -> None:
@@ -83,11 +105,11 @@ class _ExplainBlocksFn(beam.DoFn):
         self._launcher_version = package_version()
         self._spec = spec
         self._shared = shared
-        self._models_loaded = Metrics.counter("saliency_atlas", "models_loaded")
-        self._examples_explained = Metrics.counter("saliency_atlas", "examples_explained")
-        self._examples_failed = Metrics.counter("saliency_atlas", "examples_failed")
-        self._batch_size_halved = Metrics.counter("saliency_atlas", "batch_size_halved")
-        self._explain_msec = Metrics.distribution("saliency_atlas", "explain_block_msec")
+        self._models_loaded = Metrics.counter(METRICS_NAMESPACE, "models_loaded")
+        self._examples_explained = Metrics.counter(METRICS_NAMESPACE, "examples_explained")
+        self._examples_failed = Metrics.counter(METRICS_NAMESPACE, "examples_failed")
+        self._batch_size_halved = Metrics.counter(METRICS_NAMESPACE, "batch_size_halved")
+        self._explain_msec = Metrics.distribution(METRICS_NAMESPACE, "explain_block_msec")
 
     def setup(self) -> None:
         require_version(self._launcher_version)

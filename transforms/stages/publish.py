@@ -31,6 +31,18 @@ class PublishAtlas(beam.PTransform):
       map_format: What is stored of a map.
       class_names: Names by class index, or empty.
       statistics: One row a class, from AggregateByClass.
+
+    With `committed`, the blocks of `WriteBlocks`, and `job`, what `pipeline.run.job` made of a
+    configuration:
+
+    >>> import apache_beam as beam
+    >>> map_format = job.explain.map_format
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     blocks = pipeline | beam.Create(committed)
+    ...     statistics = blocks | AggregateByClass(map_format.sketch_shape, map_format.with_boxes)
+    ...     manifest = blocks | PublishAtlas(job.publication, map_format, (), statistics)
+    ...     _ = manifest | beam.Map(lambda manifest: print(manifest.result.maps))
+    18
     """
 
     def __init__(

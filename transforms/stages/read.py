@@ -13,6 +13,7 @@ from transforms.filesystems import BeamStorage
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.devices import configure_threads
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.process.prefetch import prefetched
 from transforms.process.version import package_version, require_version
 from transforms.store.blocks import list_blocks, read_committed
@@ -25,6 +26,9 @@ class Committed:
     Attributes:
       root: The atlas.
       fingerprint: What its blocks must have been made by.
+
+    >>> Committed("atlases/train", fingerprint="3f2a").root
+    'atlases/train'
     """
 
     root: str
@@ -57,6 +61,16 @@ class ReadBlocks(beam.PTransform):
       block_size: Records a block.
       committed: Where to look for blocks that are done; None explains everything.
       threads: Intra-op threads of TensorFlow, which parses; None leaves its default.
+
+    >>> import apache_beam as beam
+    >>> source = SourceSpec("tfrecord", Features(input="image", id="id", label="label"))
+    >>> read = ReadBlocks(source, InputSpec("image", (12, 12, 3)), block_size=8)
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     blocks = pipeline | beam.Create([Shard("data/data-0.tfrecord", size=0)]) | read
+    ...     _ = blocks | beam.Map(lambda block: print(block.key.number, len(block.examples)))
+    0 8
+    1 8
+    2 3
     """
 
     def __init__(
@@ -93,9 +107,9 @@ class _ReadBlocksFn(beam.DoFn):
         self._threads = threads
         self._launcher_version = package_version()
         self._storage = BeamStorage()
-        self._records_read = Metrics.counter("saliency_atlas", "records_read")
-        self._records_failed = Metrics.counter("saliency_atlas", "records_failed")
-        self._blocks_resumed = Metrics.counter("saliency_atlas", "blocks_resumed")
+        self._records_read = Metrics.counter(METRICS_NAMESPACE, "records_read")
+        self._records_failed = Metrics.counter(METRICS_NAMESPACE, "records_failed")
+        self._blocks_resumed = Metrics.counter(METRICS_NAMESPACE, "blocks_resumed")
 
     def setup(self) -> None:
         require_version(self._launcher_version)

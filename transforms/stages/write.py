@@ -14,7 +14,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
+from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.store.blocks import commit_block
+from transforms.store.lease_file import run_folder
 
 
 class WriteBlocks(beam.PTransform):
@@ -25,11 +27,31 @@ class WriteBlocks(beam.PTransform):
       fingerprint: Of the settings and model, stored in every file.
       attempt: Names the run's temporary folder.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
+      makes_folder: Whether workers make the run's temporary folder, as a graph of your own needs.
+        False where the launcher has made it: then who deletes it stops the run.
+
+    With `explained`, the blocks of `ExplainBlocks`:
+
+    >>> import apache_beam as beam
+    >>> with beam.Pipeline("FnApiRunner") as pipeline:
+    ...     written = pipeline | beam.Create(explained) | WriteBlocks("atlases/mine", "3f2a", "1")
+    ...     _ = written | beam.Map(lambda block: print(block.key.number, block.examples))
+    0 7
+    1 8
+    2 3
     """
 
-    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        fingerprint: str,
+        attempt: str,
+        lease: str | None = None,
+        *,
+        makes_folder: bool = True,
+    ) -> None:
         super().__init__()
-        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease)
+        self._fn = _WriteBlocksFn(root, fingerprint, attempt, lease, makes_folder=makes_folder)
 
     def expand(
         self, blocks: beam.PCollection[ExplainedBlock | CommittedBlock]
@@ -51,16 +73,21 @@ class _Pending:
 
 
 class _WriteBlocksFn(beam.DoFn):
-    def __init__(self, root: str, fingerprint: str, attempt: str, lease: str | None) -> None:
+    def __init__(
+        self, root: str, fingerprint: str, attempt: str, lease: str | None, *, makes_folder: bool
+    ) -> None:
         self._root = root
         self._fingerprint = fingerprint
         self._attempt = attempt
         self._lease = lease
+        self._makes_folder = makes_folder
         self._storage = BeamStorage()
-        self._blocks_committed = Metrics.counter("saliency_atlas", "blocks_committed")
-        self._map_bytes = Metrics.counter("saliency_atlas", "map_bytes")
+        self._blocks_committed = Metrics.counter(METRICS_NAMESPACE, "blocks_committed")
+        self._map_bytes = Metrics.counter(METRICS_NAMESPACE, "map_bytes")
 
     def setup(self) -> None:
+        if self._makes_folder:
+            self._storage.make_folder(run_folder(self._root, self._attempt))
         # One thread: a block is written while the next is explained, and no more than one waits.
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "commit")
         self._pending: _Pending | None = None

@@ -46,10 +46,10 @@ _PEAK = "peak_x"  # every map that has statistics has a peak
 class ClassAccumulator:
     """Exact sums over the rows of one class.
 
-    It holds about 20 bytes a sketch cell and 2 KB a statistic in memory; pickled, only what is
+    It holds about 20 bytes per sketch cell and 2 KB per statistic in memory; pickled, only what is
     occupied, in the fewest bytes an array needs, and equal sums as equal bytes.
 
-    Bounds: 2**38 rows (2**24 units a sketch cell in int64 sums); all else is wider.
+    Bounds: 2**38 rows (2**24 units per sketch cell in int64 sums); all else is wider.
     """
 
     def __init__(self, sketch_shape: Sequence[int], with_boxes: bool) -> None:
@@ -205,7 +205,7 @@ def classes_table(
       rows: (class, its `ClassAccumulator.finish()`), in any order.
       sketch_shape: Shape of mean_map and std_map.
       with_boxes: Whether there are box statistics.
-      class_names: By class index; a class beyond them has no name.
+      class_names: Names of classes in index order; a class beyond them has no name.
     """
     ordered = sorted(rows, key=lambda row: row[0])
     names = [class_names[number] if number < len(class_names) else None for number, _ in ordered]

@@ -19,6 +19,9 @@ STATISTICS = (
 BOX_STATISTICS = ("box_energy", "pointing_hit")
 """Where examples have boxes; a hit is 0 or 1."""
 
+UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_energy": 1 / 4}
+"""Energies of a uniform map: a region's share of the area. Energy over this is enrichment."""
+
 SKETCH_UNIT_BITS = 24
 """A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
 

@@ -18,7 +18,7 @@ as coordinates in 0..1:
 | sketch          | p pooled by exact area, in units of 2**-24, rounded half to even            |
 
 Regions are exact: a pixel that a boundary cuts counts with the share of its area inside, so a
-uniform map has the same energies at every size (`UNIFORM_ENERGY`) and no side needs rounding. All
+uniform map has the same energies at every size (`UNIFORM_SHARES`) and no side needs rounding. All
 three are unions of cells of an 8 x 8 grid. A *box*, however, holds a pixel or not: by its centre.
 
 A map that is all zero or not finite has no statistics, only NaN, which tables show as null.
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MapKind = Literal["image", "time_series", "tabular"]
-
-UNIFORM_ENERGY = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_energy": 1 / 4}
-"""Energies of a uniform map: a region's share of the area. Energy over this is enrichment."""
 
 _EIGHTHS = 8
 _RANKS: dict[MapKind, int] = {"image": 2, "time_series": 2, "tabular": 1}
@@ -111,8 +108,7 @@ class MapStatistics:
         Returns:
           By name: the statistics, (N,) float32 in 0..1, NaN where undefined or not of this kind of
           map (`pointing_hit` is 0, 1 or NaN); `sketch`, (N, *sketch_shape) int32, zeros where
-          undefined; `scale`, (N,) float32, the map's maximum, NaN where it is not finite;
-          `defined`, (N,) bool.
+          undefined.
         """
         import tensorflow as tf
 
@@ -136,7 +132,7 @@ class MapStatistics:
             for name, value in _box_statistics(unit, total, box_mask, row, column).items():
                 results[name] = _where(defined & has_boxes, value)
         sketch = self._sketch(pooled[:, : self._grid[0], : self._grid[1]])
-        return results | {"sketch": sketch, "scale": scale, "defined": defined}
+        return results | {"sketch": sketch}
 
     def _pool(self, unit: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
         """Masses of the sketch's cells and of the 8 x 8 regions, on the product's diagonal."""

@@ -36,7 +36,7 @@ class WideSums:
     """A vector of exact non-negative sums, each below 2**95.
 
     Two int64 limbs a sum, carried over at every addition: `low` always holds the last 32 bits, so
-    equal sums are equal bytes. The largest terms are squares of sketch cells, 2**48 a map: room
+    equal sums are equal bytes. The largest terms are squares of sketch cells, 2**48 per map: room
     for 2**47 maps.
 
     Attributes:

@@ -33,10 +33,10 @@ class ClassRows:
 
     Attributes:
       n: How many rows.
-      n_labelled: How many of them have a label.
-      n_correct: For how many it is the class predicted.
-      score_sum: In units of 2**-149.
-      score_squares: In units of 2**-298.
+      n_labelled: How many of them have a label and a prediction.
+      n_correct: How many of those have the label that is predicted.
+      score_sum: Sum of scores, in units of 2**-149.
+      score_squares: Sum of squares of scores, in units of 2**-298.
       slots: (n * K,) histogram slots, `statistic * SLOTS + slot`.
       wide_terms: (4 K + C,) fixed-point sums, sums of their squares' terms, sums of squares of
         sketch cells.
@@ -58,7 +58,8 @@ def rows_by_class(summary: pa.Table) -> Iterator[tuple[int, ClassRows]]:
 
     Args:
       summary: Columns `target`, `label`, `predicted`, `score`, `sketch` and all statistics, as in
-        an atlas's maps files. Null and NaN statistics are undefined.
+        an atlas's maps files. Null and NaN statistics are undefined; labels and predictions may be
+        null.
 
     Yields:
       (class, its rows), ascending by class; again for every `ROWS_AT_ONCE` rows of a longer table.
@@ -78,8 +79,10 @@ def _split(summary: pa.Table) -> Iterator[tuple[int, ClassRows]]:
     ends = np.append(starts[1:], len(targets))
 
     labels = _integers(summary, "label")[order]
-    labelled = np.add.reduceat(labels != _NULL, starts)
-    correct = np.add.reduceat(labels == _integers(summary, "predicted")[order], starts)
+    predicted = _integers(summary, "predicted")[order]
+    known = (labels != _NULL) & (predicted != _NULL)
+    labelled = np.add.reduceat(known, starts)
+    correct = np.add.reduceat(known & (labels == predicted), starts)
     scores = moments.dyadic(_floats(summary, "score")[order])
 
     values = _statistics(summary)[order]

@@ -55,6 +55,7 @@ class RecordedMapFormat(_Part):
     codec: str
     sketch_shape: list[int]
     with_boxes: bool
+    with_predictions: bool
 
     @property
     def stored(self) -> MapFormat:
@@ -64,6 +65,7 @@ class RecordedMapFormat(_Part):
             codec=self.codec,
             sketch_shape=tuple(self.sketch_shape),
             with_boxes=self.with_boxes,
+            with_predictions=self.with_predictions,
         )
 
     @classmethod
@@ -74,6 +76,7 @@ class RecordedMapFormat(_Part):
             codec=stored.codec,
             sketch_shape=list(stored.sketch_shape),
             with_boxes=stored.with_boxes,
+            with_predictions=stored.with_predictions,
         )
 
 

@@ -24,12 +24,15 @@ class MapFormat:
       codec: `uint8`, `float16` or `float32`.
       sketch_shape: Shape of one sketch, such as (28, 28).
       with_boxes: Whether the source has boxes, and so the table box statistics.
+      with_predictions: Whether the model returns scores of classes; where it does not, the columns
+        `predicted` and `predicted_score` are null.
     """
 
     map_shape: tuple[int, ...]
     codec: str
     sketch_shape: tuple[int, ...]
     with_boxes: bool
+    with_predictions: bool = True
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -38,16 +41,17 @@ class MapFormat:
 
     @property
     def schema(self) -> pa.Schema:
-        """The maps table, one row an example and target."""
+        """The maps table, one row per example and target."""
+        unpredicted = not self.with_predictions
         fields = [
             pa.field("example_id", pa.string(), nullable=False),
             pa.field("shard", pa.string(), nullable=False),
             pa.field("record", pa.int64(), nullable=False),
             pa.field("label", pa.int32()),
             pa.field("target", pa.int32(), nullable=False),
-            pa.field("predicted", pa.int32(), nullable=False),
+            pa.field("predicted", pa.int32(), nullable=unpredicted),
             pa.field("score", pa.float32(), nullable=False),
-            pa.field("predicted_score", pa.float32(), nullable=False),
+            pa.field("predicted_score", pa.float32(), nullable=unpredicted),
             pa.field("map", pa.fixed_shape_tensor(_CODE_TYPES[self.codec], self.map_shape)),
             pa.field("map_scale", pa.float32(), nullable=False),
             pa.field("sketch", pa.fixed_shape_tensor(pa.int32(), self.sketch_shape)),

@@ -26,7 +26,8 @@ def test_native_stderr_is_dropped_unless_there_is_an_error(
 
 
 def test_tensorflow_starts_without_a_word() -> None:
-    program = "from pipeline.quiet import start_tensorflow as start; start(); import tensorflow"
+    start = "from pipeline.commands.native_stderr import start_tensorflow; start_tensorflow()"
+    program = f"{start}; import tensorflow"
     command = [sys.executable, "-c", program]
     started = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     assert started.stderr == ""

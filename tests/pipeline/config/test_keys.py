@@ -2,44 +2,29 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pydantic
 import pytest
 import yaml
+from config_file import WriteConfig, refusal
 
 from pipeline.config.keys import Config, load_config
-from transforms.errors import ConfigurationError
-from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
-
-MINIMAL = {
-    "source": {
-        "pattern": "data/*.tfrecord",
-        "features": {"input": "image", "label": "label"},
-        "input": {"shape": [224, 224, 3]},
-    },
-    "model": {"uri": "model.keras"},
-    "output": {"path": "atlases/train"},
-}
-WriteConfig = Callable[..., str]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> WriteConfig:
-    def write_settings(settings: Any = MINIMAL) -> str:
-        path = tmp_path / "config.yaml"
-        path.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings))
-        return str(path)
-
-    return write_settings
-
-
-def refusal(path: str, *overrides: str) -> str:
-    with pytest.raises(ConfigurationError) as raised:
-        load_config(path, overrides)
-    return str(raised.value)
+from transforms.codec import CodecName
+from transforms.formats.source import (
+    ChannelScale,
+    Compression,
+    Features,
+    Format,
+    InputKind,
+    InputSpec,
+    NamedScale,
+    Resize,
+    SourceSpec,
+)
+from transforms.saliency.engines.engine import Precision
+from transforms.saliency.reducers import Reducer
+from transforms.saliency.scores.targets import NamedTarget
 
 
 def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
@@ -131,56 +116,49 @@ def test_every_setting_can_be_overridden_and_survives_json(
     assert value == expected
 
 
-def test_an_override_within_a_setting_that_is_no_mapping_replaces_it(write: WriteConfig) -> None:
-    path = write({**MINIMAL, "explain": {"target": "predicted"}})
-    assert load_config(path, ["explain.target.class=3"]).as_dict()["explain"]["target"] == {
-        "class": 3
-    }
-
-
-def test_the_last_of_two_overrides_counts(write: WriteConfig) -> None:
-    config = load_config(write(), ["explain.batch_size=8", "explain.batch_size=9"])
-    assert config.explain.batch_size == 9
-
-
-TENSOR = ["source.input.kind=tensor", "source.input.shape=[16]"]
+@pytest.mark.parametrize(
+    ("key", "choices"),
+    [
+        ("source.format", Format),
+        ("source.compression", Compression),
+        ("source.input.kind", InputKind),
+        ("source.input.resize", Resize),
+        ("source.input.scale", NamedScale),
+        ("explain.target", NamedTarget),
+        ("explain.reducer", Reducer),
+        ("explain.precision", Precision),
+        ("output.codec", CodecName),
+    ],
+)
+def test_a_key_takes_every_value_that_its_library_knows(
+    write: WriteConfig, key: str, choices: object
+) -> None:
+    message = refusal(write(), f"{key}=unheard-of")
+    for value in get_args(choices):
+        load_config(write(), [f"{key}={value}"])
+        assert value in message.partition("it must be")[2]
 
 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
         (
-            "source.input.resize=bilinear",
-            "source.input.resize is 'bilinear', but source.input.kind is 'tensor'; only images are "
-            "resized, so leave it out",
+            "source.features.label=null",
+            "explain.target is 'label', but source.features.label is null; give the name of the "
+            "feature that holds the label, or set explain.target to predicted",
         ),
         (
-            "source.input.resize=area",
-            "source.input.resize is 'area', but source.input.kind is 'tensor'; only images are "
-            "resized, so leave it out",
+            "source.input.scale={mean: [1], std: [1]}",
+            "source.input.scale has 1 channels, but source.input.shape [224, 224, 3] has 3",
         ),
         (
-            "source.input.crop=0.5",
-            "source.input.crop is 0.5, but source.input.kind is 'tensor'; only images are cropped, "
-            "so leave it out",
-        ),
-        (
-            "source.features.boxes=box",
-            "source.features.boxes is 'box', but source.input.shape is [16]; boxes lie in images, "
-            "so leave it out",
+            "explain.engine=onnx",
+            "explain.engine is 'onnx'; it must be auto, openvino or tensorflow",
         ),
     ],
 )
-def test_tensors_are_neither_resized_nor_cropped(
-    write: WriteConfig, override: str, line: str
-) -> None:
-    assert refusal(write(), *TENSOR, override) == line
-
-
-def test_a_tensor_source_survives_json(write: WriteConfig) -> None:
-    config = load_config(write(), [*TENSOR, "source.input.dtype=int16"])
-    assert Config.from_dict(config.as_dict()) == config
-    assert config.input_spec() == InputSpec(kind="tensor", shape=(16,), dtype="int16")
+def test_keys_are_checked_together(write: WriteConfig, override: str, line: str) -> None:
+    assert refusal(write(), override) == line
 
 
 def test_a_config_cannot_be_changed(write: WriteConfig) -> None:

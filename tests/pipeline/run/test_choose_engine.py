@@ -63,12 +63,12 @@ def test_a_resumed_atlas_goes_on_with_its_engine(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "atlas"
-    monkeypatch.setattr(selection._Trial, "share_of_time", lambda *_: 0.5)
+    monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 0.5)
     begun = make(make_config, root, engine="auto")
     assert begun["engine"] == "openvino"
     expected = files(root)
     sorted((root / "maps").rglob("*.parquet"))[0].unlink()
-    monkeypatch.setattr(selection._Trial, "share_of_time", lambda *_: 2.0)
+    monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 2.0)
     resumed = make(make_config, root, "resume", engine="auto")
     assert resumed["engine"] == "openvino"
     assert resumed["engine_agreement"] == begun["engine_agreement"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_dataset import MakeConfig
-from test_graph import atlas_bytes
+from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.cli import main
 from pipeline.commands.verify import verify

@@ -14,9 +14,12 @@ import pytest
 
 from pipeline.atlas import Atlas
 from pipeline.commands.run import run
+from pipeline.commands.verify import verify
 from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
 from pipeline.run.progress import Progress
+from transforms.errors import ConfigurationError
+from transforms.filesystems import BeamStorage
 
 
 def linear_model(path: Path, shape: tuple[int, ...], weights: npt.NDArray[np.float32]) -> str:
@@ -43,7 +46,8 @@ def config(folder: Path, table: pa.Table, shape: tuple[int, ...], **explain: Any
                 "input": {"kind": "tensor", "shape": list(shape)},
             },
             "model": {"uri": str(folder / "linear.keras")},
-            "explain": {"batch_size": 4, **explain},
+            # Not auto, whose choice is one of timing: atlases are compared byte for byte.
+            "explain": {"batch_size": 4, "engine": "tensorflow", **explain},
             "output": {"path": str(folder / "atlas"), "block_size": 8, "codec": "float32"},
             "statistics": {"sketch": [2, 2]},
         }
@@ -117,18 +121,28 @@ def test_text_labels_are_looked_up(weights: npt.NDArray[np.float32], tmp_path: P
     assert "wasp" in failure["message"]
 
 
-@pytest.mark.parametrize("shape", [(12,), (3, 4), (2, 2, 3)])
-@pytest.mark.parametrize("reducer", ["max", "none"])
+@pytest.mark.parametrize(
+    ("shape", "explained"),
+    [
+        ((12,), {}),
+        ((3, 4), {}),
+        ((2, 2, 3), {"reducer": "max"}),
+        ((2, 2, 3), {"reducer": "none"}),
+    ],
+)
 def test_every_rank(
-    shape: tuple[int, ...], reducer: str, weights: npt.NDArray[np.float32], tmp_path: Path
+    shape: tuple[int, ...],
+    explained: dict[str, str],
+    weights: npt.NDArray[np.float32],
+    tmp_path: Path,
 ) -> None:
     linear_model(tmp_path, shape, weights)
     values = np.random.default_rng(5).normal(size=(11, 12)).astype(np.float32)
     labels = [number % 3 for number in range(11)]
-    atlas = explain(config(tmp_path, table_of(values, labels), shape, reducer=reducer))
+    atlas = explain(config(tmp_path, table_of(values, labels), shape, **explained))
     expected = np.abs(weights[:, labels[10]]).reshape(shape)
     is_image = len(shape) == 3
-    if is_image and reducer == "max":
+    if explained.get("reducer") == "max":
         expected = expected.max(axis=-1)
     np.testing.assert_allclose(atlas.map("data.parquet:10"), expected, rtol=1e-6)
     row = atlas.table(where=None).to_pylist()[10]
@@ -224,3 +238,73 @@ def test_a_damaged_file_among_good_ones_is_a_failure(
     assert (failure["shard"], failure["record"]) == ("a-damaged.parquet", None)
     assert failure["error"] == "UnreadableFile"
     assert atlas.manifest["explained_examples"] == 6
+
+
+@pytest.fixture
+def per_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> npt.NDArray[np.float32]:
+    """A model that returns scores of 2 classes at each of 6 steps, and operators on it."""
+    kernel = np.random.default_rng(4).normal(size=(2, 2)).astype(np.float32)
+    model = keras.Sequential([keras.Input((6, 2)), keras.layers.Dense(2, "tanh", use_bias=False)])
+    model.layers[-1].set_weights([kernel])
+    model.save(tmp_path / "linear.keras")
+    (tmp_path / "step_operators.py").write_text(
+        "import tensorflow as tf\n"
+        "def total(model, inputs, targets):\n"
+        "    assert targets.shape.rank == 1 and targets.dtype == tf.int32\n"
+        "    of_class = model(inputs) * tf.one_hot(targets, 2)[:, tf.newaxis]\n"
+        "    return tf.reduce_sum(of_class, axis=(1, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return kernel
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+@pytest.mark.parametrize("target", ["label", {"class": 1}])
+def test_outputs_that_are_no_class_scores_are_explained_by_an_operator(
+    target: Any, engine: str, per_position: npt.NDArray[np.float32], tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).normal(size=(11, 6, 2)).astype(np.float32)
+    labels = [row % 2 for row in range(11)]
+    settings = config(
+        tmp_path,
+        table_of(values, labels),
+        (6, 2),
+        operator="step_operators:total",
+        target=target,
+        engine=engine,
+    )
+    atlas = explain(settings)
+    table = atlas.table()
+    targets = labels if target == "label" else [1] * 11
+    assert table["target"].to_pylist() == targets
+    for name in ("predicted", "predicted_score"):
+        assert table[name].null_count == 11
+    outputs = np.tanh(values @ per_position)
+    for row, number in enumerate(targets):
+        slopes = 1 - outputs[row, :, number] ** 2
+        expected = np.abs(np.outer(slopes, per_position[:, number]))
+        np.testing.assert_allclose(atlas.map(f"data.parquet:{row}"), expected, rtol=1e-4, atol=1e-6)
+        score = table["score"][row].as_py()
+        assert score == pytest.approx(outputs[row, :, number].sum(), abs=1e-5)
+    assert atlas.classes["n_correct"].null_count == atlas.classes.num_rows
+    assert atlas.classes["n"].to_pylist() == [targets.count(each) for each in sorted({*targets})]
+    assert verify(settings.output.path, BeamStorage())["problems"] == []
+
+
+@pytest.mark.usefixtures("per_position")
+@pytest.mark.parametrize(
+    ("explained", "message"),
+    [
+        ({}, r"returns \(N, 6, 2\), but a class is explained in \(N, outputs\)"),
+        ({"operator": "step_operators:total", "target": "predicted"}, "give label or {class: N}"),
+        ({"operator": "step_operators:total", "target": {"top": 2}}, r"{'top': 2}, but the model"),
+    ],
+)
+def test_outputs_that_are_no_class_scores_have_no_predicted_class(
+    explained: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    values = np.ones((3, 6, 2), np.float32)
+    settings = config(tmp_path, table_of(values, [0, 1, 1]), (6, 2), **explained)
+    with pytest.raises(ConfigurationError, match=message):
+        run_in_memory(settings)
+    assert not Path(settings.output.path).exists()

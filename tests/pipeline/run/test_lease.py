@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_dataset import MakeConfig
-from test_graph import atlas_bytes
+from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.commands.summarize import summarize
 from pipeline.run import lease as leases

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from small_dataset import MakeConfig
-from test_graph import atlas_bytes
+from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline import cli
 from pipeline.commands.run import run

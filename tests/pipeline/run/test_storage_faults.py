@@ -13,7 +13,7 @@ import pytest
 from apache_beam.utils import retry
 from faulty_files import OPERATIONS, PLAN, SCHEME, local
 from small_dataset import MakeConfig
-from test_graph import atlas_bytes as files_of
+from small_dataset import atlas_bytes as files_of
 
 from pipeline.commands.run import run
 from pipeline.config.keys import Config

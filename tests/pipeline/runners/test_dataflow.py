@@ -57,7 +57,7 @@ def _staged(job: dict[str, Any], name: str) -> bytes:
         return stream.read()
 
 
-def test_the_job_has_the_engines_options(submitted: dict[str, Any]) -> None:
+def test_the_job_has_the_presets_options(submitted: dict[str, Any]) -> None:
     environment = submitted["environment"]
     (pool,) = environment["workerPools"]
     options = environment["sdkPipelineOptions"]["options"]
@@ -76,7 +76,9 @@ def test_workers_get_this_package(submitted: dict[str, Any], tmp_path: Path) -> 
     path.write_bytes(_staged(submitted, wheel))
     assert _staged(submitted, "extra_packages.txt").decode().split() == [wheel]
     with zipfile.ZipFile(path) as archive:
-        assert archive.read("pipeline/graph.py") == (ROOT / "pipeline/graph.py").read_bytes()
+        assert (
+            archive.read("pipeline/run/graph.py") == (ROOT / "pipeline/run/graph.py").read_bytes()
+        )
 
 
 def test_only_what_explains_asks_for_an_accelerator(submitted: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ def test_the_template_runs_the_command(gcs: EmulatedGcs, monkeypatch: pytest.Mon
     assert flex_template.main([*flags, "--runner=DataflowRunner", "--project=p"]) == 0
     ((_, _, *rest),) = given
     assert rest == [
-        *("--engine", "dataflow", "--set", "a=2", "--set", "b.c=3", "--resume", "--"),
+        *("--runner", "dataflow", "--set", "a=2", "--set", "b.c=3", "--resume", "--"),
         *("--runner=DataflowRunner", "--project=p", "--no_wait_until_finish", "a: 1"),
     ]
 
@@ -131,5 +133,5 @@ def test_the_image_is_of_the_installed_beam_and_copies_what_there_is() -> None:
     assert f"ARG BEAM={beam_version}" in lines
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ")]
     local = [name for names in copied for name in names if not name.startswith(("/", "--from"))]
-    assert local == ["pyproject.toml", "README.md", "pipeline", "transforms"]
+    assert local == ["pyproject.toml", "README.md", ".github/LICENSE", "pipeline", "transforms"]
     assert all((ROOT / name).exists() for name in local)

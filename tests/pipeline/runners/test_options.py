@@ -19,7 +19,7 @@ def test_only_processes_of_one_machine_share_its_cores() -> None:
     assert processes_here(pipeline_options(portable, two)) == 1
 
 
-def test_the_default_names_its_engine() -> None:
+def test_the_default_names_its_runner() -> None:
     options = pipeline_options({}, [])
     assert runner_name(options) == "FnApiRunner"
     assert options.view_as(SetupOptions).save_main_session is False
@@ -41,7 +41,7 @@ def test_direct_runner_is_replaced_aloud(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.WARNING):
         options = pipeline_options({"runner": "DirectRunner"}, [])
     assert runner_name(options) == "FnApiRunner"
-    assert "DirectRunner does not say which engine it will use" in caplog.text
+    assert "DirectRunner does not say which runner it will use" in caplog.text
 
 
 def test_an_unknown_option_is_refused_with_the_nearest() -> None:

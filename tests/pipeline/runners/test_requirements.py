@@ -1,4 +1,4 @@
-"""Engines that are not there are refused at once, with what to install or set."""
+"""Runners that are not there are refused at once, with what to install or set."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from apache_beam.version import __version__ as beam_version
 from small_dataset import MakeConfig
 
 from pipeline import cli
-from pipeline.runners import requirements as engines
+from pipeline.runners import requirements
 from pipeline.runners.options import (
-    PRESETS,
     explain_hints,
     only_submits,
     pipeline_options,
     processes_here,
 )
-from pipeline.runners.requirements import check_reach, runner_name
+from pipeline.runners.requirements import check_reach, class_name, runner_name
 from transforms.errors import ConfigurationError
 from transforms.storage import LocalStorage
 
@@ -35,7 +34,7 @@ DATAFLOW = ["--project=project", "--region=europe-west4", "--temp_location=gs://
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(engines.ENGINES_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(requirements.RUNNERS_VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -49,10 +48,6 @@ def listening() -> Iterator[str]:
 def closed() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def test_the_command_line_offers_every_preset() -> None:
-    assert tuple(PRESETS) == cli.ENGINES
 
 
 def test_local_is_one_process_whose_model_has_every_core() -> None:
@@ -76,10 +71,35 @@ def test_configuration_and_command_line_override_a_preset() -> None:
 
 
 def test_a_preset_and_another_runner_contradict_each_other() -> None:
-    with pytest.raises(ConfigurationError, match="--engine prism runs on PrismRunner, but runner"):
+    with pytest.raises(ConfigurationError, match="--runner prism runs on PrismRunner, but runner"):
         pipeline_options({"runner": "FlinkRunner"}, [], "prism")
-    with pytest.raises(ConfigurationError, match="but --runner is FlinkRunner"):
+    with pytest.raises(ConfigurationError, match="but --runner after -- is FlinkRunner"):
         pipeline_options({}, ["--runner=FlinkRunner"], "prism")
+
+
+def test_a_preset_takes_its_own_runner_again_by_any_name_of_beams(folder: Path) -> None:
+    (folder / "prism").touch()
+    for name in ("PrismRunner", "prism"):
+        options = pipeline_options({}, [f"--runner={name}"], "prism")
+        assert runner_name(options) == "PrismRunner"
+
+
+@pytest.mark.parametrize("name", ["prism", "Prism", "PRISMRUNNER"])
+def test_a_runner_is_looked_for_by_any_name_that_beam_takes(folder: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Prism is not at {folder}"):
+        pipeline_options({}, [f"--runner={name}"])
+
+
+def test_a_runner_that_beam_does_not_know_is_refused() -> None:
+    message = (
+        r"Beam has no runner 'local-multi': give one of BundleBasedDirectRunner, .*, SparkRunner, "
+        r".*, or a preset of ours, which stands before --, such as --runner flink"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        pipeline_options({}, ["--runner=local-multi"])
+    with pytest.raises(ConfigurationError, match="Beam has no runner 'beam'"):
+        pipeline_options({"runner": "beam"}, [], "local")
+    assert class_name("mine.MyRunner") == "mine.MyRunner"
 
 
 def test_prism_is_never_downloaded(folder: Path) -> None:
@@ -192,7 +212,7 @@ def test_a_launcher_may_leave_after_submitting() -> None:
     assert only_submits(pipeline_options({}, ["--template_location=/tmp/job.json"]))
 
 
-def test_a_missing_engine_is_exit_code_2(
+def test_a_missing_runner_is_exit_code_2(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "config.yaml"
@@ -200,6 +220,6 @@ def test_a_missing_engine_is_exit_code_2(
         "source: {pattern: none*, features: {input: i, label: l}, input: {shape: [2, 2, 3]}}\n"
         "model: {uri: none.keras}\noutput: {path: none}\n"
     )
-    assert cli.main(["run", str(config), "--engine", "prism"]) == cli.CONFIGURATION_ERROR
+    assert cli.main(["run", str(config), "--runner", "prism"]) == cli.CONFIGURATION_ERROR
     assert "Prism is not at" in capsys.readouterr().err
     assert folder.exists()

@@ -1,12 +1,11 @@
-"""Engines that are there make the bytes that the path without Beam makes."""
+"""Runners that are there make the bytes that the path without Beam makes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from small_dataset import MakeConfig
-from test_graph import atlas_bytes
+from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.commands.run import run
 from pipeline.run.in_memory import run_in_memory
@@ -16,7 +15,7 @@ from transforms.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    ("engine", "options"),
+    ("preset", "options"),
     [
         ("prism", []),
         ("flink", []),
@@ -31,14 +30,14 @@ from transforms.errors import ConfigurationError
     ],
     ids=["prism", "flink", "portable"],
 )
-def test_an_engine_makes_the_same_bytes(
-    engine: str | None, options: list[str], make_config: MakeConfig, tmp_path: Path
+def test_a_runner_makes_the_same_bytes(
+    preset: str | None, options: list[str], make_config: MakeConfig, tmp_path: Path
 ) -> None:
     try:
-        pipeline_options({}, options, engine)
+        pipeline_options({}, options, preset)
     except ConfigurationError as error:
-        pytest.skip(f"{error} (scripts/engines fetches what can be had)")
+        pytest.skip(f"{error} (scripts/runners fetches what can be had)")
     run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
-    manifest = run(make_config(), "new", options, Progress(None), engine)
+    manifest = run(make_config(), "new", options, Progress(None), preset)
     assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(tmp_path / "expected")
     assert manifest["blocks"] == 6

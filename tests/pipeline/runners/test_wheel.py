@@ -14,7 +14,7 @@ def test_the_wheel_holds_the_imported_code(tmp_path: Path) -> None:
     path = write_wheel(tmp_path)
     assert path.name.startswith("saliency_atlas-")
     with zipfile.ZipFile(path) as archive:
-        for name in ("pipeline/graph.py", "transforms/saliency/program.py"):
+        for name in ("pipeline/run/graph.py", "transforms/saliency/program.py"):
             assert archive.read(name) == (ROOT / name).read_bytes()
         sources = {name for name in archive.namelist() if name.endswith(".py")}
     there = [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("transforms/**/*.py")]
@@ -31,7 +31,7 @@ def test_pip_installs_it(tmp_path: Path) -> None:
     target = tmp_path / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, cwd=tmp_path)  # noqa: S603
-    program = "import pipeline.versions; print(pipeline.versions.__file__)"
+    program = "import pipeline.runners.presets; print(pipeline.runners.presets.__file__)"
     found = subprocess.run(  # noqa: S603
         [sys.executable, "-c", program],
         check=True,
@@ -40,4 +40,4 @@ def test_pip_installs_it(tmp_path: Path) -> None:
         cwd=target,
         env={"PYTHONPATH": str(target)},
     )
-    assert Path(found.stdout.strip()) == target / "pipeline" / "versions.py"
+    assert Path(found.stdout.strip()) == target / "pipeline" / "runners" / "presets.py"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +132,15 @@ def test_small_files_and_those_without_an_index_stay_whole(tmp_path: Path) -> No
     assert plan(shard, "parquet", 1) == (Portion(shard),)
 
 
-def test_the_index_is_tfrecord2idx_s(tfrecord: Shard) -> None:
+def test_the_index_is_tfrecord2idx_s(tfrecord: Shard, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.idx"
+    # In a process of its own: beside TensorFlow the package cannot be imported.
+    command = [sys.executable, "-m", "tfrecord.tools.tfrecord2idx", tfrecord.path, str(theirs)]
+    subprocess.run(command, check=True)  # noqa: S603
+    assert Path(index_path(tfrecord.path)).read_text() == theirs.read_text()
+
+
+def test_an_index_tells_where_each_record_begins(tfrecord: Shard) -> None:
     lines = Path(index_path(tfrecord.path)).read_text().splitlines()
     pairs = [tuple(map(int, line.split())) for line in lines]
     data = Path(tfrecord.path).read_bytes()

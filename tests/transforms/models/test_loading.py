@@ -222,7 +222,7 @@ def test_threads_are_set_once_and_a_change_is_reported() -> None:
     program = """
 import logging, sys
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
-from transforms.models import configure_threads
+from transforms.models.devices import configure_threads
 print(configure_threads(3), configure_threads(3))
 import tensorflow as tf
 tf.ones(1)
@@ -240,7 +240,7 @@ print(configure_threads(5), configure_threads(5))
 def test_threads_left_out_are_the_cores() -> None:
     program = """
 import os
-from transforms.models import configure_threads
+from transforms.models.devices import configure_threads
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 print(configure_threads(None) == cores)
 """

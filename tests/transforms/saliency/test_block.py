@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,7 @@ from transforms.store.map_format import tensor_values
 
 SIDE, CLASSES, BATCH = 6, 3, 8
 SPEC = ExplainSpec(
-    model_uri="",
-    model_digest="",
-    output_layer=None,
-    allow_unsafe=False,
+    model=ModelSpec(""),
     program=ProgramSpec(
         inputs=InputSpec("tensor", (SIDE, SIDE, 3)),
         target=TargetSpec.parse("predicted"),
@@ -126,6 +124,67 @@ def test_a_model_that_refuses_padding_explains_the_last_mini_batch(tmp_path: Pat
     explained = explainer.explain(block_of(inputs_of(BATCH + 3)))
     assert failed(explained) == []
     assert len(explained.table) == BATCH + 3
+
+
+def test_inputs_that_could_not_be_decoded_are_no_mini_batch_mates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = BlockExplainer(save(tf.identity, tmp_path / "model"), SPEC)
+    inputs = inputs_of(BATCH + 3)
+    expected = explainer.explain(block_of(inputs)).table
+    inputs[[2, BATCH], 0, 0, 0] = np.nan  # one of them the first of the mini-batch that is padded
+    seen: list[npt.NDArray[np.float32]] = []
+    run = Program.run
+
+    def watched(self: Program, *arrays: Any) -> Any:
+        seen.append(arrays[0])
+        return run(self, *arrays)
+
+    monkeypatch.setattr(Program, "run", watched)
+    explained = explainer.explain(block_of(inputs))
+    assert failed(explained) == [(2, "NotFinite"), (BATCH, "NotFinite")]
+    assert explained.table == without(expected, 2, BATCH)
+    assert sorted(map(len, seen)) == [3, BATCH]
+    assert all(batch.any(axis=(1, 2, 3)).all() for batch in seen)
+
+
+def test_nothing_is_computed_where_no_example_could_be_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = BlockExplainer(save(tf.identity, tmp_path / "model"), SPEC)
+    monkeypatch.setattr(Program, "run", lambda *_: pytest.fail("there is nothing to run"))
+    explained = explainer.explain(block_of(np.full((3, SIDE, SIDE, 3), np.nan, np.float32)))
+    assert failed(explained) == [(row, "NotFinite") for row in range(3)]
+
+
+def test_a_label_that_is_missing_is_not_explained(tmp_path: Path) -> None:
+    program = dataclasses.replace(SPEC.program, target=TargetSpec.parse("label"))
+    spec = dataclasses.replace(SPEC, program=program)
+    explainer = BlockExplainer(save(tf.identity, tmp_path / "model"), spec)
+    block = block_of(inputs_of(3))
+    block.examples.labels[[0, 2]] = [1, 2]
+    explained = explainer.explain(block)
+    assert failed(explained) == [(1, "MissingLabel")]
+    assert explained.failures[0].message.startswith("the target is the label, but the example has")
+    assert explained.table["target"].to_pylist() == [1, 2]
+
+
+def test_a_resized_explainer_makes_the_same_maps_and_shares_what_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = BlockExplainer(save(tf.identity, tmp_path / "model"), SPEC)
+    expected = explainer.explain(block_of(inputs_of(11))).table
+    assert explainer.claim_load()
+    monkeypatch.setattr(Program, "compile", lambda *_: pytest.fail("it has been compiled"))
+    resized = explainer.resized(4)
+    assert resized.spec == dataclasses.replace(
+        explainer.spec, program=dataclasses.replace(SPEC.program, batch_size=4)
+    )
+    assert explainer.spec == SPEC
+    assert resized.claim_load()
+    found = resized.explain(block_of(inputs_of(11))).table
+    assert found["example_id"] == expected["example_id"]
+    np.testing.assert_allclose(found["map_scale"], expected["map_scale"], rtol=1e-5)
 
 
 def test_lack_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,7 @@
-"""Examples of users' own pipelines, and the README's lines about them."""
+"""Examples of users' own pipelines."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from transforms.stages.explain import ExplainExamples
 from transforms.stages.inference import SaliencyModelHandler
 
 INPUTS = InputSpec("image", (SIDE, SIDE, 3), scale="unit")
-README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.fixture
@@ -126,27 +124,3 @@ def test_arrays_and_several_targets(model_path: Path) -> None:
     assert explain_examples(explainer, []) == []
     with pytest.raises(ValueError, match="all bytes or all arrays"):
         explain_examples(explainer, [Example("a", images[0]), Example("b", b"x")])
-
-
-def test_the_readmes_pipelines_run(
-    model_path: Path,
-    rows: list[list[dict[str, Any]]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    pipeline, inference = (
-        next(block for block in blocks if word in block)
-        for word in ("ExplainExamples", "SaliencyModelHandler")
-    )
-    for number in (0, 3):
-        (tmp_path / f"{number}.png").write_bytes(rows[0][number]["image"])
-    program = pipeline.replace("demo/model.keras", str(model_path)).replace("(64, 64", "(12, 12")
-    namespace: dict[str, Any] = {"paths": [str(tmp_path / name) for name in ("0.png", "3.png")]}
-    exec(program, namespace)  # noqa: S102 - it is ours
-    printed = capsys.readouterr().out
-    assert "0.png" in printed
-    assert "UndecodableImage" in printed
-    with beam.Pipeline("FnApiRunner") as root:
-        namespace["examples"] = root | beam.Create([Example("a", rows[0][0]["image"])])
-        exec(inference, namespace)  # noqa: S102

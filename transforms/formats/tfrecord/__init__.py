@@ -1,1 +1,4 @@
-"""ROOM transforms/formats/tfrecord."""
+"""TFRecord: framing with both checksums, `tf.train.Example`, and index files.
+
+It imports `formats.columns`; TensorFlow parses examples, and framing does without.
+"""

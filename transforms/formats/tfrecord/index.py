@@ -1,7 +1,9 @@
 """Index files of TFRecord files: where each record begins, so that a file can be read in portions.
 
-A line a record, `OFFSET LENGTH` in bytes, framing included: the format of `tfrecord2idx`. The index
-of `data.tfrecord` is `data.tfrecord.idx`. It can only be of a file that is not compressed.
+A line a record, `OFFSET LENGTH` in bytes, framing included: the format of `tfrecord2idx`, a tool of
+the tfrecord package. That tool itself opens local files only and looks at no checksum, so a damaged
+or compressed file gets an index of nonsense; here it is refused. The index of `data.tfrecord` is
+`data.tfrecord.idx`. It can only be of a file that is not compressed.
 """
 
 from __future__ import annotations

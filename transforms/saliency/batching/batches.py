@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
+from transforms.formats.source import IMAGE_RANK
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 Batch = tuple["tf.Tensor", "tf.Tensor | None"]
 """Inputs (n, ...) of the model's dtype, and targets (n, ...) or None."""
 
-IMAGE_RANK, TABLE_RANK = 4, 2
 _PAIR = 2
 
 
@@ -50,9 +50,9 @@ def dataset_batches(
     """Batches of a dataset, read as they are asked for (`size` None: all in one).
 
     Args:
-      dataset: Of inputs or (inputs, targets), batched or not.
+      dataset: Its elements are inputs or (inputs, targets), batched or not.
       targets: (N, ...) for a dataset of inputs alone.
-      size: Examples a batch; the last one is shorter.
+      size: Examples per batch; the last one is shorter.
       model_input: Tells a batch from an example.
     """
     import tensorflow as tf
@@ -91,16 +91,6 @@ def dataset_batches(
         raise ConfigurationError(f"targets has {len(beside)} rows for the dataset's {read} inputs")
 
 
-def pad(tensor: tf.Tensor, size: int) -> tf.Tensor:
-    """Repeats the last row until there are `size`: real values, so that nothing new can fail."""
-    import tensorflow as tf
-
-    missing = size - len(tensor)
-    return (
-        tensor if missing == 0 else tf.concat([tensor, tf.repeat(tensor[-1:], missing, axis=0)], 0)
-    )
-
-
 def _is_batched(spec: tuple[Any, Any], model_input: ModelInput) -> bool:
     inputs, targets = spec
     rank: int | None = inputs.shape.rank
@@ -111,11 +101,11 @@ def _is_batched(spec: tuple[Any, Any], model_input: ModelInput) -> bool:
             f"the dataset's inputs are {inputs.shape}, but the model takes {model_input.shape}, "
             "batched or not"
         )
-    if rank in (IMAGE_RANK, 1):
-        return rank == IMAGE_RANK
+    if rank in (1 + IMAGE_RANK, 1):  # an image is one of a batch, a row of numbers an example
+        return rank != 1
     # One-hot targets are (outputs,) or (N, outputs).
     if rank is not None and targets is not None and targets.shape.rank in (1, 2):
-        return bool(targets.shape.rank == TABLE_RANK)
+        return bool(targets.shape.rank == 2)  # noqa: PLR2004 - as the line above says
     raise ConfigurationError(
         f"the dataset's inputs are {inputs.shape}: whether that is a batch cannot be told, as the "
         "model does not say what it takes; call the model once before, or give tensors"

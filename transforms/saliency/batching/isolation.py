@@ -16,18 +16,12 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataFault
-
-Arrays = tuple[npt.NDArray[Any], ...]
-"""What a mini-batch is made of; each with one row an example."""
-
-Results = dict[str, npt.NDArray[Any]]
-"""What comes out of it, by name; each with one row an example."""
+from transforms.saliency.attribution import Arrays, Results
 
 RunBatch = Callable[[int, Arrays], Results]
 """Runs up to so many examples at once: (batch size, their arrays)."""
@@ -159,13 +153,25 @@ class IsolatingRunner:
         )
 
 
+def with_copies(arrays: Arrays, kept: npt.NDArray[np.bool_]) -> Arrays:
+    """Arrays with copies of the first row that is kept in place of those that are not.
+
+    Args:
+      arrays: Each (N, ...).
+      kept: (N,), at least one of them true.
+    """
+    numbers = np.arange(len(kept))
+    places = np.where(kept, numbers, numbers[kept][0])
+    return tuple(array[places] for array in arrays)
+
+
 def _only(arrays: Arrays, window: range, rows: range) -> Arrays:
     """The window's arrays with copies of the first of `rows` in place of all other rows."""
     if rows == window:
         return tuple(array[window.start : window.stop] for array in arrays)
-    inside = np.arange(window.start, window.stop)
-    places = np.where((inside >= rows.start) & (inside < rows.stop), inside, rows.start)
-    return tuple(array[places] for array in arrays)
+    numbers = np.arange(window.start, window.stop)
+    whole = tuple(array[window.start : window.stop] for array in arrays)
+    return with_copies(whole, (numbers >= rows.start) & (numbers < rows.stop))
 
 
 def _put(whole: Results | None, found: Results, window: range, rows: range, count: int) -> Results:

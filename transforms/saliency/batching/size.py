@@ -39,7 +39,7 @@ def starting_batch_size(input_shape: tuple[int, ...], *, on_gpu: bool = False) -
     """The size to begin with, and to stay at where nothing can be measured.
 
     Args:
-      input_shape: Of one input, without the batch axis.
+      input_shape: The shape of one input, without the batch axis.
       on_gpu: Whether a GPU computes.
 
     Returns:
@@ -62,7 +62,7 @@ class BatchSizeChoice:
 
     Attributes:
       size: Examples in a mini-batch.
-      examples_per_second: Of each size measured, by size; empty where none was.
+      examples_per_second: The rate of each size measured, by size; empty where none was.
     """
 
     size: int
@@ -73,8 +73,8 @@ class BatchSizeChoice:
         return {str(size): round(rate, 3) for size, rate in self.examples_per_second.items()}
 
 
-class Trial(Protocol):
-    """What is asked how long mini-batches take; `trial.BatchTimer` is one."""
+class Timer(Protocol):
+    """Tells how long mini-batches of a size take; `timing.BatchTimer` is one."""
 
     @property
     def at_once(self) -> int:
@@ -90,13 +90,13 @@ class Trial(Protocol):
         """
 
 
-def fewest_examples(trial: Trial, start: int) -> int:
+def fewest_examples(timer: Timer, start: int) -> int:
     """How many examples' time it takes at least to learn something beyond `start`."""
-    return int(trial.at_once * start * (1 + _FEWEST_CALLS / _SHARE))
+    return int(timer.at_once * start * (1 + _FEWEST_CALLS / _SHARE))
 
 
 def measure_batch_sizes(
-    trial: Trial,
+    timer: Timer,
     start: int,
     examples: float,
     seconds: float,
@@ -105,7 +105,7 @@ def measure_batch_sizes(
     """Measures sizes around `start` until the time allowed is spent, and takes the best.
 
     Args:
-      trial: Runs mini-batches.
+      timer: Runs mini-batches.
       start: The first size; halved until it can be run.
       examples: As many examples' time may be spent; less than `fewest_examples` is no use.
       seconds: No more than these.
@@ -115,23 +115,23 @@ def measure_batch_sizes(
       What was chosen, and all that was measured; the start where no size can be run.
     """
     wanted = start
-    while (first := trial.seconds(start)) is None:  # It warms up, as the run would have to.
+    while (first := timer.seconds(start)) is None:  # It warms up, as the run would have to.
         if start == 1:
             return BatchSizeChoice(wanted, {})
         start //= 2
-    seconds_an_example = {start: first / (trial.at_once * start)}
+    seconds_an_example = {start: first / (timer.at_once * start)}
     left = min(examples * seconds_an_example[start], seconds) - first
     limit = math.inf
     for size in (start, *_sizes(start)):
-        count = trial.at_once * size
+        count = timer.at_once * size
         expected = count * min(seconds_an_example.values())
-        calls = min(_MOST_CALLS, int((_SHARE * left - trial.preparation(size)) / expected))
+        calls = min(_MOST_CALLS, int((_SHARE * left - timer.preparation(size)) / expected))
         if size <= start and calls < _FEWEST_CALLS:
             break  # Nothing can be compared with the start, or only sizes that are far from it.
         if size >= limit or calls < _FEWEST_CALLS:
             continue
         begun = clock()
-        timed = [trial.seconds(size) for _ in range(calls)]
+        timed = [timer.seconds(size) for _ in range(calls)]
         left -= clock() - begun
         succeeded = [each for each in timed if each is not None]
         if len(succeeded) < len(timed):

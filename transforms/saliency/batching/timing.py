@@ -1,4 +1,4 @@
-"""Trying mini-batches of several sizes: how long they take, and whether memory holds them."""
+"""Timing mini-batches of several sizes: how long they take, and whether memory holds them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class BatchTimer:
       on_host: Whether they take the host's memory.
 
     Attributes:
-      preparation: As given.
-      at_once: As given.
+      preparation: Seconds that the first mini-batch of a size may take to compile.
+      at_once: Mini-batches that are run at the same time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Engines: who computes the gradient of a run.
+"""Engines: who computes the gradients of a run.
 
 | engine       | what it does                                                                   |
 | ------------ | ------------------------------------------------------------------------------ |
@@ -11,7 +11,7 @@ A third engine is one file, `NAME_engine.py` in this package; its presence makes
 NAME` valid and `auto` try it. It holds an `ENGINE` of `engine.Engine`'s shape:
 
     class _OnnxEngine:
-        def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+        def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
             try:
                 import onnxruntime
             except ImportError as error:
@@ -21,13 +21,13 @@ NAME` valid and `auto` try it. It holds an `ENGINE` of `engine.Engine`'s shape:
             session = ...                     # convert `graph.definition`
 
             def run(inputs, labels):          # (N, *shape) float32, (N,) int32; thread-safe
-                return TargetGradients(*session.run(inputs, labels))
+                return Attribution(*session.run(inputs, labels))
 
-            return CompiledGradient(run)
+            return CompiledAttribution(run)
 
     ENGINE = _OnnxEngine()
 
-Model, output layer, operator, target and input scale are in `function` already; reducer,
+Model, output layer, operator, target and input scale are in `function` already; method, reducer,
 statistics and codec come after the engine. It raises `EngineUnavailableError`, with the reason,
 where it cannot compute a gradient or honour `spec.precision`; `spec.threads` is how many CPU
 threads it may use. Results must be the same bits at every call.

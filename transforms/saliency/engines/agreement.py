@@ -25,7 +25,7 @@ class Agreement:
     Attributes:
       maps: How many were compared.
       smallest_spearman: Rank correlation of the map that agrees least, -1..1.
-      median_spearman: Of the maps.
+      median_spearman: The median of the maps' rank correlations, -1..1.
       mean_difference: mean |a - r| / mean r of a map a and the reference's r, averaged over maps.
     """
 

@@ -1,4 +1,4 @@
-"""What an engine is: it compiles the gradient of a model for one batch shape, and runs it."""
+"""What an engine is: it compiles what explains a model, for one batch shape, and runs it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import importlib.util
 import pkgutil
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.attribution import TargetGradients
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from transforms.saliency.attribution import Attribution, AttributionFunction
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -35,8 +32,8 @@ class EngineSpec:
     """Who computes gradients, and how.
 
     Attributes:
-      name: Of the engine: `tensorflow`, `openvino`.
-      precision: Of matrix products and convolutions.
+      name: The engine's name: `tensorflow`, `openvino`.
+      precision: The precision of matrix products and convolutions.
       threads: CPU threads to compute with; None is the engine's own choice.
     """
 
@@ -48,49 +45,12 @@ class EngineSpec:
 DEFAULT_ENGINE = EngineSpec()
 
 
-@dataclasses.dataclass(frozen=True)
-class GradientFunction:
-    """What an engine compiles.
-
-    Attributes:
-      call: (inputs (n, *shape) float32, labels (n,) int32, loss scale) -> what `TargetGradients`
-        holds; to be traced for any n, or for `batch_size` alone if `separable` is false. Scores are
-        multiplied by the loss scale before they are differentiated, gradients divided by it.
-      shape: Of one input.
-      batch_size: Examples in each call of what is compiled.
-      separable: Whether a batch may be computed in parts: the model takes batches of any size.
-    """
-
-    call: Callable[[tf.Tensor, tf.Tensor, float], TargetGradients]
-    shape: tuple[int, ...]
-    batch_size: int
-    separable: bool = True
-
-    def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
-        """The concrete function of `size` examples, None for any number.
-
-        It returns `TargetGradients`' fields in order.
-        """
-        import tensorflow as tf
-
-        def gradients(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return self.call(inputs, labels, loss_scale).fields
-
-        signature = [
-            tf.TensorSpec((size, *self.shape), tf.float32, name="inputs"),
-            tf.TensorSpec((size,), tf.int32, name="labels"),
-        ]
-        return tf.function(
-            gradients, input_signature=signature, autograph=False
-        ).get_concrete_function()
-
-
-Run = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], TargetGradients]
+Run = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], Attribution]
 """(inputs (N, *shape), labels (N,)) -> tensors or arrays; N is the batch size. Thread-safe."""
 
 
 @dataclasses.dataclass(frozen=True)
-class CompiledGradient:
+class CompiledAttribution:
     """A gradient ready to run.
 
     Attributes:
@@ -117,7 +77,7 @@ class EngineUnavailableError(Exception):
 class Engine(Protocol):
     """Compiles gradients. Stateless."""
 
-    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Compiles a gradient for its batch shape.
 
         Raises:
@@ -156,18 +116,18 @@ def unusable(spec: EngineSpec, error: EngineUnavailableError) -> ConfigurationEr
     )
 
 
-def try_compile(function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+def try_compile(function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
     """Compiles with the engine of a spec, where that can be done.
 
     Raises:
       EngineUnavailableError: It cannot.
     """
     begun = time.perf_counter()
-    gradient = find_engine(spec.name).compile(function, spec)
-    return dataclasses.replace(gradient, compile_seconds=time.perf_counter() - begun)
+    compiled = find_engine(spec.name).compile(function, spec)
+    return dataclasses.replace(compiled, compile_seconds=time.perf_counter() - begun)
 
 
-def compile_gradient(function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+def compile_attribution(function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
     """Compiles with the engine that is asked for, and no other.
 
     Raises:

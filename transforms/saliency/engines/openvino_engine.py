@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.saliency.attribution import TargetGradients
+from transforms.saliency.attribution import Attribution, AttributionFunction
 from transforms.saliency.engines.engine import (
-    CompiledGradient,
+    CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
-    GradientFunction,
 )
 from transforms.saliency.engines.rewriting.freezing import (
     RESULT_NAMES,
@@ -48,7 +47,7 @@ and EfficientNet-Lite0, 2 % slower with ResNet50."""
 class OpenVinoEngine:
     """Runs on CPUs, in float32."""
 
-    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Traces, freezes, rewrites, converts and compiles; see `Engine`."""
         try:
             import openvino
@@ -81,16 +80,16 @@ class OpenVinoEngine:
             ]
         except RuntimeError as error:
             raise EngineUnavailableError(_reason(error)) from error
-        return CompiledGradient(
+        return CompiledAttribution(
             _Runner(compiled, part, graph.constants).run,
             step=part if function.separable else None,
         )
 
 
-def part_size(function: GradientFunction, threads: int) -> int:
+def part_size(function: AttributionFunction, threads: int) -> int:
     """Examples computed at once: a divisor of the batch size.
 
-    >>> part_size(GradientFunction(None, (64, 64, 3), 64), threads=2)
+    >>> part_size(AttributionFunction(None, (64, 64, 3), 64), threads=2)
     16
     """
     size = function.batch_size
@@ -123,9 +122,7 @@ class _Runner:
             name: streams[0].output(f"{name}:0") for name in RESULT_NAMES if name not in constants
         }
 
-    def run(
-        self, inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
-    ) -> TargetGradients:
+    def run(self, inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> Attribution:
         """Computes a batch."""
         count = len(inputs)
         results = {
@@ -144,7 +141,7 @@ class _Runner:
                 results[name][rows] = request.get_tensor(f"{name}:0").data
 
         list(self._pool.map(compute, range(0, count, self._part)))
-        return TargetGradients(*(results[name] for name in RESULT_NAMES))
+        return Attribution(*(results[name] for name in RESULT_NAMES))
 
 
 def _read(core: Any, graph: tf.compat.v1.GraphDef) -> Any:

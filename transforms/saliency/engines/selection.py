@@ -6,23 +6,30 @@ import dataclasses
 import functools
 import statistics
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.saliency.attribution import AttributionFunction
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
     AUTO,
     REFERENCE,
-    CompiledGradient,
+    CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
-    GradientFunction,
     engine_names,
     try_compile,
     unusable,
 )
-from transforms.saliency.reducers import Reducer, reduce_channels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MakeMaps = Callable[["tf.Tensor"], "tf.Tensor"]
+"""Maps (M, ...) of gradients (M, *shape): what a method makes of what engines compute."""
 
 _ROUNDS = 5  # Interleaved; the medians are compared.
 _GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
@@ -34,21 +41,22 @@ class EngineChoice:
 
     Attributes:
       spec: The engine.
-      gradient: What it compiled.
-      agreement: With the reference in float32; None of the reference itself, or without examples.
+      compiled: What it compiled.
+      agreement: How well its maps agree with the reference's in float32; None for the reference
+        itself, or without examples.
       notes: What a user should know: engines that were not used and why, the speeds measured.
     """
 
     spec: EngineSpec
-    gradient: CompiledGradient
+    compiled: CompiledAttribution
     agreement: Agreement | None
     notes: tuple[str, ...]
 
 
 def choose_engine(
     wanted: EngineSpec,
-    function: GradientFunction,
-    reducer: Reducer,
+    function: AttributionFunction,
+    make_maps: MakeMaps,
     inputs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int32],
 ) -> EngineChoice:
@@ -56,34 +64,34 @@ def choose_engine(
 
     Args:
       wanted: Its name may be `auto`.
-      function: The gradient.
-      reducer: Makes maps of gradients; they are what must agree.
+      function: What engines compile.
+      make_maps: Makes maps of gradients; they are what must agree.
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
       labels: (n,) int32.
 
     Raises:
       ConfigurationError: An engine that is asked for by name cannot be used.
     """
-    trial = _Trial(function, reducer, wanted.threads, inputs, labels)
+    comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels)
     named = dataclasses.replace(wanted, name=REFERENCE) if wanted.name == AUTO else wanted
     try:
-        choice = _with_agreement(trial, named)
+        choice = _with_agreement(comparison, named)
     except EngineUnavailableError as error:
         raise unusable(named, error) from error
     if wanted.name != AUTO:
         return choice
     if not len(inputs):
         return _noting(choice, "no example to compare engines on")
-    return _fastest(trial, wanted, choice)
+    return _fastest(comparison, wanted, choice)
 
 
-def _with_agreement(trial: _Trial, spec: EngineSpec) -> EngineChoice:
+def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
     """The engine that is asked for; that it does not agree is for the user to judge."""
-    choice = trial.choice(spec)
-    if spec == trial.exact or not trial.examples:
+    choice = comparison.choice(spec)
+    if spec == comparison.exact or not comparison.examples:
         return choice
     try:
-        agreement = trial.compare(choice)
+        agreement = comparison.compare(choice)
     except _IncomparableError as error:
         return _noting(choice, str(error))
     choice = dataclasses.replace(choice, agreement=agreement)
@@ -94,22 +102,22 @@ def _with_agreement(trial: _Trial, spec: EngineSpec) -> EngineChoice:
     )
 
 
-def _fastest(trial: _Trial, wanted: EngineSpec, reference: EngineChoice) -> EngineChoice:
+def _fastest(comparison: _Comparison, wanted: EngineSpec, reference: EngineChoice) -> EngineChoice:
     best, shortest = reference, _GAIN_THAT_COUNTS  # of the reference's time
     notes = []
     for name in engine_names():
         if name == REFERENCE:
             continue
         try:
-            choice = trial.choice(dataclasses.replace(wanted, name=name))
-            agreement = trial.compare(choice)
+            choice = comparison.choice(dataclasses.replace(wanted, name=name))
+            agreement = comparison.compare(choice)
         except (EngineUnavailableError, _IncomparableError) as error:
             notes.append(f"{name} is not used: {error}")
             continue
         if not agreement.holds:
             notes.append(f"{name} is not used: it differs from {REFERENCE}, {agreement}")
             continue
-        share = trial.share_of_time(choice, reference)
+        share = comparison.share_of_time(choice, reference)
         notes.append(f"{name} takes {share:.2f} times as long as {REFERENCE}; {agreement}")
         if share < shortest:
             best, shortest = dataclasses.replace(choice, agreement=agreement), share
@@ -124,13 +132,13 @@ class _IncomparableError(Exception):
     """The first batch does not tell whether engines agree."""
 
 
-class _Trial:
+class _Comparison:
     """The first batch, and what the reference makes of it."""
 
     def __init__(
         self,
-        function: GradientFunction,
-        reducer: Reducer,
+        function: AttributionFunction,
+        make_maps: MakeMaps,
         threads: int | None,
         inputs: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int32],
@@ -138,20 +146,20 @@ class _Trial:
         self.function = function
         self.exact = EngineSpec(threads=threads)
         self.examples = len(inputs)
-        self._reducer = reducer
+        self._make_maps = make_maps
         if self.examples:
             rows = np.arange(function.batch_size) % self.examples
             self._batch = inputs[rows], labels[rows]
 
-    @functools.cache  # noqa: B019 - a trial lives as long as a choice takes
+    @functools.cache  # noqa: B019 - a comparison lives as long as a choice takes
     def choice(self, spec: EngineSpec) -> EngineChoice:
         """An engine, compiled.
 
         Raises:
           EngineUnavailableError: It cannot be.
         """
-        gradient = try_compile(self.function, spec)
-        return EngineChoice(spec, gradient, None, gradient.notes)
+        compiled = try_compile(self.function, spec)
+        return EngineChoice(spec, compiled, None, compiled.notes)
 
     def compare(self, choice: EngineChoice) -> Agreement:
         """How well an engine's maps agree with those of the reference in float32.
@@ -170,13 +178,19 @@ class _Trial:
         for _ in range(_ROUNDS):
             for measured, each in zip(seconds, (choice, reference), strict=True):
                 begun = time.perf_counter()
-                np.asarray(each.gradient.run(*self._batch).gradients)
+                np.asarray(each.compiled.run(*self._batch).gradients)
                 measured.append(time.perf_counter() - begun)
         return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
     def _maps(self, choice: EngineChoice) -> npt.NDArray[np.float32]:
-        """(examples * targets, positions)."""
-        explained = np.asarray(choice.gradient.run(*self._batch).gradients)[: self.examples]
-        maps = reduce_channels(explained.reshape(-1, *self.function.shape), self._reducer)
+        """The maps of the examples' targets, (examples * targets, values)."""
+        import tensorflow as tf
+
+        # The second call's: OpenVINO 2026.4 compiles some gradients (UnsortedSegmentSum, of
+        # gathering the same places of every example) so that only the first call is right.
+        for _ in range(2):
+            attribution = choice.compiled.run(*self._batch)
+        gradients = np.asarray(attribution.gradients)[: self.examples]
+        maps = self._make_maps(tf.constant(gradients.reshape(-1, *self.function.shape)))
         flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
         return flat

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.models.devices import has_gpu
-from transforms.saliency.attribution import TargetGradients
+from transforms.saliency.attribution import Attribution, AttributionFunction
 from transforms.saliency.engines.engine import (
-    CompiledGradient,
+    CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
-    GradientFunction,
     Precision,
 )
 from transforms.saliency.engines.rewriting.freezing import NotFreezableError, find_effect, freeze
@@ -36,7 +35,7 @@ class TensorFlowEngine:
 
     xla: bool | None = None
 
-    def compile(self, function: GradientFunction, spec: EngineSpec) -> CompiledGradient:
+    def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Traces, freezes, and compiles; see `Engine`."""
         import tensorflow as tf
 
@@ -55,11 +54,11 @@ class TensorFlowEngine:
         if xla and find_effect(traced) is None:  # XLA would leave effects out.
             call = _with_xla(call, function, notes)
 
-        def run(inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> TargetGradients:
+        def run(inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> Attribution:
             arguments = tf.convert_to_tensor(inputs), tf.convert_to_tensor(labels)
-            return TargetGradients(*call(*arguments))
+            return Attribution(*call(*arguments))
 
-        return CompiledGradient(run, tuple(notes), step=1 if any_size else None)
+        return CompiledAttribution(run, tuple(notes), step=1 if any_size else None)
 
 
 def _frozen(traced: Any, notes: list[str]) -> Any:
@@ -87,7 +86,7 @@ def _in_precision(traced: Any, precision: Precision) -> Any:
         raise EngineUnavailableError(f"explain.precision {precision}: {error}") from error
 
 
-def _with_xla(call: Any, function: GradientFunction, notes: list[str]) -> Any:
+def _with_xla(call: Any, function: AttributionFunction, notes: list[str]) -> Any:
     """The function compiled by XLA; as it is where XLA lacks one of its operations."""
     import tensorflow as tf
 

@@ -1,1 +1,1 @@
-"""ROOM transforms/saliency/scores."""
+"""Scores: the number whose gradient is taken, and the class it is taken for."""

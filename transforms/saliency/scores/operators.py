@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import reason
+from transforms.saliency.scores.targets import target_argument
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from transforms.models.loading import LoadedModel
 
 Operator = Callable[[Callable[["tf.Tensor"], "tf.Tensor"], "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
-"""g(model, inputs (N, ...), targets (N, ...)) -> (N,) scores, each of its own example alone.
+"""g(model, inputs (N, ...), targets) -> (N,) scores, each of its own example alone.
+
+In a run `targets` are (N, C) one-hot where the model returns (N, C) scores of classes; where it
+returns anything else they are the (N,) int32 labels, or the class that `explain.target` names.
+`Saliency` passes on what it is given.
 
 It is traced as it is: one that branches on tensors in Python needs `@tf.function`.
 """
@@ -90,7 +95,7 @@ def scores_of(
     inputs: tf.Tensor,
     targets: Any,
 ) -> tf.Tensor:
-    """Applies an operator and insists on one score an example.
+    """Applies an operator and insists on one score per example.
 
     Returns:
       (N,) scores, of the operator's dtype.
@@ -105,30 +110,36 @@ def scores_of(
         name = getattr(operator, "__name__", repr(operator))
         raise ConfigurationError(
             f"operator {name!r} returns {scores.shape} for {inputs.shape[0]} examples; it must "
-            f"return one score an example, ({inputs.shape[0]},)"
+            f"return one score per example, ({inputs.shape[0]},)"
         )
     return tf.ensure_shape(scores, (inputs.shape[0],))
 
 
 def check_operator(model: LoadedModel, operator: Operator, input_shape: tuple[int, ...]) -> None:
-    """Runs one small batch of zeros through an operator.
+    """Traces an operator with a small batch; computes nothing, as a model may refuse zeros.
 
     Args:
-      model: Returns (N, outputs).
-      operator: To be checked.
-      input_shape: Of one input, without the batch axis.
+      model: What is explained.
+      operator: The function to be checked.
+      input_shape: The shape of one input, without the batch axis.
 
     Raises:
-      ConfigurationError: It fails, or does not return one score an example.
+      ConfigurationError: It fails, or does not return one score per example.
     """
     import tensorflow as tf
 
     # Not as many examples as classes: sums over the wrong axis must not pass.
-    examples = model.batch or (3 if model.outputs == 2 else 2)  # noqa: PLR2004 - see above
-    inputs = tf.zeros((examples, *input_shape), model.input_dtype)
-    targets = tf.one_hot(tf.zeros(examples, tf.int32), model.outputs)
+    examples = model.batch or (3 if model.classes == 2 else 2)  # noqa: PLR2004 - see above
+
+    def traced(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return scores_of(model, operator, inputs, target_argument(labels, model.classes))
+
+    signature = [
+        tf.TensorSpec((examples, *input_shape), model.input_dtype),
+        tf.TensorSpec((examples,), tf.int32),
+    ]
     try:
-        tf.function(scores_of, autograph=False)(model, operator, inputs, targets)
+        tf.function(traced, input_signature=signature, autograph=False).get_concrete_function()
     except ConfigurationError:
         raise
     except Exception as error:  # whatever the user's function raises

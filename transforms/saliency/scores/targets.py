@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from transforms.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TargetKind = Literal["label", "predicted", "class", "top"]
+NamedTarget = Literal["label", "predicted"]
+TargetKind = Literal[NamedTarget, "class", "top"]
 
 _CHOICES = "label, predicted, {class: 3} or {top: 2}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What is explained of N examples: K scores of each.
+
+    Attributes:
+      arguments: K times what the operator is given as its targets, of all N examples.
+      classes: (N, K) int32, the classes these stand for; None where only the operator knows them.
+    """
+
+    arguments: tuple[Any, ...]
+    classes: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +39,8 @@ class TargetSpec:
 
     Attributes:
       kind: `label`, the example's own; `predicted`, the largest output; `class`, always the same;
-        `top`, the largest few, largest first.
+        `top`, the largest few, largest first. `predicted` and `top` are for models that return
+        scores of classes, (N, C).
       value: The class of `class`, the number of `top`; None otherwise.
     """
 
@@ -59,7 +74,7 @@ class TargetSpec:
 
     @property
     def count(self) -> int:
-        """Targets (rows) an example."""
+        """Targets, and so rows, per example."""
         return cast(int, self.value) if self.kind == "top" else 1
 
     @property
@@ -67,28 +82,55 @@ class TargetSpec:
         """Whether the source must have a label feature."""
         return self.kind == "label"
 
-    def check(self, outputs: int) -> None:
-        """Compares with a model's number of outputs.
+    def check(self, classes: int | None) -> None:
+        """Compares with a model's classes.
+
+        Args:
+          classes: How many scores (N, C) the model returns; None where it returns something else.
 
         Raises:
-          ConfigurationError: The class is out of range, or there are fewer classes than `top`.
+          ConfigurationError: The class is out of range, there are fewer classes than `top`, or
+            there are none to choose from.
         """
-        if self.kind == "class" and cast(int, self.value) >= outputs:
+        if classes is None:
+            if self.kind in ("predicted", "top"):
+                shown = self.kind if self.value is None else {self.kind: self.value}
+                raise ConfigurationError(
+                    f"explain.target is {shown!r}, but the model does not return scores of classes "
+                    "(N, C) to choose from; give label or {class: N}, which the operator is given "
+                    "as integers"
+                )
+            return
+        if self.kind == "class" and cast(int, self.value) >= classes:
             raise ConfigurationError(
-                f"explain.target.class is {self.value}, but the model has {outputs} outputs; give "
-                f"0 to {outputs - 1}"
+                f"explain.target.class is {self.value}, but the model has {classes} outputs; give "
+                f"0 to {classes - 1}"
             )
-        if self.kind == "top" and cast(int, self.value) > outputs:
+        if self.kind == "top" and cast(int, self.value) > classes:
             raise ConfigurationError(
-                f"explain.target.top is {self.value}, but the model has {outputs} outputs; give at "
-                f"most {outputs}"
+                f"explain.target.top is {self.value}, but the model has {classes} outputs; give at "
+                f"most {classes}"
             )
+
+    def choose(self, outputs: tf.Tensor, labels: tf.Tensor, count: int | None) -> Targets:
+        """Which scores of each example are explained.
+
+        Args:
+          outputs: (N, C) of the model, or (N, ...) where it does not return scores of classes.
+          labels: (N,) integers; only `label` looks at them.
+          count: C, or None.
+        """
+        import tensorflow as tf
+
+        classes = self.classes(outputs, labels)
+        columns = tf.unstack(classes, axis=1)
+        return Targets(tuple(target_argument(each, count) for each in columns), classes)
 
     def classes(self, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Class indices to explain.
 
         Args:
-          outputs: (N, C) of the model.
+          outputs: (N, C) of the model; (N, ...) will do for `label` and `class`.
           labels: (N,) integers; only `label` looks at them.
 
         Returns:
@@ -101,3 +143,19 @@ class TargetSpec:
         if self.kind == "class":
             return tf.fill((tf.shape(outputs)[0], 1), tf.constant(self.value, tf.int32))
         return tf.math.top_k(outputs, k=self.count, sorted=True).indices
+
+
+def target_argument(classes: tf.Tensor, count: int | None) -> tf.Tensor:
+    """What an operator is given as its targets.
+
+    Args:
+      classes: (N,) integers.
+      count: C where the model returns (N, C) scores of classes; None where it returns something
+        else.
+
+    Returns:
+      (N, C) one-hot float32, or the classes as they are.
+    """
+    import tensorflow as tf
+
+    return classes if count is None else tf.one_hot(classes, count)

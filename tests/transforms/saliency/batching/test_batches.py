@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from transforms.models.functions import ModelInput
-from transforms.saliency.batching.batches import array_batches, dataset_batches, pad
+from transforms.saliency.batching.batches import array_batches, dataset_batches
 
 
 def test_arrays_are_sliced_and_cast() -> None:
@@ -28,8 +28,3 @@ def test_empty_dataset_has_no_batches() -> None:
     dataset = tf.data.Dataset.from_tensor_slices(np.zeros((0, 2)))
 
     assert list(dataset_batches(dataset, None, None, ModelInput(shape=(2,)))) == []
-
-
-def test_padding_repeats_the_last_row() -> None:
-    np.testing.assert_array_equal(pad(tf.constant([[1, 2], [3, 4]]), 4), [[1, 2], *[[3, 4]] * 3])
-    np.testing.assert_array_equal(pad(tf.constant([[1, 2], [3, 4]]), 2), [[1, 2], [3, 4]])

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.saliency.batching.isolation import Arrays, Errors, IsolatingRunner, Results
+from transforms.saliency.attribution import Arrays, Results
+from transforms.saliency.batching.isolation import Errors, IsolatingRunner
 
 
 class BadExample(Exception):  # noqa: N818 - as a model would raise it

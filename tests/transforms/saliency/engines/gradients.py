@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from transforms.saliency.attribution import TargetGradients, target_gradients
-from transforms.saliency.engines.engine import EngineSpec, GradientFunction, find_engine
+from transforms.saliency.attribution import Attribution, AttributionFunction, attribute
+from transforms.saliency.engines.engine import EngineSpec, find_engine
 from transforms.saliency.scores.operators import Operator, classification
-from transforms.saliency.scores.targets import TargetSpec
+from transforms.saliency.scores.targets import Targets, TargetSpec
 
 BATCH = 2
 
@@ -25,17 +25,17 @@ def gradient_of(
     target: Any = "label",
     operator: Operator = classification,
     separable: bool = True,
-) -> GradientFunction:
+) -> AttributionFunction:
     """The gradient of a function that returns (N, outputs)."""
     rule = TargetSpec.parse(target)
 
-    def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> TargetGradients:
-        def choose(outputs: tf.Tensor) -> tf.Tensor:
-            return rule.classes(outputs, labels)
+    def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
+        def choose(outputs: tf.Tensor) -> Targets:
+            return rule.choose(outputs, labels, outputs.shape[-1])
 
-        return target_gradients(model, operator, inputs, choose, loss_scale)
+        return attribute(model, operator, inputs, choose, loss_scale)
 
-    return GradientFunction(call, shape, batch_size, separable)
+    return AttributionFunction(call, shape, batch_size, separable)
 
 
 def batch_of(
@@ -47,17 +47,17 @@ def batch_of(
 
 
 def run_engine(
-    name: str, function: GradientFunction, spec: EngineSpec | None = None
-) -> TargetGradients:
+    name: str, function: AttributionFunction, spec: EngineSpec | None = None
+) -> Attribution:
     """What an engine makes of a batch, as arrays."""
     compiled = find_engine(name).compile(function, spec or EngineSpec(name, threads=2))
     result = compiled.run(*batch_of(function.shape, function.batch_size))
-    return TargetGradients(*(np.asarray(field) for field in result.fields))
+    return Attribution(*(np.asarray(field) for field in result.fields))
 
 
-def plain(function: GradientFunction) -> TargetGradients:
+def plain(function: AttributionFunction) -> Attribution:
     """What TensorFlow makes of it, traced and nothing else."""
     traced = function.trace(function.batch_size)
     inputs, labels = batch_of(function.shape, function.batch_size)
     result = traced(tf.constant(inputs), tf.constant(labels))
-    return TargetGradients(*(np.asarray(field) for field in result))
+    return Attribution(*(np.asarray(field) for field in result))

@@ -95,6 +95,22 @@ def test_other_shapes_are_refused_and_named(
         check_operator(model, operator, (4,))
 
 
+def test_a_model_that_refuses_zeros_is_not_run(
+    tmp_path: Path,
+) -> None:
+    class Picky(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+        def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+            largest = tf.reduce_max(tf.abs(inputs), axis=1)
+            with tf.control_dependencies([tf.debugging.assert_positive(largest)]):
+                return inputs * 2.0
+
+    tf.saved_model.save(Picky(), str(tmp_path / "picky"))
+    picky = load_model(ModelSpec(str(tmp_path / "picky")), LocalStorage())
+
+    check_operator(picky, classification, (4,))
+
+
 def test_failing_operator_is_named(model: LoadedModel) -> None:
     def with_two_arguments(model: Any, inputs: Any) -> Any:
         return model(inputs)

@@ -1,1 +1,1 @@
-"""ROOM transforms/saliency/engines/rewriting."""
+"""Rewriting: a gradient's graph made into one that an engine can compile."""

@@ -36,8 +36,8 @@ def copy_graph(
 
     Args:
       frozen: A concrete function without variables.
-      inputs: In the order of the function's own.
-      rewrites: By type of operation.
+      inputs: The new inputs, in the order of the function's own.
+      rewrites: What to put in place of an operation, by its type.
 
     Returns:
       The function's outputs.

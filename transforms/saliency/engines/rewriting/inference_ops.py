@@ -182,7 +182,7 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),
     **WINDOW_REWRITES,
 }
-"""By type of operation; None from a rewrite leaves the operation as it is.
+"""What to put in place of an operation, by its type; a rewrite that gives None leaves it as it is.
 
 What does not depend on g is computed on its own, before g is multiplied: the gradients of several
 targets share it.

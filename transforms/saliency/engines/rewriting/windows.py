@@ -38,7 +38,7 @@ class Window:
 
     @property
     def reach(self) -> int:
-        """From the window's first element to its last."""
+        """How far a window's last element is from its first."""
         return (self.size - 1) * self.dilation
 
     @property
@@ -53,9 +53,9 @@ def windows(
     """The windows of an operation on (N, H, W, C), over rows and over columns.
 
     Args:
-      operation: With TensorFlow's attributes of convolution or pooling.
+      operation: A convolution or pooling, with TensorFlow's attributes.
       lengths: H and W of what the windows move over.
-      sizes: Of the window.
+      sizes: Rows and columns of a window.
       counts: Windows, by rows and by columns.
 
     Returns:
@@ -96,9 +96,9 @@ def spread(
 
     Args:
       values: What to spread.
-      strides: Of the elements in the result.
+      strides: How far apart rows and columns are in the result.
       rows: Zeros before the first row and after the last; negative numbers cut.
-      columns: The same for columns.
+      columns: Zeros before the first column and after the last; negative numbers cut.
     """
     import tensorflow as tf
 
@@ -127,7 +127,7 @@ def take_apart(values: tf.Tensor, strides: tuple[int, int]) -> list[list[tf.Tens
 
     Args:
       values: H and W are multiples of the strides.
-      strides: Of rows and of columns.
+      strides: How many phases rows and columns have.
     """
     import tensorflow as tf
 

@@ -5,7 +5,7 @@
     scripts/bench --data 'mine-*.tfrecord'               # your data: features image and label
     scripts/bench --only overhead,workers --json bench.json
 
-Each measurement is a process of its own (bench_measures.py). What is compared takes turns, and the
+Each measurement is a process of its own (measures.py). What is compared takes turns, and the
 median of the rounds' ratios is shown, so a machine that others use too disturbs both alike; CPU
 seconds say more there than wall-clock seconds. Inputs are crops of the photographs that the
 scikit-image and scikit-learn packages ship, as JPEG in TFRecord shards: nothing is downloaded.
@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench_data import Workload, make_model, write_config
+from benchmark.workload import Workload, make_model, write_config
 
 MIB = 1 << 20
 SMALL_SIDE = 64
@@ -180,7 +180,7 @@ def interleave(
 
 def measure(name: str, config: str, *options: str, cores: int | None = None) -> Figures:
     """Makes one measurement, in a process of its own, and reads its figures."""
-    script = str(pathlib.Path(__file__).with_name("bench_measures.py"))
+    script = str(pathlib.Path(__file__).with_name("measures.py"))
     environment = {**os.environ, "BENCH_BEGUN": str(time.time())}
     if cores is not None:
         environment["BENCH_CORES"] = str(cores)

@@ -1,45 +1,13 @@
-"""What is said of settings that are wrong, word for word."""
+"""What is said of a configuration that is wrong, word for word."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from config_file import WriteConfig, refusal
 
-from pipeline.config.keys import load_config
-from pipeline.config.yaml_settings import describe_value, read_settings
-from transforms.errors import ConfigurationError
-
-MINIMAL = {
-    "source": {
-        "pattern": "data/*.tfrecord",
-        "features": {"input": "image", "label": "label"},
-        "input": {"shape": [224, 224, 3]},
-    },
-    "model": {"uri": "model.keras"},
-    "output": {"path": "atlases/train"},
-}
-WriteConfig = Callable[..., str]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> WriteConfig:
-    def write_settings(settings: Any = MINIMAL) -> str:
-        path = tmp_path / "config.yaml"
-        path.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings))
-        return str(path)
-
-    return write_settings
-
-
-def refusal(path: str, *overrides: str) -> str:
-    with pytest.raises(ConfigurationError) as raised:
-        load_config(path, overrides)
-    return str(raised.value)
-
+from pipeline.config.messages import describe_value
 
 LINES = [
     ("explain.bacth_size=3", "unknown key explain.bacth_size: did you mean batch_size?"),
@@ -151,34 +119,6 @@ LINES = [
         "explain is 4: it must be a mapping with the keys method, target, operator, reducer, "
         "batch_size, threads, engine, precision",
     ),
-    (
-        "explain",
-        "--set explain: write it as KEY=VALUE, such as explain.batch_size=8",
-    ),
-    (
-        ".a=4",
-        "--set .a=4: write it as KEY=VALUE, such as explain.batch_size=8",
-    ),
-    (
-        "source.pattern=*.tfrecord",
-        "--set source.pattern=*.tfrecord: the value is not YAML (expected alphabetic or numeric "
-        "character, but found '.'); if it is text, quote it: "
-        "--set 'source.pattern=\"*.tfrecord\"'",
-    ),
-    (
-        "source.features.label=null",
-        "explain.target is 'label', but source.features.label is null; give the name of the "
-        "feature that holds the label, or set explain.target to predicted",
-    ),
-    (
-        "source.input.dtype=uint8",
-        "source.input.dtype is 'uint8', but source.input.kind is 'image'; encoded images have a "
-        "type of their own, so leave it out",
-    ),
-    (
-        "source.input.scale={mean: [1], std: [1]}",
-        "source.input.scale has 1 channels, but source.input.shape [224, 224, 3] has 3",
-    ),
 ]
 
 
@@ -197,8 +137,8 @@ def test_there_is_one_line_a_problem(write: WriteConfig) -> None:
 
 
 def test_missing_keys_are_named(write: WriteConfig) -> None:
-    settings: dict[str, Any] = {"source": {"features": {}, "input": {}}, "model": {}}
-    assert refusal(write(settings)).splitlines() == [
+    document: dict[str, Any] = {"source": {"features": {}, "input": {}}, "model": {}}
+    assert refusal(write(document)).splitlines() == [
         "source.pattern is missing: it must be a glob or a list of globs, such as "
         "data/train-*.tfrecord",
         "source.features.input is missing: it must be the name of the feature that holds the input",
@@ -208,28 +148,6 @@ def test_missing_keys_are_named(write: WriteConfig) -> None:
         "folder",
         "output is missing: it must be a mapping with the keys path, codec, block_size",
     ]
-
-
-def test_a_file_that_is_no_configuration_is_refused(write: WriteConfig, tmp_path: Path) -> None:
-    absent = str(tmp_path / "absent.yaml")
-    assert refusal(absent) == f"the configuration {absent} does not exist"
-    folder = str(tmp_path)
-    assert refusal(folder).startswith(f"the configuration {folder} cannot be read: ")
-    path = write("")
-    assert refusal(path) == (
-        f"{path} must hold a mapping of sections such as source: and model:, not null"
-    )
-    path = write("model: {uri: a}\nexplain:\n  batch_size: 8\n  batch_size: 9\n")
-    assert refusal(path) == f"{path}, line 4: the key batch_size is given twice"
-    path = write("a: [1\nb: 2\n")
-    assert refusal(path) == f"{path}, line 2: expected ',' or ']', but got ':'"
-    path = write("model: !!python/object/apply:os.getcwd []\n")
-    assert refusal(path).startswith(f"{path}, line 1: could not determine a constructor")
-
-
-def test_a_merged_mapping_may_be_overridden(write: WriteConfig) -> None:
-    path = write("base: &base {a: 1, b: 2}\nother:\n  <<: *base\n  b: 3\n")
-    assert read_settings(path)["other"] == {"a": 1, "b": 3}
 
 
 def test_a_long_value_is_cut() -> None:

@@ -1,4 +1,4 @@
-"""Runs the demo on every engine that is there, and compares the atlases byte for byte."""
+"""Runs the demo on every runner that is there, and compares the atlases byte for byte."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
-from flink_job_server import libraries_command, write_jar
 from rich.console import Console
 from rich.table import Table
 
+from runner_comparison.flink_job_server import libraries_command, write_jar
+
 CONFIG = "configs/demo-tfrecord.yaml"
-ENGINES = Path(".cache/engines")
-ATLASES = Path("demo/atlases/engines")
+RUNNERS = Path(".cache/runners")
+ATLASES = Path("demo/atlases/runners")
 FLINK_VERSION = "1.20"
 PRISM_MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version}"
 FLINK_ARTIFACT = f"org.apache.beam:beam-runners-flink-{FLINK_VERSION}-job-server:{beam_version}"
-ASSEMBLED_FLINK = ENGINES / "flink-job-server.jar"
+ASSEMBLED_FLINK = RUNNERS / "flink-job-server.jar"
 FETCH_SECONDS = 600  # Prism is compiled, Flink's job server has 200 MB
 RUN_SECONDS = 300
 POOL_SECONDS = 30
@@ -53,8 +54,8 @@ class Way:
 
 WAYS = (
     Way("fn-api", ("--", "--runner=FnApiRunner")),
-    Way("local", ("--engine", "local", "--")),
-    Way("local-multi", ("--engine", "local-multi", "--")),
+    Way("local", ("--runner", "local", "--")),
+    Way("local-multi", ("--runner", "local-multi", "--")),
     Way(
         "portable",
         ("--", "--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
@@ -64,10 +65,10 @@ WAYS = (
         ("--", "--runner=PortableRunner", "--job_endpoint=embed", *_EXTERNAL),
         pool=True,
     ),
-    Way("prism", ("--engine", "prism", "--"), "prism"),
-    Way("prism-external", ("--engine", "prism", "--", *_EXTERNAL), "prism", pool=True),
-    Way("flink", ("--engine", "flink", "--", "--environment_type=LOOPBACK"), "flink"),
-    Way("flink-external", ("--engine", "flink", "--", *_EXTERNAL), "flink", pool=True),
+    Way("prism", ("--runner", "prism", "--"), "prism"),
+    Way("prism-external", ("--runner", "prism", "--", *_EXTERNAL), "prism", pool=True),
+    Way("flink", ("--runner", "flink", "--", "--environment_type=LOOPBACK"), "flink"),
+    Way("flink-external", ("--runner", "flink", "--", *_EXTERNAL), "flink", pool=True),
 )
 
 
@@ -85,12 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is asked for, prints a table; 1 where an atlas differs or is not made."""
     names = [way.name for way in WAYS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="ENGINE", help=f"of {', '.join(names)}")
+    parser.add_argument("names", nargs="*", metavar="RUNNER", help=f"of {', '.join(names)}")
     parser.add_argument("--kill", action="store_true", help="kill a worker half-way, then resume")
     parsed = parser.parse_args(arguments)
     unknown = sorted(set(parsed.names) - set(names))
     if unknown:
-        parser.error(f"no engine is called {unknown[0]!r}; there are {', '.join(names)}")
+        parser.error(f"no runner is called {unknown[0]!r}; there are {', '.join(names)}")
     chosen = [way for way in WAYS if not parsed.names or way.name in parsed.names]
     if parsed.kill:
         chosen = [way for way in chosen if way.pool]
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif way is not reference:
             outcomes.append(run(way, ATLASES / reference.name, kill=parsed.kill))
         print(f"{outcomes[-1].way}: {outcomes[-1].words}", file=sys.stderr, flush=True)
-    table = Table("engine", "seconds", "atlas")
+    table = Table("runner", "seconds", "atlas")
     for outcome in outcomes:
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.1f}"
         table.add_row(outcome.way, seconds, outcome.words)
@@ -112,16 +113,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fetch(need: str) -> str | None:
-    """Fetches what an engine needs unless it is there; says why where it cannot be had."""
-    ENGINES.mkdir(parents=True, exist_ok=True)
+    """Fetches what a runner needs unless it is there; says why where it cannot be had."""
+    RUNNERS.mkdir(parents=True, exist_ok=True)
     if need == "prism":
-        tool, there = "go", ENGINES / f"prism-{beam_version}"
+        tool, there = "go", RUNNERS / f"prism-{beam_version}"
         command = [tool, "install", PRISM_MODULE]
     else:
-        tool, there = "mvn", ENGINES / f"{FLINK_ARTIFACT.split(':')[1]}-{beam_version}.jar"
+        tool, there = "mvn", RUNNERS / f"{FLINK_ARTIFACT.split(':')[1]}-{beam_version}.jar"
         command = [
             *(tool, "-q", "-B", "-U", "dependency:copy"),
-            *(f"-Dartifact={FLINK_ARTIFACT}", f"-DoutputDirectory={ENGINES.absolute()}"),
+            *(f"-Dartifact={FLINK_ARTIFACT}", f"-DoutputDirectory={RUNNERS.absolute()}"),
         ]
         if shutil.which("java") is None:
             return "java was not found: install a JDK, version 17"
@@ -130,24 +131,24 @@ def fetch(need: str) -> str | None:
     if shutil.which(tool) is None:
         return f"{tool} was not found: install it to fetch {need}"
     print(f"Fetching {need} with {tool}", file=sys.stderr, flush=True)
-    log = ENGINES / f"{need}.log"
+    log = RUNNERS / f"{need}.log"
     fetched = succeeds(command, log)
     if need == "flink" and not fetched:
         print(f"{FLINK_ARTIFACT} cannot be had: assembling one", file=sys.stderr, flush=True)
-        libraries = ENGINES / "flink-libraries"
+        libraries = RUNNERS / "flink-libraries"
         fetched = succeeds(libraries_command(libraries), log)
         if fetched:
             write_jar(libraries, ASSEMBLED_FLINK)
     if not fetched:
         return f"{tool} could not fetch {command[-1] if need == 'prism' else FLINK_ARTIFACT}: {log}"
     if need == "prism":  # under a name with its version, so that another Beam fetches its own
-        there.hardlink_to(ENGINES / "prism")
+        there.hardlink_to(RUNNERS / "prism")
     return None
 
 
 def succeeds(command: Sequence[str], log: Path) -> bool:
     """Runs a tool that fetches something."""
-    environment = os.environ | {"GOBIN": str(ENGINES.absolute())}
+    environment = os.environ | {"GOBIN": str(RUNNERS.absolute())}
     try:
         with log.open("a") as output:
             subprocess.run(  # noqa: S603 - constants
@@ -188,7 +189,7 @@ def run(way: Way, reference: Path | None, kill: bool = False) -> Outcome:
             resumed = ["--resume" if part == "--overwrite" else part for part in command]
             code, _ = launch(resumed, output, None)
         elif kill:
-            words += "; the engine went on by itself"
+            words += "; the runner went on by itself"
         seconds = time.monotonic() - started
     if code:
         return Outcome(way.name, seconds, f"{words} exit code {code}, read {log}", failed=True)

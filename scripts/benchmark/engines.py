@@ -27,9 +27,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench import describe_machine
-from bench_data import Workload, write_config
-from bench_peers import TORCHVISION
+from benchmark.overhead import describe_machine
+from benchmark.peers import TORCHVISION
+from benchmark.workload import Workload, write_config
 
 SIDE = 224
 MODELS = ("MobileNetV2", "ResNet50")
@@ -103,8 +103,8 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
     from transforms.formats.source import InputSpec
     from transforms.models.devices import configure_threads
     from transforms.models.loading import ModelSpec, load_model
-    from transforms.saliency.engines.engine import EngineSpec, compile_gradient
-    from transforms.saliency.program import ProgramSpec, gradient_function
+    from transforms.saliency.engines.engine import EngineSpec, compile_attribution
+    from transforms.saliency.program import ProgramSpec, attribution_function
     from transforms.saliency.scores.targets import TargetSpec
     from transforms.storage import LocalStorage
 
@@ -119,8 +119,8 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
         batch_size=batch_size,
     )
     loaded = load_model(ModelSpec(model), LocalStorage())
-    gradient = compile_gradient(
-        gradient_function(loaded, spec), EngineSpec(engine, threads=threads)
+    gradient = compile_attribution(
+        attribution_function(loaded, spec), EngineSpec(engine, threads=threads)
     )
     generator = np.random.default_rng(0)
     inputs = generator.uniform(0, 255, (count, SIDE, SIDE, 3)).astype(np.float32)
@@ -153,7 +153,7 @@ def serve_sgemm() -> None:
 
 def serve_pipeline(config: str) -> None:
     """Contestant: whole runs."""
-    from bench_measures import measure_pipeline
+    from benchmark.measures import measure_pipeline
 
     print(json.dumps({}), flush=True)
     for _ in sys.stdin:
@@ -175,7 +175,7 @@ def _serve(run: Any, count: int, ready: Figures) -> None:
 
 def engine_commands(path: str, parsed: argparse.Namespace) -> dict[str, list[str]]:
     """Command lines of the engines and of the matrix product, by name."""
-    here = [sys.executable, __file__]
+    here = [sys.executable, "-m", "benchmark.engines"]
     count, size = str(parsed.examples), str(parsed.batch_size)
     found = {name: [*here, "--serve-engine", name, path, count, size] for name in ENGINES}
     return found | {"sgemm": [*here, "--serve-sgemm"]}
@@ -188,8 +188,8 @@ def run_commands(
     count = str(parsed.examples)
     load = Workload(path, SIDE, "none", "auto", 64, engine="auto")
     config = write_config(folder, load, parsed.run_examples)
-    found = {"pipeline": [sys.executable, __file__, "--serve-pipeline", config]}
-    script = str(pathlib.Path(__file__).with_name("bench_peers.py"))
+    found = {"pipeline": [sys.executable, "-m", "benchmark.engines", "--serve-pipeline", config]}
+    script = str(pathlib.Path(__file__).with_name("peers.py"))
     for peer, subject in (("xplique", path), ("pytorch", model)):
         python = pathlib.Path(parsed.peers or "", peer, "bin", "python")
         if parsed.peers is None or not python.exists():

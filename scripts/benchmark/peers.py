@@ -1,6 +1,6 @@
 """A peer's saliency maps, timed when asked: one process, one library, one model.
 
-    PEER/bin/python scripts/bench_peers.py xplique MODEL.keras EXAMPLES
+    PEER/bin/python scripts/benchmark/peers.py xplique MODEL.keras EXAMPLES
 
 Prints `{"batch_size": ...}`, the fastest of a few, once it is ready; then, for every line it reads,
 one round's figures. It needs nothing of the project: peers have environments of their own.

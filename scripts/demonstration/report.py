@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.atlas import Atlas
+from transforms.statistics.columns import UNIFORM_SHARES
 
-CORNER_AREA = 1 / 16  # of an image: a square of 1/4 of each side
 STANDS_OUT = 2.0  # times the corner energy of the next class
 
 
@@ -41,7 +41,7 @@ def summarize(atlas: str) -> list[ClassSummary]:
             row["class_name"],
             row["n"],
             row["n_correct"] / row["n"],
-            row["corner_energy_mean"] / CORNER_AREA,
+            row["corner_energy_mean"] / UNIFORM_SHARES["corner_energy"],
         )
         for row in Atlas.open(atlas).classes.select(columns).to_pylist()
     ]

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import engines
 import pytest
 from apache_beam import version
+from runner_comparison import compare as runners
 
 
 def test_differences_are_found_wherever_they_are(tmp_path: Path) -> None:
@@ -15,30 +15,30 @@ def test_differences_are_found_wherever_they_are(tmp_path: Path) -> None:
         (tmp_path / root / "maps").mkdir(parents=True)
         (tmp_path / root / "maps" / "same").write_bytes(b"1")
         (tmp_path / root / "manifest.json").write_text(root)
-    assert engines.compare(tmp_path / "a", tmp_path / "b") == []
+    assert runners.compare(tmp_path / "a", tmp_path / "b") == []
     (tmp_path / "a" / "maps" / "other").write_bytes(b"1")
     (tmp_path / "b" / "maps" / "other").write_bytes(b"2")
     (tmp_path / "b" / "more").write_bytes(b"")
-    assert engines.compare(tmp_path / "a", tmp_path / "b") == ["maps/other", "more"]
+    assert runners.compare(tmp_path / "a", tmp_path / "b") == ["maps/other", "more"]
 
 
 def test_a_tool_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "ENGINES", tmp_path)
+    monkeypatch.setattr(runners, "RUNNERS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert engines.fetch("prism") == "go was not found: install it to fetch prism"
-    assert engines.fetch("flink") == "java was not found: install a JDK, version 17"
+    assert runners.fetch("prism") == "go was not found: install it to fetch prism"
+    assert runners.fetch("flink") == "java was not found: install a JDK, version 17"
 
 
 def test_what_is_there_is_not_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "ENGINES", tmp_path)
+    monkeypatch.setattr(runners, "RUNNERS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     (tmp_path / f"prism-{version.__version__}").touch()
-    assert engines.fetch("prism") is None
+    assert runners.fetch("prism") is None
 
 
 def test_children_of_any_thread_are_found() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert child.pid in engines.children(os.getpid())
+        assert child.pid in runners.children(os.getpid())
         child.communicate(b"\n")

@@ -10,8 +10,9 @@ import argparse
 import pathlib
 
 import tensorflow as tf
-from demo_data import PHOTOGRAPHS, TILE
 from tensorflow.keras import Input, Sequential, layers
+
+from demonstration.data import PHOTOGRAPHS, TILE
 
 EPOCHS = 10
 BATCH = 64
@@ -63,7 +64,7 @@ def train(tiles: tf.Tensor, labels: tf.Tensor) -> tf.keras.Model:
 
 
 def main() -> None:
-    """Trains on the tiles that demo_data.py has made in a folder, and saves the model there."""
+    """Trains on the tiles that data.py has made in a folder, and saves the model there."""
     parser = argparse.ArgumentParser(description="Trains the demo's model.")
     parser.add_argument("folder", type=pathlib.Path)
     folder: pathlib.Path = parser.parse_args().folder

@@ -68,7 +68,7 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
         write_photographs(data, examples, load.side)
     batch_size = load.batch_size if load.batch_size == "auto" else int(load.batch_size)
     name = f"{pathlib.Path(load.model).stem}-{examples}"
-    settings = {
+    document = {
         "source": {
             "pattern": load.pattern or str(data / "*.tfrecord"),
             "features": {"input": "image", "label": "label"},
@@ -79,7 +79,7 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
         "output": {"path": str(folder / f"atlas-{name}"), "block_size": load.block_size},
     }
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml.safe_dump(document))
     return str(path)
 
 
@@ -87,7 +87,7 @@ def write_photographs(folder: pathlib.Path, count: int, side: int) -> None:
     """Writes random crops of photographs as JPEG, their labels by photograph."""
     import numpy as np
     import tensorflow as tf
-    from demo_data import PHOTOGRAPHS, read_photograph
+    from demonstration.data import PHOTOGRAPHS, read_photograph
     from tensorflow.core.example import example_pb2
 
     folder.mkdir()

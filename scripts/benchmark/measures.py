@@ -1,6 +1,6 @@
 """The benchmark's measurements, each made in a process of its own.
 
-    python scripts/bench_measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
+    python scripts/benchmark/measures.py pipeline CONFIG [BEAM OPTIONS]     # prints figures as JSON
 
 So nothing is warm for one and cold for another, and the peak memory is that of what was measured.
 """
@@ -87,7 +87,7 @@ def measure_bare(config_path: str, _: Sequence[str]) -> Figures:
     prepared = _prepare(config_path)
     explain = prepared.job.explain
     batches = list(_decoded_batches(prepared))
-    program = Program(prepared.model, explain.program, explain.statistics)
+    program = Program.compile(prepared.model, explain.program, explain.statistics)
     program.run(*batches[0])
     stopwatch = Stopwatch()
     for inputs, labels in batches:
@@ -119,18 +119,18 @@ def measure_batch_sizes(config_path: str, _: Sequence[str]) -> Figures:
         ),
     )
     examples = probe(job.shards[0], job.source, job.inputs, storage, max(SWEPT_SIZES))
-    trial = explainer.trial(examples)
-    trial.seconds(job.explain.program.batch_size)  # as a run has, before it measures
+    timer = explainer.batch_timer(examples)
+    timer.seconds(job.explain.program.batch_size)  # as a run has, before it measures
     begun = time.perf_counter()
     choice = measure_batch_size(explainer, examples, prepared.records_estimated)
     cost = time.perf_counter() - begun
     fastest: dict[int, float] = {}
     for _round in range(SWEEP_CALLS):  # interleaved: a disturbance does not hit one size alone
         for size in {*SWEPT_SIZES, choice.size}:
-            seconds = trial.seconds(size)
+            seconds = timer.seconds(size)
             if seconds is not None:
                 fastest[size] = min(fastest.get(size, seconds), seconds)
-    rates = {size: trial.at_once * size / each for size, each in sorted(fastest.items())}
+    rates = {size: timer.at_once * size / each for size, each in sorted(fastest.items())}
     return {
         "chosen": choice.size,
         "measured": choice.as_dict(),
@@ -213,9 +213,9 @@ def _first_explained(config_path: str, codec: str) -> ExplainedBlock:
     from transforms.formats.reader import read_blocks
     from transforms.storage import LocalStorage
 
-    settings = load_config(config_path).as_dict()
-    settings["output"]["codec"] = codec
-    config = type(load_config(config_path)).from_dict(settings)
+    document = load_config(config_path).as_dict()
+    document["output"]["codec"] = codec
+    config = type(load_config(config_path)).from_dict(document)
     prepared = prepare(config, LocalStorage(), "overwrite")
     job = prepared.job
     blocks = read_blocks(job.shards[0], job.source, job.inputs, job.block_size, LocalStorage())

@@ -1,0 +1,99 @@
+"""Keys that have an effect on some inputs only.
+
+Elsewhere they are refused where they are given another value than their default, and are neither
+recorded nor part of an atlas's
+fingerprint: no option is without effect.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from pipeline.config.sections import SourceSection
+
+_IMAGE_RANK = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """When a key has an effect.
+
+    Attributes:
+      key: With the sections it is in, such as `limits.max_pixels`.
+      holds: Whether it has one on a source.
+      otherwise: Why not, after "KEY is VALUE, "; may name {format}, {kind} and {shape}.
+      default_is_harmless: Whether who gives the key its default value asks for nothing that does
+        not happen, as `compression: auto` does of Parquet.
+    """
+
+    key: str
+    holds: Callable[[SourceSection], bool]
+    otherwise: str
+    default_is_harmless: bool = False
+
+    def refusal(self, value: object, source: SourceSection) -> str:
+        """What to say to who has given a value where the key has no effect."""
+        why = self.otherwise.format(
+            format=source.format, kind=source.input.kind, shape=list(source.input.shape)
+        )
+        return f"{self.key} is {value!r}, {why}, so leave it out"
+
+
+def unmet_conditions(source: SourceSection) -> list[Condition]:
+    """The conditions of all keys that have no effect on a source."""
+    return [condition for condition in _CONDITIONS if not condition.holds(source)]
+
+
+def _has_tfrecords(source: SourceSection) -> bool:
+    return source.format == "tfrecord"
+
+
+def _has_images(source: SourceSection) -> bool:
+    return source.input.kind == "image"
+
+
+def _has_tensors(source: SourceSection) -> bool:
+    return source.input.kind == "tensor"
+
+
+def _has_channels(source: SourceSection) -> bool:
+    return len(source.input.shape) == _IMAGE_RANK
+
+
+_OF_TENSORS = "but source.input.kind is '{kind}'; "
+_OF_SHAPE = "but source.input.shape is {shape}; "
+_CONDITIONS = (
+    Condition(
+        "source.compression",
+        _has_tfrecords,
+        "which is for TFRecord files; Parquet files name their own compression",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "limits.max_record_bytes",
+        _has_tfrecords,
+        "but source.format is '{format}'; only records of TFRecord files claim a length",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.dtype",
+        _has_tensors,
+        "but source.input.kind is '{kind}'; encoded images have a type of their own",
+    ),
+    Condition("source.input.resize", _has_images, f"{_OF_TENSORS}only images are resized"),
+    Condition("source.input.crop", _has_images, f"{_OF_TENSORS}only images are cropped"),
+    Condition(
+        "limits.max_pixels",
+        _has_images,
+        f"{_OF_TENSORS}only images claim a size",
+        default_is_harmless=True,
+    ),
+    Condition("source.features.boxes", _has_channels, f"{_OF_SHAPE}boxes lie in images"),
+    Condition(
+        "explain.reducer",
+        _has_channels,
+        f"{_OF_SHAPE}only images have channels to reduce",
+        default_is_harmless=True,
+    ),
+)

@@ -1,0 +1,194 @@
+"""The sections of a configuration: every key of the YAML, its default, and what is allowed.
+
+Values are taken as they are, never converted: `"8"` is not 8 and `true` is not 1. Each field's
+description completes the sentence "it must be ..." of the message about a wrong value. Which values
+a key may have says the library that knows them; here they are only named.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+import pydantic
+from pydantic import Field
+
+from transforms.codec import CodecName
+from transforms.errors import alternatives
+from transforms.formats.source import (
+    MAX_PIXELS,
+    MAX_RECORD_BYTES,
+    SCALED_RANGES,
+    Compression,
+    Format,
+    InputKind,
+    NamedScale,
+    Resize,
+)
+from transforms.saliency.engines.engine import AUTO, Precision, engine_names
+from transforms.saliency.methods import DEFAULT_METHOD, method_names
+from transforms.saliency.reducers import Reducer
+from transforms.saliency.scores.targets import NamedTarget
+
+_Text = Annotated[str, Field(min_length=1)]
+_Count = Annotated[int, Field(ge=1)]
+# Strictly, a tuple cannot be had from a list; the items stay strict.
+_Lenient = Field(strict=False)
+_Counts = Annotated[tuple[_Count, ...], _Lenient]
+_Numbers = Annotated[tuple[float, ...], _Lenient]
+_Method = Annotated[str, Field(pattern=f"^({'|'.join(method_names())})$")]
+
+
+def _values(choices: object) -> str:
+    """The values of a Literal, as "it must be ..." goes on."""
+    return alternatives(get_args(choices))
+
+
+def _scales() -> str:
+    named = [
+        f"{name} ({SCALED_RANGES[name]})" if name in SCALED_RANGES else name
+        for name in get_args(NamedScale)
+    ]
+    return ", ".join([*named, "or {mean: [...], std: [...]}"])
+
+
+class Section(pydantic.BaseModel):
+    """A mapping of the document, whose keys are this and no others."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, populate_by_name=False
+    )
+
+
+class FeaturesSection(Section):
+    """Names of features in a tf.train.Example, or of columns; a dot reaches into a struct."""
+
+    id: _Text | None = Field(None, description="the name of a feature, or null for record numbers")
+    input: _Text = Field(description="the name of the feature that holds the input")
+    label: _Text | None = Field(None, description="the name of a feature, or null for no labels")
+    boxes: _Text | None = Field(None, description="the name of a feature, or null for no boxes")
+
+
+class ChannelScaleSection(Section):
+    """`(x - mean) / std` in each channel."""
+
+    mean: _Numbers
+    std: _Numbers
+
+
+class InputSection(Section):
+    """What a feature's value is, and what the model takes."""
+
+    kind: InputKind = Field("image", description=_values(InputKind))
+    shape: _Counts = Field(
+        description="the input's shape without the batch, a list of integers from 1 such as "
+        "[224, 224, 3]"
+    )
+    dtype: _Text = Field("float32", description="the name of a NumPy type, such as float32")
+    resize: Resize = Field("bilinear", description=_values(Resize))
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="the share of each side to keep, above 0 and at most 1, or null"
+    )
+    scale: NamedScale | ChannelScaleSection = Field("none", description=_scales())
+
+
+class SourceSection(Section):
+    """Where the examples are and how to read them."""
+
+    pattern: _Text | Annotated[tuple[_Text, ...], _Lenient, Field(min_length=1)] = Field(
+        description="a glob or a list of globs, such as data/train-*.tfrecord"
+    )
+    format: Format = Field("tfrecord", description=_values(Format))
+    compression: Compression = Field("auto", description=_values(Compression))
+    features: FeaturesSection
+    classes: _Text | None = Field(
+        None, description="the path of a file with a class name a line, or null"
+    )
+    input: InputSection
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs, also where one is given alone."""
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+
+
+class ModelSection(Section):
+    """Which model is explained."""
+
+    uri: _Text = Field(description="the path of a .keras or .h5 file or of a SavedModel folder")
+    output_layer: _Text | int | None = Field(
+        None, description="the name or the index of a layer, or null for the last"
+    )
+    allow_unsafe: bool = Field(False, description="true or false")
+
+
+class ClassTarget(Section):
+    """The same class for every example."""
+
+    number: Annotated[int, Field(ge=0)] = Field(alias="class")
+
+
+class TopTarget(Section):
+    """The classes with the highest outputs, each with a map of its own."""
+
+    top: _Count
+
+
+class ExplainSection(Section):
+    """Which maps are made of an example, and how."""
+
+    method: _Method = Field(DEFAULT_METHOD, description=alternatives(method_names()))
+    target: NamedTarget | ClassTarget | TopTarget = Field(
+        "label",
+        description=", ".join(
+            [*get_args(NamedTarget), "{class: N} with N from 0", "or {top: N} with N from 1"]
+        ),
+    )
+    operator: Annotated[str, Field(pattern=r"^(classification|[\w.]+:\w+)$")] = Field(
+        "classification", description='classification or "package.module:function"'
+    )
+    reducer: Reducer = Field("max", description=_values(Reducer))
+    batch_size: Literal["auto"] | _Count = Field(
+        "auto", description="auto or an integer of at least 1"
+    )
+    threads: _Count | None = Field(
+        None,
+        description="the number of threads of one operation, from 1, or null for TensorFlow's "
+        "choice",
+    )
+    engine: _Text = Field(AUTO, description=alternatives((AUTO, *engine_names())))
+    precision: Precision = Field("float32", description=_values(Precision))
+
+
+class OutputSection(Section):
+    """Where the atlas goes and how maps are stored."""
+
+    path: _Text = Field(description="the path of the folder to make the atlas in")
+    codec: CodecName = Field("uint8", description=_values(CodecName))
+    block_size: _Count = Field(512, description="an integer of at least 1")
+
+
+class StatisticsSection(Section):
+    """What is computed of each map."""
+
+    sketch: Annotated[tuple[_Count, _Count], _Lenient] = Field(
+        (28, 28), description="two integers from 1: the rows and columns of the sketch"
+    )
+
+
+class FailuresSection(Section):
+    """How much may go wrong."""
+
+    max_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="a number from 0 to 1"
+    )
+
+
+class LimitsSection(Section):
+    """What a record may claim before it is taken for damage or an attack."""
+
+    max_record_bytes: _Count = Field(
+        MAX_RECORD_BYTES, description="the bytes of a TFRecord record, an integer of at least 1"
+    )
+    max_pixels: _Count = Field(
+        MAX_PIXELS, description="the pixels of an image, an integer of at least 1"
+    )

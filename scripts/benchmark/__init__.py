@@ -1,0 +1,1 @@
+"""What runs cost beside the gradient, and who computes the gradient fastest: `scripts/bench`."""

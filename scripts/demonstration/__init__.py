@@ -1,0 +1,1 @@
+"""Data, a model and a report of the demo: `scripts/demo`."""
