@@ -95,6 +95,7 @@ def given(
     blocks = list(read_blocks(job.shards[0], job.source, job.inputs, BLOCK_SIZE, storage))
     storage.make_folder(run_folder(job.atlas, job.attempt))
     explained = [prepared.explainer.explain(block) for block in blocks]
+    storage.make_folder(run_folder(job.atlas, job.attempt))
     committed = [
         commit_block(job.atlas, block, job.fingerprint, storage, job.attempt) for block in explained
     ]
