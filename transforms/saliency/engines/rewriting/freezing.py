@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from transforms.saliency.engines.rewriting.constant_folding import constant_values
 from transforms.saliency.engines.rewriting.graph_copy import copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
 
@@ -102,10 +103,20 @@ def inference_graph(frozen: Any) -> InferenceGraph:
     """
     import tensorflow as tf
 
+    def rewritten(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        return copy_graph(frozen, [inputs, labels], INFERENCE_REWRITES)
+
+    signature = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
+    ]
+    written = tf.function(rewritten, input_signature=signature, autograph=False)
+    function = written.get_concrete_function()
+    values = constant_values(function)
     constants = {}
 
-    def named(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        results = copy_graph(frozen, [inputs, labels], INFERENCE_REWRITES)
+    def folded(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        results = copy_graph(function, [inputs, labels], {}, values)
         for name, result in zip(RESULT_NAMES, results, strict=True):
             value = tf.get_static_value(result)
             if value is not None:
@@ -115,9 +126,5 @@ def inference_graph(frozen: Any) -> InferenceGraph:
             for name, result in zip(RESULT_NAMES, results, strict=True)
         ]
 
-    signature = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
-    ]
-    traced = tf.function(named, input_signature=signature, autograph=False)
+    traced = tf.function(folded, input_signature=signature, autograph=False)
     return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)

@@ -157,6 +157,23 @@ def _tile(operation: Any, x: tf.Tensor, _: tf.Tensor) -> Any:
     return tf.broadcast_to(x, shape)
 
 
+def _scatter(operation: Any, indices: tf.Tensor, updates: tf.Tensor, _: tf.Tensor) -> Any:
+    """Onto zeros: OpenVINO keeps one of the values of a place that several go to, not their sum."""
+    import tensorflow as tf
+
+    shape = operation.outputs[0].shape
+    if not shape.is_fully_defined():
+        return None
+    return tf.tensor_scatter_nd_add(tf.zeros(shape, updates.dtype), indices, updates)
+
+
+def _sum(_: Any, x: tf.Tensor, axes: tf.Tensor) -> Any:
+    """The values themselves, where there is no axis to add along: OpenVINO asks for one."""
+    import tensorflow as tf
+
+    return tf.identity(x) if tf.get_static_value(axes) is not None and axes.shape == (0,) else None
+
+
 INFERENCE_REWRITES: dict[str, Rewrite] = {
     "BiasAddGrad": _bias,
     "EluGrad": _elu,
@@ -172,12 +189,14 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "ResizeBilinearGrad": _resize,
     "ResizeNearestNeighborGrad": _resize,
     "RsqrtGrad": lambda _, y, g: g * (-0.5 * y * y * y),
+    "ScatterNd": _scatter,
     "SeluGrad": _selu,
     "SigmoidGrad": lambda _, y, g: g * (y * (1.0 - y)),
     "SoftplusGrad": _softplus,
     "SoftsignGrad": _softsign,
     "SqrtGrad": lambda _, y, g: g * (0.5 / y),
     "StridedSliceGrad": _strided_slice,
+    "Sum": _sum,
     "Tile": _tile,
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),
     **WINDOW_REWRITES,
