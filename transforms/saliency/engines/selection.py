@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from transforms.errors import ConfigurationError
 from transforms.saliency.attribution import AttributionFunction
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
@@ -70,7 +71,8 @@ def choose_engine(
       labels: (n,) int32.
 
     Raises:
-      ConfigurationError: An engine that is asked for by name cannot be used.
+      ConfigurationError: An engine that is asked for by name cannot be used, or computes maps in
+        float32 that are not the reference's.
     """
     comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels)
     named = dataclasses.replace(wanted, name=REFERENCE) if wanted.name == AUTO else wanted
@@ -86,7 +88,11 @@ def choose_engine(
 
 
 def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
-    """The engine that is asked for; that it does not agree is for the user to judge."""
+    """The engine that is asked for; that it differs somewhat is for the user to judge.
+
+    Raises:
+      ConfigurationError: It computes other maps.
+    """
     choice = comparison.choice(spec)
     if spec == comparison.exact or not comparison.examples:
         return choice
@@ -97,6 +103,11 @@ def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
     choice = dataclasses.replace(choice, agreement=agreement)
     if agreement.holds:
         return choice
+    if spec.precision == "float32" and agreement.is_wrong:
+        raise ConfigurationError(
+            f"explain.engine {spec.name!r} computes other maps than {REFERENCE} for this model: "
+            f"{agreement}; choose {REFERENCE}, or auto"
+        )
     return _noting(
         choice, f"{spec.name} in {spec.precision} differs from {REFERENCE} in float32: {agreement}"
     )
@@ -186,8 +197,7 @@ class _Comparison:
         """The maps of the examples' targets, (examples * targets, values)."""
         import tensorflow as tf
 
-        # The second call's: OpenVINO 2026.4 compiles some gradients (UnsortedSegmentSum, of
-        # gathering the same places of every example) so that only the first call is right.
+        # The second call's: what an engine computes of constants may be right in the first alone.
         for _ in range(2):
             attribution = choice.compiled.run(*self._batch)
         gradients = np.asarray(attribution.gradients)[: self.examples]

@@ -90,6 +90,7 @@ def _halves(x: keras.KerasTensor) -> keras.KerasTensor:
 _GRAPHS = {
     "squeeze and excite": _excite,
     "attention": _attention,
+    "transformer": _transformer,
     "sum along no axis": lambda x: x * keras.ops.sum(x, axis=()),
     "concatenation": _branches,
     "slices": _halves,

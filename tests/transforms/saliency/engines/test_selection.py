@@ -138,6 +138,18 @@ def test_an_engine_asked_for_is_used_though_it_disagrees(choose: Choose) -> None
     assert found.notes[0].startswith("wrong in float32 differs from tensorflow in float32")
 
 
+def test_an_engine_asked_for_that_makes_other_maps_is_refused(choose: Choose) -> None:
+    factor = np.linspace(0, 1, 75).reshape(SHAPE)
+    with pytest.raises(ConfigurationError) as raised:
+        choose("wrong", {"wrong": FakeEngine(factor)})
+    message = str(raised.value)
+    assert message.startswith(
+        "explain.engine 'wrong' computes other maps than tensorflow for this model: Spearman at "
+        "least 0."
+    )
+    assert message.endswith("on 2 maps; choose tensorflow, or auto")
+
+
 def test_precision_is_compared_with_float32(choose: Choose) -> None:
     found = choose("tensorflow", {}, precision="bfloat16")
     assert found.agreement is not None

@@ -100,6 +100,7 @@ def inference_graph(frozen: Any) -> InferenceGraph:
 
     Raises:
       NotCopyableError: It has loops or conditions.
+      NotFreezableError: Weights, as they are and transposed for the gradient, do not fit.
     """
     import tensorflow as tf
 
@@ -113,6 +114,11 @@ def inference_graph(frozen: Any) -> InferenceGraph:
     written = tf.function(rewritten, input_signature=signature, autograph=False)
     function = written.get_concrete_function()
     values = constant_values(function)
+    size = sum(each.nbytes for each in values.values()) + _constant_bytes(function)
+    if size > _MOST_BYTES:
+        raise NotFreezableError(
+            f"with what is computed beforehand the graph has {size / 1e9:.1f} GB, and holds 2 GB"
+        )
     constants = {}
 
     def folded(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
@@ -128,3 +134,8 @@ def inference_graph(frozen: Any) -> InferenceGraph:
 
     traced = tf.function(folded, input_signature=signature, autograph=False)
     return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)
+
+
+def _constant_bytes(function: Any) -> int:
+    tensors = (each.outputs[0] for each in function.graph.get_operations() if each.type == "Const")
+    return sum(each.dtype.size * (each.shape.num_elements() or 0) for each in tensors)

@@ -174,7 +174,24 @@ def _sum(_: Any, x: tf.Tensor, axes: tf.Tensor) -> Any:
     return tf.identity(x) if tf.get_static_value(axes) is not None and axes.shape == (0,) else None
 
 
+def _product(operation: Any, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """By what is transposed already, as weights are beforehand.
+
+    OpenVINO 2026.4 multiplies an attention's reshaped result by the wrong elements of square
+    weights that it is to transpose.
+    """
+    import tensorflow as tf
+
+    of_matrices = operation.type == "MatMul"
+    left, right = ("transpose_a", "transpose_b") if of_matrices else ("adj_x", "adj_y")
+    if not operation.get_attr(right):
+        return None
+    return tf.matmul(x, tf.linalg.matrix_transpose(y), transpose_a=operation.get_attr(left))
+
+
 INFERENCE_REWRITES: dict[str, Rewrite] = {
+    "BatchMatMulV2": _product,
+    "BatchMatMulV3": _product,
     "BiasAddGrad": _bias,
     "EluGrad": _elu,
     "FusedBatchNormGradV2": _batch_norm,
@@ -183,6 +200,7 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "LeakyReluGrad": _leaky_relu,
     "ReciprocalGrad": lambda _, y, g: g * (-y * y),
     "LogSoftmax": _log_softmax,
+    "MatMul": _product,
     "Relu6Grad": lambda _, g, x: g * (_where(x > 0, g) * _where(x < _RELU6_BOUND, g)),
     "ReluGrad": lambda _, g, x: g * _where(x > 0, g),
     "ResizeBicubicGrad": _resize,
