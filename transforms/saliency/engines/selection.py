@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ MakeMaps = Callable[["tf.Tensor"], "tf.Tensor"]
 
 _ROUNDS = 5  # Interleaved; the medians are compared.
 _GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
+_GAIN_OF_MIXED = 1 / 1.1  # Of the time: what other bits than float32's have to be worth.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def choose_engine(
     """Compiles the engine that is wanted, or for `auto` the fastest that agrees.
 
     Args:
-      wanted: Its name may be `auto`.
+      wanted: Its name and its precision may be `auto`.
       function: What engines compile.
       make_maps: Makes maps of gradients; they are what must agree.
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
@@ -75,16 +76,26 @@ def choose_engine(
         float32 that are not the reference's.
     """
     comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels)
-    named = dataclasses.replace(wanted, name=REFERENCE) if wanted.name == AUTO else wanted
+    named = dataclasses.replace(
+        wanted,
+        name=REFERENCE if wanted.name == AUTO else wanted.name,
+        precision="float32" if wanted.precision == AUTO else wanted.precision,
+    )
     try:
         choice = _with_agreement(comparison, named)
     except EngineUnavailableError as error:
         raise unusable(named, error) from error
-    if wanted.name != AUTO:
+    if AUTO not in (wanted.name, wanted.precision):
         return choice
     if not len(inputs):
         return _noting(choice, "no example to compare engines on")
-    return _fastest(comparison, wanted, choice)
+    names = engine_names() if wanted.name == AUTO else (wanted.name,)
+    others = [dataclasses.replace(named, name=name) for name in names if name != named.name]
+    best = _fastest(comparison, others, choice, _GAIN_THAT_COUNTS)
+    if wanted.precision == AUTO:
+        others = [EngineSpec(name, "mixed", wanted.threads) for name in names]
+        best = _fastest(comparison, others, best, _GAIN_OF_MIXED)
+    return best
 
 
 def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
@@ -113,26 +124,37 @@ def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
     )
 
 
-def _fastest(comparison: _Comparison, wanted: EngineSpec, reference: EngineChoice) -> EngineChoice:
-    best, shortest = reference, _GAIN_THAT_COUNTS  # of the reference's time
-    notes = []
-    for name in engine_names():
-        if name == REFERENCE:
-            continue
+def _fastest(
+    comparison: _Comparison,
+    others: Sequence[EngineSpec],
+    best: EngineChoice,
+    gain: float,
+) -> EngineChoice:
+    """The fastest of those that agree, if it takes at most `gain` times as long as `best`."""
+    found, shortest, notes = best, gain, []
+    for spec in others:
+        name = _title(spec)
         try:
-            choice = comparison.choice(dataclasses.replace(wanted, name=name))
+            choice = comparison.choice(spec)
             agreement = comparison.compare(choice)
         except (EngineUnavailableError, _IncomparableError) as error:
             notes.append(f"{name} is not used: {error}")
             continue
-        if not agreement.holds:
+        holds = agreement.holds_for_mixed if spec.precision == "mixed" else agreement.holds
+        if not holds:
             notes.append(f"{name} is not used: it differs from {REFERENCE}, {agreement}")
             continue
-        share = comparison.share_of_time(choice, reference)
-        notes.append(f"{name} takes {share:.2f} times as long as {REFERENCE}; {agreement}")
+        share = comparison.share_of_time(choice, best)
+        notes.append(f"{name} takes {share:.2f} times as long as {_title(best.spec)}; {agreement}")
         if share < shortest:
-            best, shortest = dataclasses.replace(choice, agreement=agreement), share
-    return _noting(best, *notes)
+            found, shortest = dataclasses.replace(choice, agreement=agreement), share
+    if found is not best:
+        notes = [*best.notes, *notes]
+    return _noting(found, *notes)
+
+
+def _title(spec: EngineSpec) -> str:
+    return spec.name if spec.precision == "float32" else f"{spec.name} in {spec.precision}"
 
 
 def _noting(choice: EngineChoice, *notes: str) -> EngineChoice:

@@ -173,7 +173,7 @@ def test_an_effect_is_named() -> None:
 
 def test_other_precisions_are_refused(model: keras.Model) -> None:
     spec = EngineSpec("openvino", precision="bfloat16")
-    assert _refusal(model, spec) == "it computes in float32, not bfloat16"
+    assert _refusal(model, spec) == "it computes in float32 or mixed precision, not bfloat16"
 
 
 def test_absence_is_said(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from transforms.saliency.engines.rewriting.constant_folding import constant_values
-from transforms.saliency.engines.rewriting.graph_copy import copy_graph
+from transforms.saliency.engines.rewriting.graph_copy import Rewrite, copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
 
 if TYPE_CHECKING:
@@ -92,11 +92,14 @@ class InferenceGraph:
     constants: Mapping[str, npt.NDArray[Any]]
 
 
-def inference_graph(frozen: Any) -> InferenceGraph:
+def inference_graph(
+    frozen: Any, rewrites: Mapping[str, Rewrite] = INFERENCE_REWRITES
+) -> InferenceGraph:
     """Writes a frozen gradient in inference operations.
 
     Args:
       frozen: Takes `inputs` and `labels`.
+      rewrites: What to put in place of its operations, by type.
 
     Raises:
       NotCopyableError: It has loops or conditions.
@@ -105,7 +108,7 @@ def inference_graph(frozen: Any) -> InferenceGraph:
     import tensorflow as tf
 
     def rewritten(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        return copy_graph(frozen, [inputs, labels], INFERENCE_REWRITES)
+        return copy_graph(frozen, [inputs, labels], rewrites)
 
     signature = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
