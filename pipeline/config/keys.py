@@ -133,12 +133,14 @@ class Config(Section):
         """The settings: what the bytes of an atlas depend on, as JSON's types.
 
         Where the inputs, the model and the atlas are is not among them, nor who runs it: an atlas
-        is not begun anew because a bucket was renamed. `explain.batch_size`, `explain.threads` and
-        `explain.engine` are not either, as what counts is what they came to in the run, which the
-        manifest records. What is in the files of `model.uri` and `source.classes`, and in the
-        operator's module, is for the caller to digest.
+        is not begun anew because a bucket was renamed. `explain.batch_size`, `explain.threads`,
+        `explain.engine` and a precision of `auto` are not either, as what counts is what they came
+        to in the run, which the manifest records. What is in the files of
+        `model.uri` and `source.classes`, and in the operator's module, is for the caller to digest.
         """
         used = self.as_dict()
+        if self.explain.precision == "auto":
+            del used["explain"]["precision"]
         return {
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"

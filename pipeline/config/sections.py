@@ -25,7 +25,7 @@ from transforms.formats.source import (
     NamedScale,
     Resize,
 )
-from transforms.saliency.engines.engine import AUTO, Precision, engine_names
+from transforms.saliency.engines.engine import AUTO, Precision, WantedPrecision, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, method_names
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.targets import NamedTarget
@@ -157,7 +157,9 @@ class ExplainSection(Section):
         "choice",
     )
     engine: _Text = Field(AUTO, description=alternatives((AUTO, *engine_names())))
-    precision: Precision = Field("float32", description=_values(Precision))
+    precision: WantedPrecision = Field(
+        "float32", description=alternatives((AUTO, *get_args(Precision)))
+    )
 
 
 class OutputSection(Section):

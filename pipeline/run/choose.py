@@ -169,9 +169,12 @@ def _decide_engine(
       ConfigurationError: The engine that is asked for cannot be used here.
     """
     begun_with = recorded.engine if recorded and config.explain.engine == AUTO else None
+    begun_in = None
+    if recorded and config.explain.precision == AUTO:
+        begun_in = recorded.settings["explain"]["precision"]
     wanted = EngineSpec(
         name=begun_with or config.explain.engine,
-        precision=config.explain.precision,
+        precision=begun_in or config.explain.precision,
         threads=loaded.threads,
     )
     # What the atlas records of the comparison stays; it is not made again.

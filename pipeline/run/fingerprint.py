@@ -37,6 +37,7 @@ def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpe
     settings["explain"]["batch_size"] = explain.program.batch_size
     settings["explain"]["threads"] = explain.threads
     settings["explain"]["engine"] = explain.program.engine.name
+    settings["explain"]["precision"] = explain.program.engine.precision
     return settings
 
 

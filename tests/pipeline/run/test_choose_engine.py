@@ -18,6 +18,7 @@ from pipeline.run.in_memory import run_in_memory
 from pipeline.run.progress import Progress
 from transforms.errors import ConfigurationError
 from transforms.saliency.engines import selection
+from transforms.saliency.engines.agreement import Agreement
 
 pytest.importorskip("openvino")
 
@@ -104,6 +105,35 @@ def test_precision_is_recorded(make_config: MakeConfig, tmp_path: Path) -> None:
     manifest = make(make_config, tmp_path / "atlas", precision="bfloat16")
     assert manifest["settings"]["explain"]["precision"] == "bfloat16"
     assert 0 < manifest["engine_agreement"]["mean_difference"] < 0.1
+
+
+def test_a_resumed_atlas_goes_on_in_its_precision(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "atlas"
+    monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 0.5)
+    monkeypatch.setattr(Agreement, "holds_for_mixed", True)
+    begun = make(make_config, root, engine="openvino", precision="auto")
+    assert begun["settings"]["explain"]["precision"] == "mixed"
+    assert begun["config"]["explain"]["precision"] == "auto"
+    assert 1e-5 < begun["engine_agreement"]["mean_difference"] < 0.1
+    expected = files(root)
+    sorted((root / "maps").rglob("*.parquet"))[0].unlink()
+    monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 2.0)
+    make(make_config, root, "resume", engine="openvino", precision="auto")
+    assert files(root) == expected
+    with pytest.raises(ConfigurationError, match=r"precision: the atlas has 'mixed', this run 'fl"):
+        make(make_config, root, "resume", engine="openvino")
+
+
+def test_a_precision_of_auto_that_comes_to_float32_is_float32(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 2.0)
+    first = make(make_config, tmp_path / "auto", precision="auto")
+    second = make(make_config, tmp_path / "float32", precision="float32")
+    assert first["settings"]["explain"]["precision"] == "float32"
+    assert first["fingerprint"] == second["fingerprint"]
 
 
 def test_an_unknown_engine_is_refused(make_config: MakeConfig) -> None:

@@ -16,7 +16,10 @@ import numpy.typing as npt
 from transforms.errors import ConfigurationError
 from transforms.saliency.attribution import Attribution, AttributionFunction
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "mixed", "bfloat16", "float16"]
+"""Of convolutions and matrix products; `mixed`: bfloat16 for those of the backward pass alone."""
+
+WantedPrecision = Precision | Literal["auto"]
 
 AUTO = "auto"
 """Stands for the fastest engine that agrees with the reference."""
@@ -33,12 +36,13 @@ class EngineSpec:
 
     Attributes:
       name: The engine's name: `tensorflow`, `openvino`.
-      precision: The precision of matrix products and convolutions.
+      precision: The precision of matrix products and convolutions; engines are never given `auto`,
+        which `selection` makes one of the others.
       threads: CPU threads to compute with; None is the engine's own choice.
     """
 
     name: str = REFERENCE
-    precision: Precision = "float32"
+    precision: WantedPrecision = "float32"
     threads: int | None = None
 
 

@@ -33,7 +33,13 @@ from transforms.saliency.engines.rewriting.freezing import (
     freeze,
     inference_graph,
 )
-from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError
+from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError, Rewrite
+from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
+from transforms.saliency.engines.rewriting.mixed_precision import (
+    BACKWARD_PRODUCTS,
+    DEPTHWISE,
+    mixed_rewrites,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -45,7 +51,7 @@ and EfficientNet-Lite0, 2 % slower with ResNet50."""
 
 
 class OpenVinoEngine:
-    """Runs on CPUs, in float32."""
+    """Runs on CPUs, in float32 or mixed precision."""
 
     def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Traces, freezes, rewrites, converts and compiles; see `Engine`."""
@@ -55,16 +61,19 @@ class OpenVinoEngine:
             raise EngineUnavailableError(
                 "OpenVINO is not installed (pip install 'saliency-atlas[openvino]')"
             ) from error
-        if spec.precision != "float32":
-            raise EngineUnavailableError(f"it computes in float32, not {spec.precision}")
+        if spec.precision not in ("float32", "mixed"):
+            raise EngineUnavailableError(
+                f"it computes in float32 or mixed precision, not {spec.precision}"
+            )
         threads = spec.threads or os.cpu_count() or 1
         part = part_size(function, threads)
         try:
-            graph = inference_graph(freeze(function.trace(part)))
+            frozen = freeze(function.trace(part))
+            graph = inference_graph(frozen, _rewrites(frozen, spec))
         except (NotFreezableError, NotCopyableError) as error:
             raise EngineUnavailableError(str(error)) from error
         properties = {
-            "INFERENCE_PRECISION_HINT": "f32",  # It takes bfloat16 by itself where CPUs have it.
+            "INFERENCE_PRECISION_HINT": "f32",  # By itself it takes bfloat16 for the forward pass.
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # Several workers would share the same cores.
         }
@@ -84,6 +93,12 @@ class OpenVinoEngine:
             _Runner(compiled, part, graph.constants).run,
             step=part if function.separable else None,
         )
+
+
+def _rewrites(frozen: Any, spec: EngineSpec) -> Mapping[str, Rewrite]:
+    if spec.precision == "float32":
+        return INFERENCE_REWRITES
+    return mixed_rewrites(frozen, (*BACKWARD_PRODUCTS, DEPTHWISE), INFERENCE_REWRITES)
 
 
 def part_size(function: AttributionFunction, threads: int) -> int:

@@ -6,12 +6,13 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.errors import ConfigurationError
 from transforms.saliency.attribution import AttributionFunction
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
@@ -33,6 +34,7 @@ MakeMaps = Callable[["tf.Tensor"], "tf.Tensor"]
 
 _ROUNDS = 5  # Interleaved; the medians are compared.
 _GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
+_GAIN_OF_MIXED = 1 / 1.1  # Of the time: what other bits than float32's have to be worth.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,30 +65,45 @@ def choose_engine(
     """Compiles the engine that is wanted, or for `auto` the fastest that agrees.
 
     Args:
-      wanted: Its name may be `auto`.
+      wanted: Its name and its precision may be `auto`.
       function: What engines compile.
       make_maps: Makes maps of gradients; they are what must agree.
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
       labels: (n,) int32.
 
     Raises:
-      ConfigurationError: An engine that is asked for by name cannot be used.
+      ConfigurationError: An engine that is asked for by name cannot be used, or computes maps in
+        float32 that are not the reference's.
     """
     comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels)
-    named = dataclasses.replace(wanted, name=REFERENCE) if wanted.name == AUTO else wanted
+    named = dataclasses.replace(
+        wanted,
+        name=REFERENCE if wanted.name == AUTO else wanted.name,
+        precision="float32" if wanted.precision == AUTO else wanted.precision,
+    )
     try:
         choice = _with_agreement(comparison, named)
     except EngineUnavailableError as error:
         raise unusable(named, error) from error
-    if wanted.name != AUTO:
+    if AUTO not in (wanted.name, wanted.precision):
         return choice
     if not len(inputs):
         return _noting(choice, "no example to compare engines on")
-    return _fastest(comparison, wanted, choice)
+    names = engine_names() if wanted.name == AUTO else (wanted.name,)
+    others = [dataclasses.replace(named, name=name) for name in names if name != named.name]
+    best = _fastest(comparison, others, choice, _GAIN_THAT_COUNTS)
+    if wanted.precision == AUTO:
+        others = [EngineSpec(name, "mixed", wanted.threads) for name in names]
+        best = _fastest(comparison, others, best, _GAIN_OF_MIXED)
+    return best
 
 
 def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
-    """The engine that is asked for; that it does not agree is for the user to judge."""
+    """The engine that is asked for; that it differs somewhat is for the user to judge.
+
+    Raises:
+      ConfigurationError: It computes other maps.
+    """
     choice = comparison.choice(spec)
     if spec == comparison.exact or not comparison.examples:
         return choice
@@ -97,31 +114,47 @@ def _with_agreement(comparison: _Comparison, spec: EngineSpec) -> EngineChoice:
     choice = dataclasses.replace(choice, agreement=agreement)
     if agreement.holds:
         return choice
+    if spec.precision == "float32" and agreement.is_wrong:
+        raise ConfigurationError(
+            f"explain.engine {spec.name!r} computes other maps than {REFERENCE} for this model: "
+            f"{agreement}; choose {REFERENCE}, or auto"
+        )
     return _noting(
         choice, f"{spec.name} in {spec.precision} differs from {REFERENCE} in float32: {agreement}"
     )
 
 
-def _fastest(comparison: _Comparison, wanted: EngineSpec, reference: EngineChoice) -> EngineChoice:
-    best, shortest = reference, _GAIN_THAT_COUNTS  # of the reference's time
-    notes = []
-    for name in engine_names():
-        if name == REFERENCE:
-            continue
+def _fastest(
+    comparison: _Comparison,
+    others: Sequence[EngineSpec],
+    best: EngineChoice,
+    gain: float,
+) -> EngineChoice:
+    """The fastest of those that agree, if it takes at most `gain` times as long as `best`."""
+    found, shortest, notes = best, gain, []
+    for spec in others:
+        name = _title(spec)
         try:
-            choice = comparison.choice(dataclasses.replace(wanted, name=name))
+            choice = comparison.choice(spec)
             agreement = comparison.compare(choice)
         except (EngineUnavailableError, _IncomparableError) as error:
             notes.append(f"{name} is not used: {error}")
             continue
-        if not agreement.holds:
+        holds = agreement.holds_for_mixed if spec.precision == "mixed" else agreement.holds
+        if not holds:
             notes.append(f"{name} is not used: it differs from {REFERENCE}, {agreement}")
             continue
-        share = comparison.share_of_time(choice, reference)
-        notes.append(f"{name} takes {share:.2f} times as long as {REFERENCE}; {agreement}")
+        share = comparison.share_of_time(choice, best)
+        notes.append(f"{name} takes {share:.2f} times as long as {_title(best.spec)}; {agreement}")
         if share < shortest:
-            best, shortest = dataclasses.replace(choice, agreement=agreement), share
-    return _noting(best, *notes)
+            found, shortest = dataclasses.replace(choice, agreement=agreement), share
+    if found is not best:
+        notes = [*best.notes, *notes]
+    return _noting(found, *notes)
+
+
+def _title(spec: EngineSpec) -> str:
+    return spec.name if spec.precision == "float32" else f"{spec.name} in {spec.precision}"
 
 
 def _noting(choice: EngineChoice, *notes: str) -> EngineChoice:
@@ -186,8 +219,7 @@ class _Comparison:
         """The maps of the examples' targets, (examples * targets, values)."""
         import tensorflow as tf
 
-        # The second call's: OpenVINO 2026.4 compiles some gradients (UnsortedSegmentSum, of
-        # gathering the same places of every example) so that only the first call is right.
+        # The second call's: what an engine computes of constants may be right in the first alone.
         for _ in range(2):
             attribution = choice.compiled.run(*self._batch)
         gradients = np.asarray(attribution.gradients)[: self.examples]

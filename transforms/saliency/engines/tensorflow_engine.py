@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from transforms.saliency.engines.engine import (
 from transforms.saliency.engines.rewriting.freezing import NotFreezableError, find_effect, freeze
 from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError, copy_graph
 from transforms.saliency.engines.rewriting.matrix_precision import LOSS_SCALES, matrix_rewrites
+from transforms.saliency.engines.rewriting.mixed_precision import BACKWARD_PRODUCTS, mixed_rewrites
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,10 +44,11 @@ class TensorFlowEngine:
         # A trace for any batch size is as fast on CPUs; XLA and rewriting need to know it.
         any_size = function.separable and not xla and spec.precision == "float32"
         size = None if any_size else function.batch_size
-        traced = function.trace(size, LOSS_SCALES[spec.precision])
+        precision = cast(Precision, spec.precision)
+        traced = function.trace(size, LOSS_SCALES[precision])
         notes: list[str] = []
         if spec.precision != "float32":
-            call = _in_precision(traced, spec.precision)
+            call = _in_precision(traced, precision)
         elif xla:
             call = traced  # XLA takes weights as arguments: as constants they slow its compiler.
         else:
@@ -76,8 +78,14 @@ def _in_precision(traced: Any, precision: Precision) -> Any:
     try:
         frozen = freeze(traced)
 
+        rewrites = (
+            mixed_rewrites(frozen, BACKWARD_PRODUCTS, {})
+            if precision == "mixed"
+            else matrix_rewrites(precision)
+        )
+
         def copied(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            return copy_graph(frozen, inputs, matrix_rewrites(precision))
+            return copy_graph(frozen, inputs, rewrites)
 
         signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in frozen.inputs]
         compiled = tf.function(copied, input_signature=signature, autograph=False)

@@ -46,6 +46,19 @@ def test_what_the_reference_cannot_explain_is_left_out() -> None:
     }
 
 
+def test_thresholds_of_mixed_precision() -> None:
+    assert Agreement(2, 0.999, 0.9995, 1.0).holds_for_mixed
+    assert not Agreement(2, 0.9989, 0.9995, 0.0).holds_for_mixed
+    assert not Agreement(2, 0.999, 0.9994, 0.0).holds_for_mixed
+    assert not Agreement(0, 1.0, 1.0, 0.0).holds_for_mixed
+
+
+def test_other_maps_are_wrong() -> None:
+    assert Agreement(2, 0.1, 0.89, 1.0).is_wrong
+    assert not Agreement(2, 0.1, 0.9, 1.0).is_wrong
+    assert not Agreement(0, 0.0, 0.0, 0.0).is_wrong
+
+
 def test_what_only_the_other_cannot_explain_disagrees() -> None:
     reference = np.array([[1, 2, 3]], np.float32)
     assert not measure_agreement(reference, reference * np.float32(np.nan)).holds

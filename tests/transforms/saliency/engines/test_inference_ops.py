@@ -68,6 +68,15 @@ def _attention(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Add()([tokens, layers.MultiHeadAttention(2, 3)(tokens, tokens)])
 
 
+def _transformer(x: keras.KerasTensor) -> keras.KerasTensor:
+    tokens = layers.Reshape((18, 16))(x)
+    normal = layers.LayerNormalization()(tokens)
+    tokens = layers.Add()([tokens, layers.MultiHeadAttention(2, 8)(normal, normal)])
+    normal = layers.LayerNormalization()(tokens)
+    hidden = layers.Dense(16)(layers.Dense(32, "gelu")(normal))
+    return layers.LayerNormalization()(layers.Add()([tokens, hidden]))[:, 0]
+
+
 def _branches(x: keras.KerasTensor) -> keras.KerasTensor:
     left = layers.Conv2D(3, 3, padding="same")(x)
     right = layers.AveragePooling2D(3, strides=1, padding="same")(x)
@@ -81,6 +90,8 @@ def _halves(x: keras.KerasTensor) -> keras.KerasTensor:
 _GRAPHS = {
     "squeeze and excite": _excite,
     "attention": _attention,
+    "transformer": _transformer,
+    "sum along no axis": lambda x: x * keras.ops.sum(x, axis=()),
     "concatenation": _branches,
     "slices": _halves,
     "transposition": layers.Permute((3, 1, 2)),

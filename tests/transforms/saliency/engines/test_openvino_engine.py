@@ -57,6 +57,38 @@ def test_an_operator(model: keras.Model) -> None:
     compare(gradient_of(model, SHAPE, operator=margin))
 
 
+def _constant(f: Any, inputs: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    return tf.gather(f(inputs), 3, axis=1)
+
+
+def _constant_of_each(f: Any, inputs: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    return tf.gather(f(inputs), tf.fill([inputs.shape[0]], 3), batch_dims=1)
+
+
+def _several(f: Any, inputs: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.gather(f(inputs), [1, 3, 1], axis=1) ** 2, axis=1)
+
+
+def _the_same_twice(f: Any, inputs: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    rows = tf.range(inputs.shape[0])
+    places = tf.stack([rows, tf.fill([inputs.shape[0]], 3)], axis=1)
+    return tf.reduce_sum(tf.gather_nd(f(inputs), tf.stack([places, places], 1)) ** 2, axis=1)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [_constant, _constant_of_each, _several, _the_same_twice],
+    ids=lambda each: each.__name__,
+)
+def test_operators_that_gather_at_every_call(model: keras.Model, operator: Any) -> None:
+    function = gradient_of(model, SHAPE, operator=operator, batch_size=8)
+    expected = plain(function)
+    compiled = find_engine("openvino").compile(function, EngineSpec("openvino", threads=2))
+    for _ in range(3):
+        found = compiled.run(*batch_of(SHAPE, 8))
+        np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(7,), (6, 4)], ids=str)
 def test_tensors(shape: tuple[int, ...]) -> None:
     keras.utils.set_random_seed(5)
@@ -141,7 +173,7 @@ def test_an_effect_is_named() -> None:
 
 def test_other_precisions_are_refused(model: keras.Model) -> None:
     spec = EngineSpec("openvino", precision="bfloat16")
-    assert _refusal(model, spec) == "it computes in float32, not bfloat16"
+    assert _refusal(model, spec) == "it computes in float32 or mixed precision, not bfloat16"
 
 
 def test_absence_is_said(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:

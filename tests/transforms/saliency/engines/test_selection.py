@@ -33,14 +33,19 @@ class FakeEngine:
 
     factor: Any = 1.0
     refusal: str | None = None
+    exact: bool = False  # in float32: the factor is for other precisions
 
     def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         if self.refusal:
             raise EngineUnavailableError(self.refusal)
-        real = find_engine("tensorflow").compile(function, dataclasses.replace(spec))
+        real = find_engine("tensorflow").compile(
+            function, dataclasses.replace(spec, precision="float32")
+        )
 
         def run(inputs: Any, labels: Any) -> Attribution:
             result = real.run(inputs, labels)
+            if self.exact and spec.precision == "float32":
+                return result
             factor = next(self.factor) if isinstance(self.factor, Iterator) else self.factor
             return dataclasses.replace(result, gradients=np.asarray(result.gradients) * factor)
 
@@ -71,7 +76,9 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
         monkeypatch.setattr(
             selection._Comparison,
             "share_of_time",
-            lambda _, choice, __: (shares or {})[choice.spec.name],
+            lambda _, choice, __: (shares or {})[
+                choice.spec.name + (" mixed" if choice.spec.precision == "mixed" else "")
+            ],
         )
         inputs, labels = batch_of(SHAPE)
         function = gradient_of(model, SHAPE)
@@ -136,6 +143,53 @@ def test_an_engine_asked_for_is_used_though_it_disagrees(choose: Choose) -> None
     assert found.agreement is not None
     assert found.agreement.mean_difference == pytest.approx(0.5)
     assert found.notes[0].startswith("wrong in float32 differs from tensorflow in float32")
+
+
+def test_an_engine_asked_for_that_makes_other_maps_is_refused(choose: Choose) -> None:
+    factor = np.linspace(0, 1, 75).reshape(SHAPE)
+    with pytest.raises(ConfigurationError) as raised:
+        choose("wrong", {"wrong": FakeEngine(factor)})
+    message = str(raised.value)
+    assert message.startswith(
+        "explain.engine 'wrong' computes other maps than tensorflow for this model: Spearman at "
+        "least 0."
+    )
+    assert message.endswith("on 2 maps; choose tensorflow, or auto")
+
+
+SHARES = {"fast": 0.5, "fast mixed": 0.8, "tensorflow mixed": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "expected"),
+    [
+        ("auto", 0.9, ("fast", "mixed")),
+        ("auto", 0.92, ("fast", "float32")),
+        ("fast", 0.9, ("fast", "mixed")),
+        ("fast", 0.92, ("fast", "float32")),
+    ],
+)
+def test_auto_takes_mixed_where_it_gains_a_tenth(
+    choose: Choose, name: str, share: float, expected: tuple[str, str]
+) -> None:
+    shares = SHARES | {"fast mixed": share}
+    fake = FakeEngine(1.0 + 1e-4 * np.sin(np.arange(75.0)).reshape(SHAPE), exact=True)
+    found = choose(name, {"fast": fake}, shares, precision="auto")
+    assert (found.spec.name, found.spec.precision) == expected
+    assert f"fast in mixed takes {share:.2f} times as long as fast; Spear" in "".join(found.notes)
+
+
+def test_mixed_that_disagrees_is_not_taken(choose: Choose) -> None:
+    fake = FakeEngine(np.linspace(0.5, 1, 75).reshape(SHAPE), exact=True)
+    found = choose("auto", {"fast": fake}, SHARES, precision="auto")
+    assert found.spec == EngineSpec("fast", threads=2)
+    assert any(note.startswith("fast in mixed is not used: it differs") for note in found.notes)
+
+
+def test_float32_is_the_default(choose: Choose) -> None:
+    found = choose("auto", {"fast": FakeEngine()}, SHARES | {"fast mixed": 0.1})
+    assert found.spec.precision == "float32"
+    assert not any("mixed" in note for note in found.notes)
 
 
 def test_precision_is_compared_with_float32(choose: Choose) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from transforms.saliency.engines.rewriting.graph_copy import copy_graph
+from transforms.saliency.engines.rewriting.constant_folding import constant_values
+from transforms.saliency.engines.rewriting.graph_copy import Rewrite, copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
 
 if TYPE_CHECKING:
@@ -91,21 +92,40 @@ class InferenceGraph:
     constants: Mapping[str, npt.NDArray[Any]]
 
 
-def inference_graph(frozen: Any) -> InferenceGraph:
+def inference_graph(
+    frozen: Any, rewrites: Mapping[str, Rewrite] = INFERENCE_REWRITES
+) -> InferenceGraph:
     """Writes a frozen gradient in inference operations.
 
     Args:
       frozen: Takes `inputs` and `labels`.
+      rewrites: What to put in place of its operations, by type.
 
     Raises:
       NotCopyableError: It has loops or conditions.
+      NotFreezableError: Weights, as they are and transposed for the gradient, do not fit.
     """
     import tensorflow as tf
 
+    def rewritten(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        return copy_graph(frozen, [inputs, labels], rewrites)
+
+    signature = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
+    ]
+    written = tf.function(rewritten, input_signature=signature, autograph=False)
+    function = written.get_concrete_function()
+    values = constant_values(function)
+    size = sum(each.nbytes for each in values.values()) + _constant_bytes(function)
+    if size > _MOST_BYTES:
+        raise NotFreezableError(
+            f"with what is computed beforehand the graph has {size / 1e9:.1f} GB, and holds 2 GB"
+        )
     constants = {}
 
-    def named(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        results = copy_graph(frozen, [inputs, labels], INFERENCE_REWRITES)
+    def folded(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        results = copy_graph(function, [inputs, labels], {}, values)
         for name, result in zip(RESULT_NAMES, results, strict=True):
             value = tf.get_static_value(result)
             if value is not None:
@@ -115,9 +135,10 @@ def inference_graph(frozen: Any) -> InferenceGraph:
             for name, result in zip(RESULT_NAMES, results, strict=True)
         ]
 
-    signature = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
-    ]
-    traced = tf.function(named, input_signature=signature, autograph=False)
+    traced = tf.function(folded, input_signature=signature, autograph=False)
     return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)
+
+
+def _constant_bytes(function: Any) -> int:
+    tensors = (each.outputs[0] for each in function.graph.get_operations() if each.type == "Const")
+    return sum(each.dtype.size * (each.shape.num_elements() or 0) for each in tensors)

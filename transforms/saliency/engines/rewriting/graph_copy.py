@@ -8,7 +8,10 @@ inference ones, and matrix products change their precision. Arithmetic on shapes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from transforms.saliency.engines.rewriting.shape_ops import fold_shapes
 
@@ -27,7 +30,10 @@ class NotCopyableError(Exception):
 
 
 def copy_graph(
-    frozen: Any, inputs: Sequence[tf.Tensor], rewrites: Mapping[str, Rewrite]
+    frozen: Any,
+    inputs: Sequence[tf.Tensor],
+    rewrites: Mapping[str, Rewrite],
+    values: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
 ) -> list[tf.Tensor]:
     """Makes a frozen function's operations anew in the graph that is being traced.
 
@@ -38,6 +44,7 @@ def copy_graph(
       frozen: A concrete function without variables.
       inputs: The new inputs, in the order of the function's own.
       rewrites: What to put in place of an operation, by its type.
+      values: What is known beforehand, by name of the frozen function's tensor.
 
     Returns:
       The function's outputs.
@@ -49,6 +56,7 @@ def copy_graph(
 
     graph = tf.compat.v1.get_default_graph()
     made = dict(zip((tensor.name for tensor in frozen.inputs), inputs, strict=True))
+    made |= {name: tf.constant(value) for name, value in values.items()}
     for operation in _ordered(frozen.outputs, made):
         arguments = [made[tensor.name] for tensor in operation.inputs]
         rewrite = rewrites.get(operation.type)

@@ -157,7 +157,41 @@ def _tile(operation: Any, x: tf.Tensor, _: tf.Tensor) -> Any:
     return tf.broadcast_to(x, shape)
 
 
+def _scatter(operation: Any, indices: tf.Tensor, updates: tf.Tensor, _: tf.Tensor) -> Any:
+    """Onto zeros: OpenVINO keeps one of the values of a place that several go to, not their sum."""
+    import tensorflow as tf
+
+    shape = operation.outputs[0].shape
+    if not shape.is_fully_defined():
+        return None
+    return tf.tensor_scatter_nd_add(tf.zeros(shape, updates.dtype), indices, updates)
+
+
+def _sum(_: Any, x: tf.Tensor, axes: tf.Tensor) -> Any:
+    """The values themselves, where there is no axis to add along: OpenVINO asks for one."""
+    import tensorflow as tf
+
+    return tf.identity(x) if tf.get_static_value(axes) is not None and axes.shape == (0,) else None
+
+
+def _product(operation: Any, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """By what is transposed already, as weights are beforehand.
+
+    OpenVINO 2026.4 multiplies an attention's reshaped result by the wrong elements of square
+    weights that it is to transpose.
+    """
+    import tensorflow as tf
+
+    of_matrices = operation.type == "MatMul"
+    left, right = ("transpose_a", "transpose_b") if of_matrices else ("adj_x", "adj_y")
+    if not operation.get_attr(right):
+        return None
+    return tf.matmul(x, tf.linalg.matrix_transpose(y), transpose_a=operation.get_attr(left))
+
+
 INFERENCE_REWRITES: dict[str, Rewrite] = {
+    "BatchMatMulV2": _product,
+    "BatchMatMulV3": _product,
     "BiasAddGrad": _bias,
     "EluGrad": _elu,
     "FusedBatchNormGradV2": _batch_norm,
@@ -166,18 +200,21 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "LeakyReluGrad": _leaky_relu,
     "ReciprocalGrad": lambda _, y, g: g * (-y * y),
     "LogSoftmax": _log_softmax,
+    "MatMul": _product,
     "Relu6Grad": lambda _, g, x: g * (_where(x > 0, g) * _where(x < _RELU6_BOUND, g)),
     "ReluGrad": lambda _, g, x: g * _where(x > 0, g),
     "ResizeBicubicGrad": _resize,
     "ResizeBilinearGrad": _resize,
     "ResizeNearestNeighborGrad": _resize,
     "RsqrtGrad": lambda _, y, g: g * (-0.5 * y * y * y),
+    "ScatterNd": _scatter,
     "SeluGrad": _selu,
     "SigmoidGrad": lambda _, y, g: g * (y * (1.0 - y)),
     "SoftplusGrad": _softplus,
     "SoftsignGrad": _softsign,
     "SqrtGrad": lambda _, y, g: g * (0.5 / y),
     "StridedSliceGrad": _strided_slice,
+    "Sum": _sum,
     "Tile": _tile,
     "TanhGrad": lambda _, y, g: g * (1.0 - y * y),
     **WINDOW_REWRITES,

@@ -15,7 +15,12 @@ from transforms.saliency.engines.rewriting.graph_copy import Rewrite
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LOSS_SCALES: Mapping[Precision, float] = {"float32": 1.0, "bfloat16": 1.0, "float16": 2.0**10}
+LOSS_SCALES: Mapping[Precision, float] = {
+    "float32": 1.0,
+    "mixed": 1.0,
+    "bfloat16": 1.0,
+    "float16": 2.0**10,
+}
 """What scores are multiplied by before they are differentiated.
 
 float16's smallest number is 6e-8, which gradients in deep networks fall below. Powers of two, so
@@ -46,15 +51,21 @@ def matrix_rewrites(precision: Precision) -> dict[str, Rewrite]:
 
         if operation.outputs[0].dtype != tf.float32:
             return None
-        low = tf.as_dtype(precision)
-        attributes = dict(operation.node_def.attr)
-        for name in _TYPES_OF_OPERANDS:
-            if name in attributes:
-                attributes[name] = tf.compat.v1.AttrValue(type=low.as_datatype_enum)
-        operands = [tf.cast(each, low) if each.dtype == tf.float32 else each for each in inputs]
-        made = tf.compat.v1.get_default_graph().create_op(
-            operation.type, operands, [low], attrs=attributes, name=operation.name
-        )
-        return tf.cast(made.outputs[0], tf.float32)
+        return in_low_precision(operation, tf.as_dtype(precision), *inputs)
 
     return dict.fromkeys(_MATRIX_OPERATIONS, lowered)
+
+
+def in_low_precision(operation: Any, low: tf.DType, *inputs: tf.Tensor) -> tf.Tensor:
+    """An operation on float32 made anew with operands of another type; the result is float32."""
+    import tensorflow as tf
+
+    attributes = dict(operation.node_def.attr)
+    for name in _TYPES_OF_OPERANDS:
+        if name in attributes:
+            attributes[name] = tf.compat.v1.AttrValue(type=low.as_datatype_enum)
+    operands = [tf.cast(each, low) if each.dtype == tf.float32 else each for each in inputs]
+    made = tf.compat.v1.get_default_graph().create_op(
+        operation.type, operands, [low], attrs=attributes, name=operation.name
+    )
+    return tf.cast(made.outputs[0], tf.float32)

@@ -1,0 +1,67 @@
+"""Mixed precision: the forward pass to the last bit of float32, the backward pass rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import gradient_of, plain, run_engine
+
+from transforms.saliency.engines.engine import EngineSpec
+from transforms.saliency.engines.rewriting.freezing import freeze
+from transforms.saliency.engines.rewriting.graph_copy import copy_graph
+from transforms.saliency.engines.rewriting.mixed_precision import BACKWARD_PRODUCTS, mixed_rewrites
+
+SHAPE = (12, 12, 3)
+
+
+def _transposed_convolution() -> keras.Model:
+    """Its forward pass holds the operation that is a convolution's gradient."""
+    keras.utils.set_random_seed(5)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Conv2DTranspose(6, 3, strides=2, activation="relu"),
+            layers.DepthwiseConv2D(3, strides=2, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ]
+    )
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_decisions_are_exact_and_gradients_nearly(engine: str) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    function = gradient_of(_transposed_convolution(), SHAPE, batch_size=4)
+    exact = run_engine(engine, function)
+    found = run_engine(engine, function, EngineSpec(engine, precision="mixed", threads=2))
+    np.testing.assert_allclose(found.outputs, exact.outputs, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(found.scores, exact.scores, rtol=2e-6, atol=1e-7)
+    expected = plain(function).gradients
+    error = np.abs(found.gradients - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 0.03
+    assert found.gradients.dtype == np.float32
+
+
+def test_only_what_no_score_depends_on_is_rounded() -> None:
+    frozen = freeze(gradient_of(_transposed_convolution(), SHAPE).trace(2))
+    rewrites = mixed_rewrites(frozen, BACKWARD_PRODUCTS, {})
+
+    def copied(*inputs: tf.Tensor) -> list[tf.Tensor]:
+        return copy_graph(frozen, inputs, rewrites)
+
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in frozen.inputs]
+    made = tf.function(copied, input_signature=signature, autograph=False).get_concrete_function()
+    types: dict[Any, list[str]] = {tf.float32: [], tf.bfloat16: []}
+    for operation in made.graph.get_operations():
+        if operation.type in BACKWARD_PRODUCTS:
+            types[operation.outputs[0].dtype].append(operation.type)
+    # One of each in either pass: a transposed convolution's gradient is a convolution.
+    assert sorted(types[tf.float32]) == ["Conv2D", "Conv2DBackpropInput", "MatMul"]
+    assert sorted(types[tf.bfloat16]) == ["Conv2D", "Conv2DBackpropInput", "MatMul"]
