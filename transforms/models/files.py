@@ -23,6 +23,9 @@ KERAS_EXTENSIONS = (".keras", ".h5", ".hdf5")
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
+EXPORT = "keras.Model(inputs, model(inputs, training=False)).export(folder)"
+"""How a model is exported for inference: `model.export` alone keeps layers of augmentation on."""
+
 _CHUNK_BYTES = 1 << 20
 _REASON_CHARACTERS = 240
 
@@ -120,17 +123,17 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
         if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
             raise ConfigurationError(
                 f"model {uri} holds Python code (a Lambda layer), which runs once it is loaded; if "
-                "you trust it set model.allow_unsafe: true, else export it as a SavedModel"
+                f"you trust it set model.allow_unsafe: true, else export it as a SavedModel: {EXPORT}"
             ) from error
         if unknown := _UNKNOWN_CODE.search(str(error)):
             name = unknown[1] or unknown[2]
             raise ConfigurationError(
                 f"model {uri} is made of {name!r}, whose code is not here; export it as a "
-                "SavedModel (model.export), which needs none"
+                f"SavedModel, which needs none: {EXPORT}"
             ) from error
         raise ConfigurationError(
             f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "
-            "export it as a SavedModel (model.export)"
+            f"export it as a SavedModel: {EXPORT}"
         ) from error
 
 
@@ -146,7 +149,7 @@ def open_saved_model(uri: str, path: str) -> Any:
         return tf.saved_model.load(path)
     except Exception as error:  # whatever a damaged folder can make TensorFlow raise
         raise ConfigurationError(
-            f"model {uri} cannot be loaded ({reason(error)}); export it again (model.export)"
+            f"model {uri} cannot be loaded ({reason(error)}); export it again: {EXPORT}"
         ) from error
 
 

@@ -26,6 +26,7 @@ from transforms.models.functions import (
 )
 from transforms.models.layers import list_layers
 from transforms.models.softmax import SoftmaxEnding
+from transforms.models.training_mode import TrainingOperations, check_no_random_operation
 from transforms.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
@@ -103,6 +104,11 @@ class LoadedModel:
         """Set if the explained output is that of a softmax."""
         return self._trace.softmax
 
+    @property
+    def training(self) -> TrainingOperations:
+        """Operations of training that are in the model, though it is called for inference."""
+        return self._trace.training
+
     def describe(self) -> dict[str, Any]:
         """What it is, in plain values that JSON can hold."""
         keras_model = self.function.model if isinstance(self.function, KerasFunction) else None
@@ -154,7 +160,8 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
       storage: Where it is. What is not local is copied to a temporary folder first.
 
     Raises:
-      ConfigurationError: It cannot be loaded or explained, or does not take such inputs.
+      ConfigurationError: It cannot be loaded or explained, does not take such inputs, or draws
+        random numbers.
       RunError: It is not the model whose digest is known.
     """
     function: ModelFunction
@@ -175,6 +182,7 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
             "the model after it was called once"
         )
     loaded = LoadedModel(uri, digest, function, shape)
+    check_no_random_operation(function.title, loaded.training)
     warn_about_softmax(function, loaded.softmax)
     return loaded
 
