@@ -123,7 +123,8 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
         if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
             raise ConfigurationError(
                 f"model {uri} holds Python code (a Lambda layer), which runs once it is loaded; if "
-                f"you trust it set model.allow_unsafe: true, else export it as a SavedModel: {EXPORT}"
+                "you trust it set model.allow_unsafe: true, else export it as a SavedModel: "
+                f"{EXPORT}"
             ) from error
         if unknown := _UNKNOWN_CODE.search(str(error)):
             name = unknown[1] or unknown[2]

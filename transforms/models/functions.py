@@ -63,7 +63,7 @@ class Trace:
     layer: str | None
     output_shape: Shape
     softmax: SoftmaxEnding | None
-    training: TrainingOperations = TrainingOperations()
+    training: TrainingOperations
 
 
 def class_count(output_shape: Shape) -> int | None:
@@ -103,10 +103,18 @@ class ModelFunction:
         self.title = title
         self.input = model_input
 
+    output_name: str | None = None
+    """The name of the output; None where layers are known, or nothing is."""
+
     @property
     def model(self) -> Any:
         """What all functions of one model share; the function itself where nothing is known."""
         return self
+
+    @property
+    def keras_model(self) -> keras.Model | None:
+        """The Keras model; None where it is of another kind."""
+        return None
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, ...) of inputs (N, ...), which are of the input's dtype."""
@@ -163,6 +171,11 @@ class KerasFunction(ModelFunction):
         """The Keras model."""
         return self._keras_model
 
+    @property
+    def keras_model(self) -> keras.Model | None:
+        """The Keras model."""
+        return self._keras_model
+
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs of the model, or of its chosen layer, in inference mode."""
         import keras
@@ -201,17 +214,17 @@ class SignatureFunction(ModelFunction):
                 f"{title} has no signature {self.NAME!r} (it has: {there}); export it with one"
             )
         self._saved = saved  # owns the variables that the signature reads
-        self._signature = saved.signatures[self.NAME]
-        inputs = self._signature.structured_input_signature[1]
+        self.signature = saved.signatures[self.NAME]
+        inputs = self.signature.structured_input_signature[1]
         if len(inputs) != 1:
             raise ConfigurationError(several("inputs", title, sorted(inputs)))
-        self._call_signature = _differentiable(self._signature, title)
+        self._call_signature = _differentiable(self.signature, title)
         ((name, spec),) = inputs.items()
         known = spec.shape.rank is not None
         shape = tuple(spec.shape[1:].as_list()) if known else None
         batch = spec.shape[0] if known else None
         super().__init__(saved, title, ModelInput(name, shape, tf.as_dtype(spec.dtype).name, batch))
-        self.output_name = self._choose(sorted(self._signature.structured_outputs), output_layer)
+        self.output_name = self._choose(sorted(self.signature.structured_outputs), output_layer)
 
     @property
     def model(self) -> Any:
@@ -220,7 +233,7 @@ class SignatureFunction(ModelFunction):
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """The signature's output."""
-        return self.single(self._call_signature(inputs)[self.output_name])
+        return self.single(self._call_signature(inputs)[str(self.output_name)])
 
     def _choose(self, names: list[str], output_layer: str | int | None) -> str:
         if output_layer is None:
@@ -245,31 +258,44 @@ def _differentiable(signature: Any, title: str) -> Callable[[tf.Tensor], Mapping
       ConfigurationError: There is such a loop, and the variables do not fit into a graph.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     ((name, _),) = signature.structured_input_signature[1].items()
     definition = signature.graph.as_graph_def()
     bodies = (each.node_def for each in definition.library.function)
     if not any(node.op == "While" for nodes in (definition.node, *bodies) for node in nodes):
-        return lambda inputs: signature(**{name: inputs})  # type: ignore[no-any-return]
-    size = sum(each.dtype.size * each.shape.num_elements() for each in signature.graph.variables)
-    if size > MOST_CONSTANT_BYTES:
-        raise ConfigurationError(
-            f"{title} has a loop (as LSTM and GRU layers have) and {size / 1e9:.1f} GB of "
-            "variables, and a loop of a SavedModel can be differentiated up to 1.9 GB; give it as "
-            "a .keras file"
-        )
-    frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False)
+        return lambda inputs: signature(**{name: inputs})
+    constant = constant_signature(signature, f"{title}, whose graph loops,")
 
     def call(inputs: tf.Tensor) -> Mapping[str, Any]:
         outputs: Mapping[str, Any] = tf.nest.pack_sequence_as(
-            signature.structured_outputs, frozen(inputs)
+            signature.structured_outputs, constant(inputs)
         )
         return outputs
 
     return call
+
+
+def constant_signature(signature: Any, title: str) -> Any:
+    """A signature as a concrete function whose variables are constants, without calls.
+
+    Args:
+      signature: Of a SavedModel.
+      title: How messages call the model.
+
+    Raises:
+      ConfigurationError: The variables do not fit into a graph.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    size = sum(each.dtype.size * each.shape.num_elements() for each in signature.graph.variables)
+    if size > MOST_CONSTANT_BYTES:
+        raise ConfigurationError(
+            f"{title} has {size / 1e9:.1f} GB of variables, and can be explained up to "
+            f"{MOST_CONSTANT_BYTES / 1e9:.1f} GB as a SavedModel; give it as a .keras file"
+        )
+    return convert_variables_to_constants_v2(signature, lower_control_flow=False)
 
 
 def trace(function: ModelFunction, shape: Shape) -> Trace:

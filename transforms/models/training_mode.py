@@ -126,8 +126,8 @@ def check_function_of_input(
         (second, first, "from one call to the next"),
         (beside[:kept], first[:kept], "with the other examples of their batch"),
     ):
-        difference = np.abs(values - reference)
-        change = float(np.max(difference, initial=0.0, where=np.isfinite(difference)))
+        finite = np.isfinite(values) & np.isfinite(reference)
+        change = float(np.max(np.abs(values[finite] - reference[finite]), initial=0.0))
         if change > _TOLERANCE * largest:
             named = found.random + found.updating
             where = f" (layers that train: {_listed(named)})" if named else ""

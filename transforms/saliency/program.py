@@ -59,7 +59,7 @@ class ProgramSpec:
     Attributes:
       inputs: What the model takes.
       target: Which classes are explained.
-      operator: `classification` or `package.module:function`.
+      operator: `classification`, `regression`, `segmentation` or `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`.
       codec: How maps are encoded.
       batch_size: Examples in one call.

@@ -142,7 +142,7 @@ def test_state_is_refused_by_what_it_does() -> None:
     def call(inputs: tf.Tensor) -> tf.Tensor:
         return inputs + calls.assign_add(1.0)
 
-    with pytest.raises(ConfigurationError, match="change by .* from one call to the next"):
+    with pytest.raises(ConfigurationError, match=r"change by .* from one call to the next"):
         check(call)
 
 
