@@ -142,11 +142,7 @@ class Config(Section):
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
-            # A key that came later counts where it changes something: older atlases go on.
-            "model": {
-                "output_layer": used["model"]["output_layer"],
-                **({} if self.model.output == "as_is" else {"output": self.model.output}),
-            },
+            "model": _only(used["model"], "output_layer", "output"),
             "explain": _only(
                 used["explain"], "method", "target", "operator", "reducer", "precision"
             ),

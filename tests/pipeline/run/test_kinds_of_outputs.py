@@ -29,9 +29,8 @@ def config(
     **explain: Any,
 ) -> Config:
     table = {"x": list(values.reshape(len(values), -1))}
-    pq.write_table(
-        pa.table(table if labels is None else table | {"label": labels}), folder / "d.parquet"
-    )
+    columns = table if labels is None else table | {"label": labels}
+    pq.write_table(pa.table(columns), folder / "d.parquet")
     return Config.from_dict(
         {
             "source": {
@@ -111,7 +110,7 @@ def test_regression_explains_one_output(tmp_path: Path) -> None:
         ({"operator": "regression"}, "explains one output whatever the label is; give {class: 0}"),
         (
             {"operator": "regression", "target": {"class": 2}},
-            "the model has 2 outputs; give 0 to 1",
+            "has 2 outputs; give 0 to 1",
         ),
         ({"operator": "segmentation"}, r"'segmentation', but the model returns \(N, 2\); it needs"),
     ],
@@ -151,10 +150,12 @@ def test_a_single_channel_is_two_classes_of_positions(tmp_path: Path) -> None:
 def test_a_model_that_depends_on_its_batch_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((3,))
     normal = layers.BatchNormalization(name="normal")(inputs, training=True)
-    keras.Model(inputs, layers.Dense(2)(normal)).save(tmp_path / "model.keras")
+    model = keras.Model(inputs, layers.Dense(2)(normal))
+    model.export(tmp_path / "exported", verbose=False)
+    uri = {"uri": str(tmp_path / "exported")}
     values = RANDOM.normal(size=(6, 3)).astype(np.float32)
     with pytest.raises(ConfigurationError) as refusal:
-        explain(config(tmp_path, values, [0, 1, 0, 1, 0, 1]))
+        explain(config(tmp_path, values, [0, 1, 0, 1, 0, 1], uri))
     assert "is not a function of its input: the first examples' outputs change by" in str(
         refusal.value
     )

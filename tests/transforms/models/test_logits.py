@@ -53,7 +53,7 @@ def test_logits_and_their_gradients(activation: str, name: str, tmp_path: Path) 
             tape.watch(inputs)
             scores = call(inputs)[:, 1]
         gradients.append(tape.gradient(scores, inputs).numpy())
-    np.testing.assert_allclose(*gradients, atol=1e-6)
+    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-6)
     assert np.abs(gradients[1]).max() > 0.1
 
 

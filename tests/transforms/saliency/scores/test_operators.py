@@ -55,7 +55,7 @@ def test_names_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             "margin",
-            "'margin' is unknown; give 'classification', 'regression', 'segmentation' or 'pack",
+            "'margin' is unknown; give 'classification', 'regression', 'segmentation' or",
         ),
         ("not_there:score", r"not_there cannot be imported \(ModuleNotFoundError"),
         ("math:scores", "math has no 'scores'"),
