@@ -75,7 +75,7 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("explain.target={top: 5}", "explain.target.top is 5, but the model has 4 outputs"),
         ("explain.operator=no_such_module:score", "no_such_module"),
         ("explain.operator=operators_of_tests:missing", "has no 'missing'"),
-        ("explain.operator=operators_of_tests:summed", "one score an example"),
+        ("explain.operator=operators_of_tests:summed", "one score per example"),
     ],
 )
 def test_a_wrong_setting_is_named(

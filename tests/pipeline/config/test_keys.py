@@ -43,7 +43,12 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
                 "scale": "none",
             },
         },
-        "model": {"uri": "model.keras", "output_layer": None, "allow_unsafe": False},
+        "model": {
+            "uri": "model.keras",
+            "output_layer": None,
+            "output": "as_is",
+            "allow_unsafe": False,
+        },
         "explain": {
             "method": "saliency",
             "target": "label",
@@ -229,7 +234,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 33
+    assert check(Config) == 34
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:
