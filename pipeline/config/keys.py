@@ -145,7 +145,7 @@ class Config(Section):
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
-            "model": _only(used["model"], "output_layer"),
+            "model": _only(used["model"], "output_layer", "output"),
             "explain": _only(
                 used["explain"], "method", "target", "operator", "reducer", "precision"
             ),

@@ -25,9 +25,11 @@ from transforms.formats.source import (
     NamedScale,
     Resize,
 )
+from transforms.models.loading import ModelOutput
 from transforms.saliency.engines.engine import AUTO, Precision, WantedPrecision, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, method_names
 from transforms.saliency.reducers import Reducer
+from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.saliency.scores.targets import NamedTarget
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -119,6 +121,7 @@ class ModelSection(Section):
     output_layer: _Text | int | None = Field(
         None, description="the name or the index of a layer, or null for the last"
     )
+    output: ModelOutput = Field("as_is", description=_values(ModelOutput))
     allow_unsafe: bool = Field(False, description="true or false")
 
 
@@ -144,8 +147,8 @@ class ExplainSection(Section):
             [*get_args(NamedTarget), "{class: N} with N from 0", "or {top: N} with N from 1"]
         ),
     )
-    operator: Annotated[str, Field(pattern=r"^(classification|[\w.]+:\w+)$")] = Field(
-        "classification", description='classification or "package.module:function"'
+    operator: Annotated[str, Field(pattern=rf"^({'|'.join(OPERATOR_NAMES)}|[\w.]+:\w+)$")] = Field(
+        "classification", description=f'{", ".join(OPERATOR_NAMES)} or "package.module:function"'
     )
     reducer: Reducer = Field("max", description=_values(Reducer))
     batch_size: Literal["auto"] | _Count = Field(

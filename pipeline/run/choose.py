@@ -25,7 +25,12 @@ from transforms.saliency.batching.size import (
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
-from transforms.saliency.program import ProgramSpec, attribution_function, map_function
+from transforms.saliency.program import (
+    ProgramSpec,
+    attribution_function,
+    check_first_outputs,
+    map_function,
+)
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
 
@@ -69,13 +74,15 @@ def choose_explainer(
       storage: Where the inputs are.
 
     Raises:
-      ConfigurationError: The engine or batch size that is asked for cannot be used here.
+      ConfigurationError: The engine or batch size that is asked for cannot be used here, or the
+        model is not a function of its input.
     """
     fixed = _fixed_batch_size(config, loaded.model, recorded)
     start = fixed or starting_batch_size(inputs.spec.shape, on_gpu=has_gpu())
     spec = _explain_spec(config, inputs, loaded, start)
     first = first_examples(inputs, storage, min(start, config.output.block_size))
     examples = None if first is None else first.examples
+    check_first_outputs(loaded.model, spec.program, _first_batch(spec.program, examples)[0])
     engine = _decide_engine(config, recorded, loaded, spec.program, examples)
     for note in engine.notes:
         _LOGGER.info("engine: %s", note)

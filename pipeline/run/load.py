@@ -9,7 +9,11 @@ from pipeline.run.inspect import Inputs
 from transforms.models.devices import configure_threads, usable_cores
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.attribution import check_explained
-from transforms.saliency.scores.operators import check_operator, resolve_operator
+from transforms.saliency.scores.operators import (
+    check_operator,
+    output_reading,
+    resolve_operator,
+)
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
@@ -56,9 +60,11 @@ def load_for_run(
         output_layer=config.model.output_layer,
         allow_unsafe=config.model.allow_unsafe,
         input_shape=inputs.spec.shape,
+        output=config.model.output,
     )
     model = load_model(spec, storage)
     operator = resolve_operator(config.explain.operator)
+    model = model.read_as(output_reading(operator))
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
     check_explained(model, operator, target)
     check_operator(model, operator, inputs.spec.shape)

@@ -27,12 +27,32 @@ KERAS_EXTENSIONS = (".keras", ".h5", ".hdf5")
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
+EXPORT = "keras.Model(inputs, model(inputs, training=False)).export(folder)"
+"""How a model is exported for inference: `model.export` alone keeps layers of augmentation on."""
+
 _CHUNK_BYTES = 1 << 20
 _REASON_CHARACTERS = 240
 
 # Keras has error classes for neither; .keras files give the first message, .h5 files the second.
 _UNKNOWN_CODE = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'")
+# What Keras 3 lacks of Keras 2: options of a layer, and the modules that .keras files name.
+_KERAS_2 = re.compile(
+    r"Unrecognized keyword arguments? passed to \w+: \{'(groups|batch_input_shape|time_major)'"
+    r"|keras\.src\.engine"
+)
 _UNSAFE_CODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization")
+
+
+FOREIGN_FORMATS = {
+    ".tflite": "a TensorFlow Lite model, which has no gradients; give the Keras model or "
+    "SavedModel that it was converted from",
+    ".onnx": "an ONNX model; convert it to a SavedModel (onnx2tf does)",
+    **dict.fromkeys(
+        (".pt", ".pth", ".pt2", ".safetensors"),
+        "a PyTorch model; convert it to a SavedModel (by ONNX, with onnx2tf)",
+    ),
+}
+"""Files of other formats, by extension: what they are and what to do."""
 
 
 def is_keras_file(uri: str) -> bool:
@@ -55,6 +75,9 @@ def list_model(uri: str, storage: Storage) -> dict[str, str]:
         if not _match(uri, glob.escape(root), storage):
             raise ConfigurationError(f"there is no model file {uri}; correct model.uri")
         return {"": root}
+    extension = os.path.splitext(root)[1].lower()
+    if extension in FOREIGN_FORMATS:
+        raise ConfigurationError(f"model {uri} is {FOREIGN_FORMATS[extension]}")
     entries = _match(uri, join(glob.escape(root), "**"), storage)
     files = {entry.path[len(root) :].lstrip("/"): entry.path for entry in entries}
     if SAVED_MODEL_FILE not in files:
@@ -124,17 +147,23 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
         if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
             raise ConfigurationError(
                 f"model {uri} holds Python code (a Lambda layer), which runs once it is loaded; if "
-                "you trust it set model.allow_unsafe: true, else export it as a SavedModel"
+                "you trust it set model.allow_unsafe: true, else export it as a SavedModel: "
+                f"{EXPORT}"
+            ) from error
+        if _KERAS_2.search(str(error)):
+            raise ConfigurationError(
+                f"model {uri} was saved by Keras 2, and has what Keras 3 does not read; export it "
+                "as a SavedModel with the Keras that made it (tf_keras: model.export)"
             ) from error
         if unknown := _UNKNOWN_CODE.search(str(error)):
             name = unknown[1] or unknown[2]
             raise ConfigurationError(
                 f"model {uri} is made of {name!r}, whose code is not here; export it as a "
-                "SavedModel (model.export), which needs none"
+                f"SavedModel, which needs none: {EXPORT}"
             ) from error
         raise ConfigurationError(
             f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "
-            "export it as a SavedModel (model.export)"
+            f"export it as a SavedModel: {EXPORT}"
         ) from error
 
 
@@ -157,7 +186,7 @@ def open_saved_model(uri: str, path: str) -> Any:
         return tf.saved_model.load(path)
     except Exception as error:  # whatever a damaged folder can make TensorFlow raise
         raise ConfigurationError(
-            f"model {uri} cannot be loaded ({reason(error)}); export it again (model.export)"
+            f"model {uri} cannot be loaded ({reason(error)}); export it again: {EXPORT}"
         ) from error
 
 

@@ -11,12 +11,16 @@ from transforms.errors import ConfigurationError
 from transforms.models.files import reason
 from transforms.models.layers import find_layer, list_layers, recorded_calls
 from transforms.models.softmax import SoftmaxEnding, find_softmax
+from transforms.models.training_mode import TrainingOperations, find_training_operations
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
 Shape = tuple[int | None, ...]
+
+MOST_CONSTANT_BYTES = 1_900_000_000
+"""A graph is one protocol buffer, which cannot exceed 2 GiB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +57,13 @@ class Trace:
       layer: Path of the layer whose output is explained; None where no layer can be named.
       output_shape: Without the batch axis.
       softmax: Set if the output is that of a softmax.
+      training: Its operations that belong to training.
     """
 
     layer: str | None
     output_shape: Shape
     softmax: SoftmaxEnding | None
+    training: TrainingOperations
 
 
 def class_count(output_shape: Shape) -> int | None:
@@ -97,10 +103,18 @@ class ModelFunction:
         self.title = title
         self.input = model_input
 
+    output_name: str | None = None
+    """The name of the output; None where layers are known, or nothing is."""
+
     @property
     def model(self) -> Any:
         """What all functions of one model share; the function itself where nothing is known."""
         return self
+
+    @property
+    def keras_model(self) -> keras.Model | None:
+        """The Keras model; None where it is of another kind."""
+        return None
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, ...) of inputs (N, ...), which are of the input's dtype."""
@@ -157,6 +171,11 @@ class KerasFunction(ModelFunction):
         """The Keras model."""
         return self._keras_model
 
+    @property
+    def keras_model(self) -> keras.Model | None:
+        """The Keras model."""
+        return self._keras_model
+
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs of the model, or of its chosen layer, in inference mode."""
         import keras
@@ -195,16 +214,17 @@ class SignatureFunction(ModelFunction):
                 f"{title} has no signature {self.NAME!r} (it has: {there}); export it with one"
             )
         self._saved = saved  # owns the variables that the signature reads
-        self._signature = saved.signatures[self.NAME]
-        inputs = self._signature.structured_input_signature[1]
+        self.signature = saved.signatures[self.NAME]
+        inputs = self.signature.structured_input_signature[1]
         if len(inputs) != 1:
             raise ConfigurationError(several("inputs", title, sorted(inputs)))
+        self._call_signature = _differentiable(self.signature, title)
         ((name, spec),) = inputs.items()
         known = spec.shape.rank is not None
         shape = tuple(spec.shape[1:].as_list()) if known else None
         batch = spec.shape[0] if known else None
         super().__init__(saved, title, ModelInput(name, shape, tf.as_dtype(spec.dtype).name, batch))
-        self.output_name = self._choose(sorted(self._signature.structured_outputs), output_layer)
+        self.output_name = self._choose(sorted(self.signature.structured_outputs), output_layer)
 
     @property
     def model(self) -> Any:
@@ -213,7 +233,7 @@ class SignatureFunction(ModelFunction):
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """The signature's output."""
-        return self.single(self._signature(**{self.input.name: inputs})[self.output_name])
+        return self.single(self._call_signature(inputs)[str(self.output_name)])
 
     def _choose(self, names: list[str], output_layer: str | int | None) -> str:
         if output_layer is None:
@@ -226,6 +246,56 @@ class SignatureFunction(ModelFunction):
                 f"{output_layer!r} must be one of its outputs: {', '.join(names)}"
             )
         return str(output_layer)
+
+
+def _differentiable(signature: Any, title: str) -> Callable[[tf.Tensor], Mapping[str, Any]]:
+    """A signature of one input as a function that TensorFlow can differentiate.
+
+    A loaded loop that reads variables has lost what its gradient needs to know of them: there the
+    variables become constants first.
+
+    Raises:
+      ConfigurationError: There is such a loop, and the variables do not fit into a graph.
+    """
+    import tensorflow as tf
+
+    ((name, _),) = signature.structured_input_signature[1].items()
+    definition = signature.graph.as_graph_def()
+    bodies = (each.node_def for each in definition.library.function)
+    if not any(node.op == "While" for nodes in (definition.node, *bodies) for node in nodes):
+        return lambda inputs: signature(**{name: inputs})
+    constant = constant_signature(signature, f"{title}, whose graph loops,")
+
+    def call(inputs: tf.Tensor) -> Mapping[str, Any]:
+        outputs: Mapping[str, Any] = tf.nest.pack_sequence_as(
+            signature.structured_outputs, constant(inputs)
+        )
+        return outputs
+
+    return call
+
+
+def constant_signature(signature: Any, title: str) -> Any:
+    """A signature as a concrete function whose variables are constants, without calls.
+
+    Args:
+      signature: Of a SavedModel.
+      title: How messages call the model.
+
+    Raises:
+      ConfigurationError: The variables do not fit into a graph.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    size = sum(each.dtype.size * each.shape.num_elements() for each in signature.graph.variables)
+    if size > MOST_CONSTANT_BYTES:
+        raise ConfigurationError(
+            f"{title} has {size / 1e9:.1f} GB of variables, and can be explained up to "
+            f"{MOST_CONSTANT_BYTES / 1e9:.1f} GB as a SavedModel; give it as a .keras file"
+        )
+    return convert_variables_to_constants_v2(signature, lower_control_flow=False)
 
 
 def trace(function: ModelFunction, shape: Shape) -> Trace:
@@ -270,7 +340,12 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
         )
     names = _tensor_names(layers, output.graph)
     softmax = find_softmax(output.graph, output.name, names)
-    return Trace(names.get(output.name), tuple(output.shape[1:].as_list()), softmax)
+    return Trace(
+        layer=names.get(output.name),
+        output_shape=tuple(output.shape[1:].as_list()),
+        softmax=softmax,
+        training=find_training_operations(output.graph),
+    )
 
 
 def several(what: str, title: str, names: list[str] | int) -> str:

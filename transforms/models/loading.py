@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from transforms.errors import ConfigurationError, RunError
 from transforms.models.files import (
@@ -25,12 +26,20 @@ from transforms.models.functions import (
     trace,
 )
 from transforms.models.layers import list_layers
+from transforms.models.logits import LogitsFunction
 from transforms.models.softmax import SoftmaxEnding
+from transforms.models.training_mode import TrainingOperations, check_no_random_operation
 from transforms.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+
+ModelOutput: TypeAlias = Literal["as_is", "logits"]
+
+OutputReading: TypeAlias = Literal["classes", "channels", "values", "any"]
+"""What an operator takes outputs for: scores of classes (N, C); scores of classes at each position,
+(N, ..., C); numbers (N, C); or it is not known."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,10 +61,26 @@ class LoadedModel:
         self.function = function
         self._input_shape = shape
         self._trace: Trace = trace(function, shape)
+        self._reading: OutputReading | None = None
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
-        return self.function(inputs)
+        outputs = self.function(inputs)
+        return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
+
+    def read_as(self, reading: OutputReading) -> LoadedModel:
+        """The same model with its outputs taken for something; what is loaded is shared.
+
+        One score, read as classes, becomes those of two: z gives (-z, z), a probability p, as a
+        sigmoid makes, (1 - p, p).
+        """
+        model = copy.copy(self)
+        model._reading = reading
+        return model
+
+    @property
+    def _is_paired(self) -> bool:
+        return self._trace.output_shape[-1:] == (1,) and self._reading in ("classes", "channels")
 
     @property
     def input_shape(self) -> Shape:
@@ -75,12 +100,23 @@ class LoadedModel:
     @property
     def output_shape(self) -> Shape:
         """Shape of the explained output of one input, without the batch axis."""
-        return self._trace.output_shape
+        shape = self._trace.output_shape
+        return (*shape[:-1], 2) if self._is_paired else shape
 
     @property
     def classes(self) -> int | None:
-        """Number of classes; None where the explained output is not (N, classes)."""
-        return class_count(self.output_shape)
+        """Number of classes; None where the explained output is not read as (N, classes)."""
+        if self._reading in ("channels", "values"):
+            return None
+        classes = class_count(self.output_shape)
+        return None if classes == 1 and self._reading == "any" else classes
+
+    @property
+    def explicable(self) -> int | None:
+        """How many outputs a target may name; None where only the operator knows."""
+        if self._reading in ("channels", "values"):
+            return self.output_shape[-1]
+        return self.classes
 
     @property
     def outputs(self) -> int:
@@ -89,23 +125,26 @@ class LoadedModel:
         Raises:
           ConfigurationError: The explained output is not (N, outputs).
         """
-        return count_outputs(self.function, self._trace)
+        return 2 if self._is_paired else count_outputs(self.function, self._trace)
 
     @property
     def explained_layer(self) -> str | None:
         """Path of the layer whose output is explained; a SavedModel's output name."""
-        if isinstance(self.function, SignatureFunction):
-            return self.function.output_name
-        return self._trace.layer
+        return self.function.output_name or self._trace.layer
 
     @property
     def softmax(self) -> SoftmaxEnding | None:
-        """Set if the explained output is that of a softmax."""
+        """Set if the explained output is that of a softmax or sigmoid."""
         return self._trace.softmax
+
+    @property
+    def training(self) -> TrainingOperations:
+        """Operations of training that are in the model, though it is called for inference."""
+        return self._trace.training
 
     def describe(self) -> dict[str, Any]:
         """What it is, in plain values that JSON can hold."""
-        keras_model = self.function.model if isinstance(self.function, KerasFunction) else None
+        keras_model = self.function.keras_model
         return {
             "uri": self.uri,
             "format": "SavedModel" if keras_model is None else "Keras",
@@ -115,7 +154,7 @@ class LoadedModel:
                 "shape": list(self.input_shape),
                 "dtype": self.input_dtype,
             },
-            "output": {"layer": self.explained_layer, "shape": list(self.output_shape)},
+            "output": {"layer": self.explained_layer, "shape": list(self._trace.output_shape)},
             "parameters": None if keras_model is None else int(keras_model.count_params()),
             "layers": []
             if keras_model is None
@@ -137,6 +176,7 @@ class ModelSpec:
       input_shape: Shape of the inputs that will come, without the batch axis. Checked against the
         model's own; needed only where the model leaves it open.
       digest: SHA-256 of its content, in hex, where it is known; another content is refused.
+      output: `as_is`; `logits` is what the softmax or sigmoid that it ends in is computed of.
     """
 
     uri: str
@@ -144,6 +184,7 @@ class ModelSpec:
     allow_unsafe: bool = False
     input_shape: Shape | None = None
     digest: str | None = None
+    output: ModelOutput = "as_is"
 
 
 def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
@@ -154,7 +195,8 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
       storage: Where it is. What is not local is copied to a temporary folder first.
 
     Raises:
-      ConfigurationError: It cannot be loaded or explained, or does not take such inputs.
+      ConfigurationError: It cannot be loaded or explained, does not take such inputs, or draws
+        random numbers.
       RunError: It is not the model whose digest is known.
     """
     function: ModelFunction
@@ -168,6 +210,8 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
         else:
             saved = open_saved_model(uri, path)
             function = SignatureFunction(saved, f"model {uri}", spec.output_layer)
+    if spec.output == "logits":
+        function = LogitsFunction(function)
     shape = spec.input_shape if spec.input_shape is not None else function.input.shape
     if shape is None:
         raise ConfigurationError(
@@ -175,8 +219,16 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
             "the model after it was called once"
         )
     loaded = LoadedModel(uri, digest, function, shape)
+    check_no_random_operation(function.title, loaded.training)
     warn_about_softmax(function, loaded.softmax)
     return loaded
+
+
+def _two_classes(scores: tf.Tensor, are_probabilities: bool) -> tf.Tensor:
+    import tensorflow as tf
+
+    other = 1 - scores if are_probabilities else -scores
+    return tf.concat([other, scores], axis=-1)
 
 
 def _require_digest(spec: ModelSpec, found: str) -> None:

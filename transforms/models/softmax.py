@@ -1,8 +1,8 @@
-"""Does a model end in softmax, and which layer is before it?
+"""Does a model end in softmax or sigmoid, and which layer is before it?
 
-Gradients of softmax outputs are not those of the logits: they vanish where the model is sure, and
+Gradients of such outputs are not those of the logits: they vanish where the model is sure, and
 rank pixels differently. The answer is read from the graph, so it does not matter whether a layer,
-an activation or a plain function applied the softmax.
+an activation or a plain function applied it.
 """
 
 from __future__ import annotations
@@ -14,36 +14,43 @@ from typing import Any
 _PASSING = frozenset({"Identity", "Cast", "EnsureShape", "Reshape", "Squeeze"})
 """Operations that hand on their first input's values."""
 
+_ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
 @dataclasses.dataclass(frozen=True)
 class SoftmaxEnding:
-    """The softmax a model ends in.
+    """The softmax or sigmoid a model ends in.
 
     Attributes:
       layer: Path of the layer whose output it is; None where no layer can be named.
       layer_before: Path of the layer that returns the logits; None where the softmax is inside
         the layer that computes them.
+      activation: `softmax` or `sigmoid`.
     """
 
     layer: str | None
     layer_before: str | None
+    activation: str = "softmax"
 
     @property
     def advice(self) -> str:
         """What is wrong with explaining it, and what to do, in one sentence."""
         output = "its output" if self.layer is None else f"layer {self.layer!r}"
-        remedy = (
-            "export the model with a linear last layer to explain its logits"
+        by_layer = (
+            ""
             if self.layer_before is None
-            else f"explain the layer before it (output_layer: {self.layer_before}) for its logits"
+            else f", or the layer before it (output_layer: {self.layer_before})"
         )
-        return f"{output} ends in softmax, whose gradients vanish where the model is sure; {remedy}"
+        return (
+            f"{output} ends in {self.activation}, whose gradients vanish where the model is sure; "
+            f"explain its logits (model.output: logits){by_layer}"
+        )
 
 
 def find_softmax(graph: Any, output: str, layers: Mapping[str, str]) -> SoftmaxEnding | None:
-    """The softmax a graph's tensor comes from, through casts, reshapes and function calls.
+    """The softmax or sigmoid a tensor comes from, through casts, reshapes and function calls.
 
     Args:
       graph: A TensorFlow graph.
@@ -54,24 +61,36 @@ def find_softmax(graph: Any, output: str, layers: Mapping[str, str]) -> SoftmaxE
     functions = {function.signature.name: function for function in definition.library.function}
     nodes = {node.name: node for node in definition.node}
     layer = layers.get(output)
-    name, passed_softmax, inlined = output, False, False
+    name, activation, inlined = output, "", False
     while True:
         node_name, index = _split(name)
         before = layers.get(f"{node_name}:{index}")
-        if passed_softmax and not inlined and before is not None:
-            return SoftmaxEnding(layer, before)
+        if activation and not inlined and before is not None:
+            return SoftmaxEnding(layer, before, activation)
         node = nodes.get(node_name)
         if node is not None and node.op in _PASSING:
             name = node.input[0]
-        elif node is not None and node.op == "Softmax" and not passed_softmax:
-            name, passed_softmax = node.input[0], True
-        elif node is not None and node.op in _CALLS and not passed_softmax:
+        elif node is not None and node.op in _ACTIVATIONS and not activation:
+            name, activation = node.input[0], _ACTIVATIONS[node.op]
+        elif node is not None and node.op in _CALLS and not activation:
             function = functions[node.attr["f"].func.name]
             nodes = {each.name: each for each in function.node_def}
             name = function.ret[function.signature.output_arg[index].name]
             inlined = True
         else:
-            return SoftmaxEnding(layer, None) if passed_softmax else None
+            return SoftmaxEnding(layer, None, activation) if activation else None
+
+
+def logits_of(output: Any) -> Any:
+    """What the softmax or sigmoid behind a tensor is computed of; None where there is none.
+
+    Args:
+      output: A symbolic tensor; it, casts and reshapes are looked through, calls are not.
+    """
+    tensor = output
+    while tensor.op.type in _PASSING:
+        tensor = tensor.op.inputs[0]
+    return tensor.op.inputs[0] if tensor.op.type in _ACTIVATIONS else None
 
 
 def _split(tensor: str) -> tuple[str, int]:

@@ -33,7 +33,13 @@ import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK
-from transforms.saliency.scores.operators import Operator, classification, scores_of
+from transforms.saliency.scores.operators import (
+    Operator,
+    classification,
+    regression,
+    scores_of,
+    segmentation,
+)
 from transforms.saliency.scores.targets import Targets, TargetSpec
 
 if TYPE_CHECKING:
@@ -209,13 +215,37 @@ def check_explained(model: LoadedModel, operator: Operator, target: TargetSpec) 
 
     Args:
       model: What is explained.
-      operator: `classification` needs outputs (N, classes), other operators what they like.
+      operator: `classification` needs outputs (N, classes), `regression` (N, outputs),
+        `segmentation` (N, ..., classes), other operators what they like.
       target: Which classes; `predicted` and `top` are chosen among scores of classes only.
 
     Raises:
       ConfigurationError: The output is not what the operator or the target needs.
     """
+    if operator is regression:
+        if len(model.output_shape) != 1:
+            raise ConfigurationError(
+                f"explain.operator is 'regression', but the model returns {_rows(model)}; it needs "
+                "(N, outputs): choose another output_layer, or an operator of your own"
+            )
+        if target.kind != "class":
+            raise ConfigurationError(
+                f"explain.target is {target.kind!r}, but explain.operator is 'regression', which "
+                "explains one output whatever the label is; give {class: 0} for the first output"
+            )
+    if operator is segmentation and len(model.output_shape) < 2:  # noqa: PLR2004 - (..., C)
+        raise ConfigurationError(
+            f"explain.operator is 'segmentation', but the model returns {_rows(model)}; it needs "
+            "scores of classes at each position, such as (N, H, W, classes): choose another "
+            "output_layer, or classification"
+        )
     target.check(model.outputs if operator is classification else model.classes)
+    if operator in (regression, segmentation) and target.kind == "class":
+        target.check(model.explicable)
+
+
+def _rows(model: LoadedModel) -> str:
+    return "(" + ", ".join(["N", *map(str, model.output_shape)]) + ")"
 
 
 def check_inputs(inputs: tf.Tensor) -> None:

@@ -30,6 +30,7 @@ from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledAttribution
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
 from transforms.saliency.rows import BlockRows
+from transforms.saliency.scores.operators import output_reading
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
@@ -119,6 +120,7 @@ class BlockExplainer:
         *,
         programs: Programs | None = None,
     ) -> None:
+        model = model.read_as(output_reading(spec.program.operator))
         # Only the model tells, so this holds whatever was given.
         self.spec = dataclasses.replace(spec, with_predictions=model.classes is not None)
         self._model = model
@@ -225,8 +227,9 @@ class BlockExplainer:
         return batch, faults, results
 
     def _label_fault(self, label: int) -> DataFault | None:
-        classes = self._model.classes
-        if classes is not None and label != NO_LABEL and label >= classes:
+        classes = self._model.explicable
+        explained = self._model.classes is not None or self.spec.program.target.needs_labels
+        if explained and classes is not None and label != NO_LABEL and label >= classes:
             return DataFault(
                 "explain",
                 "LabelOutOfRange",

@@ -112,7 +112,7 @@ def explain_spec(
       inputs: What it takes.
       target: `label`, `predicted`, `{"class": 3}` or `{"top": 2}`.
       output_layer: Name or index of the layer explained; None for the last.
-      operator: `classification` or `package.module:function`.
+      operator: `classification`, `regression`, `segmentation` or `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`.
       codec: How maps are encoded; `float32` keeps every bit.
       batch_size: Examples in one call of the model; None chooses by their size.

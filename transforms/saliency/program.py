@@ -20,6 +20,7 @@ from transforms.codec import CodecName
 from transforms.errors import RunError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
+from transforms.models.training_mode import check_function_of_input
 from transforms.saliency.attribution import (
     Attribution,
     AttributionFunction,
@@ -58,7 +59,7 @@ class ProgramSpec:
     Attributes:
       inputs: What the model takes.
       target: Which classes are explained.
-      operator: `classification` or `package.module:function`.
+      operator: `classification`, `regression`, `segmentation` or `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`.
       codec: How maps are encoded.
       batch_size: Examples in one call.
@@ -228,23 +229,48 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
     Raises:
       ConfigurationError: The model's output is not what the operator or the target needs.
     """
-    import tensorflow as tf
-
     operator = resolve_operator(spec.operator)
     check_explained(model, operator, spec.target)
 
     def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
-        scaled = tf.cast(apply_scale(inputs, spec.inputs.scale), model.input_dtype)
         return attribute(
             model,
             operator,
-            scaled,
+            _model_inputs(inputs, model, spec),
             lambda outputs: spec.target.choose(outputs, labels, model.classes),
             loss_scale,
         )
 
     separable = model.batch is None
     return AttributionFunction(call, spec.inputs.shape, spec.batch_size, separable)
+
+
+def check_first_outputs(
+    model: LoadedModel, spec: ProgramSpec, inputs: npt.NDArray[np.float32]
+) -> None:
+    """Refuses a model that is not a function of its input, as the first examples show.
+
+    Args:
+      model: What is explained.
+      spec: What is computed.
+      inputs: (n, *shape) float32, decoded but not yet scaled; none tell nothing.
+
+    Raises:
+      ConfigurationError: Outputs change from call to call, or with the batch's other examples.
+    """
+    import tensorflow as tf
+
+    if not len(inputs):
+        return
+    call = tf.function(lambda batch: model(_model_inputs(batch, model, spec)), autograph=False)
+    check_function_of_input(model.function.title, call, inputs, model.training, model.batch)
+
+
+def _model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf.Tensor:
+    """What the model is given of decoded inputs."""
+    import tensorflow as tf
+
+    return tf.cast(apply_scale(inputs, spec.inputs.scale), model.input_dtype)
 
 
 def map_function(spec: ProgramSpec) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -43,7 +43,12 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
                 "scale": "none",
             },
         },
-        "model": {"uri": "model.keras", "output_layer": None, "allow_unsafe": False},
+        "model": {
+            "uri": "model.keras",
+            "output_layer": None,
+            "output": "as_is",
+            "allow_unsafe": False,
+        },
         "explain": {
             "method": "saliency",
             "target": "label",
@@ -233,7 +238,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 35
+    assert check(Config) == 36
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

@@ -69,7 +69,8 @@ LINES = [
     ),
     (
         "explain.operator=mine",
-        'explain.operator is "mine": it must be classification or "package.module:function"',
+        'explain.operator is "mine": it must be classification, regression, segmentation or '
+        '"package.module:function"',
     ),
     ("explain.reducer=null", "explain.reducer is null: it must be max, mean, min, sum or none"),
     (

@@ -23,7 +23,7 @@ def test_a_name_that_is_not_utf8_survives(
 ) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    shutil.copy(tfrecords / "data-0.tfrecord", os.fsencode(folder) + b"/" + NAME)
+    shutil.copy(os.fsencode(tfrecords / "data-0.tfrecord"), os.fsencode(folder) + b"/" + NAME)
     source = make_config().as_dict()["source"] | {"pattern": f"{folder}/*.tfrecord"}
     config = make_config(source=source, output={"path": str(tmp_path / "atlas")})
     manifest = run_in_memory(config)

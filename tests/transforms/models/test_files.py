@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+import h5py
 import keras
 import pytest
 
 from transforms.errors import ConfigurationError
-from transforms.models.files import local_model, model_digest, open_keras, open_saved_model, reason
+from transforms.models.files import (
+    list_model,
+    local_model,
+    model_digest,
+    open_keras,
+    open_saved_model,
+    reason,
+)
 from transforms.storage import FileEntry, LocalStorage
 
 SCHEME = "bucket://models"
@@ -108,7 +117,7 @@ def test_remote_models_are_copied_and_the_copy_deleted(tmp_path: Path) -> None:
         ("none.keras", "there is no model file .*none.keras; correct model.uri"),
         ("none.h5", "there is no model file .*none.h5"),
         ("none", "none is not there; model.uri must be a .keras, .h5 or .hdf5 file or a folder"),
-        ("model.tflite", "model.tflite is no SavedModel folder"),
+        ("model.tflite", "model.tflite is a TensorFlow Lite model"),
         ("folder", "folder is no SavedModel folder"),
     ],
 )
@@ -202,3 +211,31 @@ def test_reasons_fit_in_a_sentence() -> None:
     assert reason(ValueError("Bad weights. A long story.\nAnd more.")) == "ValueError: Bad weights"
     assert reason(KeyError()) == "KeyError"
     assert len(reason(ValueError("x" * 1000))) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("model.tflite", "a TensorFlow Lite model, which has no gradients; give the Keras model"),
+        ("model.onnx", "an ONNX model; convert it to a SavedModel"),
+        ("model.PT", "a PyTorch model; convert it to a SavedModel"),
+    ],
+)
+def test_other_formats_are_named(name: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(ConfigurationError, match=f"{name} is {what}"):
+        list_model(str(tmp_path / name), LocalStorage())
+
+
+def test_a_file_of_keras_2_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.DepthwiseConv2D(3)]).save(path)
+    with h5py.File(path, "r+") as file:
+        settings = json.loads(file.attrs["model_config"])
+        for layer in settings["config"]["layers"]:
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1  # As Keras 2 writes it.
+        file.attrs["model_config"] = json.dumps(settings)
+
+    with pytest.raises(ConfigurationError, match=r"was saved by Keras 2, .* as a SavedModel"):
+        open_keras("model.h5", str(path), allow_unsafe=False)

@@ -13,19 +13,23 @@ from transforms.saliency.scores.targets import target_argument
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from transforms.models.loading import LoadedModel
+    from transforms.models.loading import LoadedModel, OutputReading
 
 Operator = Callable[[Callable[["tf.Tensor"], "tf.Tensor"], "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 """g(model, inputs (N, ...), targets) -> (N,) scores, each of its own example alone.
 
-In a run `targets` are (N, C) one-hot where the model returns (N, C) scores of classes; where it
-returns anything else they are the (N,) int32 labels, or the class that `explain.target` names.
+In a run `targets` are (N, C) one-hot where the model returns (N, C) scores of classes, C at
+least 2; where it returns anything else they are the (N,) int32 labels, or the class that
+`explain.target` names.
 `Saliency` passes on what it is given.
 
 It is traced as it is: one that branches on tensors in Python needs `@tf.function`.
 """
 
 CLASSIFICATION = "classification"
+
+OPERATOR_NAMES = ("classification", "regression", "segmentation")
+"""Those that are built in."""
 
 
 def classification(
@@ -47,17 +51,74 @@ def classification(
     return tf.reduce_sum(outputs * tf.cast(targets, outputs.dtype), axis=-1)
 
 
+def regression(
+    model: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """The model's output whose number the target is.
+
+    Args:
+      model: Returns (N, outputs).
+      inputs: (N, ...).
+      targets: (N,) integers.
+
+    Returns:
+      (N,) scores of the outputs' dtype.
+    """
+    import tensorflow as tf
+
+    return tf.gather(model(inputs), targets, axis=-1, batch_dims=1)
+
+
+def segmentation(
+    model: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """The mean output of a class over the zone where it is the largest; 0 where there is none.
+
+    Args:
+      model: Returns (N, ..., C), such as (N, H, W, C).
+      inputs: (N, ...).
+      targets: (N,) integers, the classes.
+
+    Returns:
+      (N,) scores of the outputs' dtype.
+    """
+    import tensorflow as tf
+
+    outputs = model(inputs)
+    classes = outputs.shape[-1]
+    flat = tf.reshape(outputs, (tf.shape(outputs)[0], -1, classes))
+    own = tf.gather(flat, targets, axis=-1, batch_dims=1)
+    largest = tf.argmax(flat, axis=-1, output_type=targets.dtype)
+    zone = tf.cast(largest == targets[:, tf.newaxis], outputs.dtype)
+    size = tf.reduce_sum(tf.cast(zone, tf.float32), axis=1)
+    share = zone / tf.cast(tf.maximum(size, 1.0), outputs.dtype)[:, tf.newaxis]
+    return tf.reduce_sum(own * share, axis=1)
+
+
+def output_reading(operator: str | Operator | None) -> OutputReading:
+    """What an operator takes a model's outputs for."""
+    resolved = resolve_operator(operator)
+    if resolved is classification:
+        return "classes"
+    if resolved is segmentation:
+        return "channels"
+    return "values" if resolved is regression else "any"
+
+
 def resolve_operator(operator: str | Operator | None) -> Operator:
     """The operator a name stands for.
 
     Args:
-      operator: None or `classification`; a callable; or `package.module:function`.
+      operator: None is `classification`; a callable; one of `OPERATOR_NAMES`; or
+        `package.module:function`.
 
     Raises:
       ConfigurationError: It cannot be imported, is not there or cannot be called.
     """
     if operator is None or operator == CLASSIFICATION:
         return classification
+    if isinstance(operator, str) and operator in OPERATOR_NAMES:
+        return regression if operator == "regression" else segmentation
     if not isinstance(operator, str):
         if not callable(operator):
             raise ConfigurationError(
@@ -68,7 +129,8 @@ def resolve_operator(operator: str | Operator | None) -> Operator:
     module_name, separator, attribute = operator.partition(":")
     if not (module_name and separator and attribute):
         raise ConfigurationError(
-            f"operator {operator!r} is unknown; give 'classification' or 'package.module:function'"
+            f"operator {operator!r} is unknown; give {', '.join(map(repr, OPERATOR_NAMES))} or "
+            "'package.module:function'"
         )
     try:
         module = importlib.import_module(module_name)

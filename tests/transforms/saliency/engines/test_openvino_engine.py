@@ -161,7 +161,7 @@ def test_a_loop_is_named() -> None:
         flat = tf.reshape(inputs, (-1, 192))
         return tf.while_loop(lambda i, _: i < 3, lambda i, v: (i + 1, tf.sin(v)), (0, flat))[1]
 
-    assert "While has a function of its own" in _refusal(loop)
+    assert "the model has a loop" in _refusal(loop)
 
 
 def test_an_effect_is_named() -> None:

@@ -53,7 +53,10 @@ def test_names_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
-        ("margin", "'margin' is unknown; give 'classification' or 'package.module:function'"),
+        (
+            "margin",
+            "'margin' is unknown; give 'classification', 'regression', 'segmentation' or",
+        ),
         ("not_there:score", r"not_there cannot be imported \(ModuleNotFoundError"),
         ("math:scores", "math has no 'scores'"),
         ("math:pi", "'math:pi' is a float, which cannot be called"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from transforms.models.functions import MOST_CONSTANT_BYTES
 from transforms.saliency.engines.rewriting.constant_folding import constant_values
 from transforms.saliency.engines.rewriting.graph_copy import Rewrite, copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 RESULT_NAMES = ("result_outputs", "result_targets", "result_scores", "result_gradients")
 
-_MOST_BYTES = 1_900_000_000  # A graph is one protocol buffer, which cannot exceed 2 GiB.
+_MOST_BYTES = MOST_CONSTANT_BYTES
 
+_LOOPS = frozenset({"While", "StatelessWhile"})
 
 _READS = frozenset(
     {"Placeholder", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VarHandleOp"}
@@ -35,8 +37,8 @@ def freeze(function: Any) -> Any:
     """A concrete function without variables, all calls inlined.
 
     Raises:
-      NotFreezableError: The variables do not fit into a graph, or it does more than compute, such
-        as assert, call Python or draw random numbers: freezing would lose that.
+      NotFreezableError: The variables do not fit into a graph, it has a loop, or it does more than
+        compute, such as assert, call Python or draw random numbers: freezing would lose that.
     """
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -45,7 +47,10 @@ def freeze(function: Any) -> Any:
     effect = find_effect(function)
     if effect is not None:
         raise NotFreezableError(f"operation {effect} has an effect or a state")
-    if _calls_xla(function):
+    if any(node.op in _LOOPS for node in _nodes(function)):
+        # Their gradients are functions of variables, which are gone once those are constants.
+        raise NotFreezableError("the model has a loop (as LSTM and GRU layers have)")
+    if any(node.attr["_XlaMustCompile"].b for node in _nodes(function)):
         raise NotFreezableError(
             "a layer of the model is compiled by XLA (grouped convolutions are)"
         )
@@ -71,11 +76,12 @@ def find_effect(function: Any) -> str | None:
     return None
 
 
-def _calls_xla(function: Any) -> bool:
-    """Whether there are calls that cannot be inlined, as XLA must compile them."""
+def _nodes(function: Any) -> Iterator[Any]:
+    """All operations of a function, those of the functions that it calls among them."""
     graph = function.graph.as_graph_def()
-    bodies = (each.node_def for each in graph.library.function)
-    return any(node.attr["_XlaMustCompile"].b for nodes in (graph.node, *bodies) for node in nodes)
+    yield from graph.node
+    for each in graph.library.function:
+        yield from each.node_def
 
 
 @dataclasses.dataclass(frozen=True)

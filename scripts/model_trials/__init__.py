@@ -1,0 +1,1 @@
+"""Models of many kinds, each explained beside a plain gradient tape."""

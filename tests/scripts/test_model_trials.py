@@ -1,0 +1,45 @@
+"""A few quick ones of the models that scripts/models tries, and that it can tell wrong ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_trials import trial
+from model_trials.kinds import Kind, all_kinds
+
+KINDS = {kind.name: kind for kind in all_kinds()}
+
+
+def test_names_are_distinct_and_many() -> None:
+    assert len(KINDS) == len(list(all_kinds())) >= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("GRU, saved", "right"),
+        ("one sigmoid's logit, saved", "right"),
+        ("segmentation", "right"),
+        ("two inputs", "refused"),
+        ("dropout always on", "refused"),
+    ],
+)
+def test_quick_ones(name: str, verdict: str, tmp_path: Path) -> None:
+    assert trial.attempt(KINDS[name], tmp_path).verdict == verdict
+
+
+def broken(kind: Kind, tmp_path: Path, **changes: object) -> str:
+    return trial.attempt(dataclasses.replace(kind, **changes), tmp_path).verdict  # type: ignore[arg-type]
+
+
+def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = KINDS["table, model.keras"]
+    assert broken(table, tmp_path, refusal="something") == "NOT REFUSED"
+    assert broken(table, tmp_path, operator="segmentation") == "UNEXPECTED REFUSAL"
+    monkeypatch.setattr(trial, "_plain", lambda kind, *_: np.ones((3, *kind.shape)))
+    assert broken(table, tmp_path) == "WRONG"
+    monkeypatch.setattr(trial, "_explained", lambda *_: 1 / 0)
+    assert broken(table, tmp_path) == "TRACEBACK"

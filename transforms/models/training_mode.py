@@ -1,0 +1,169 @@
+"""Is a model a function of its input? Random and training-mode operations, and what they change.
+
+Layers that augment are random, and batch normalisation in training mode depends on the other
+examples of a batch. Keras passes `training=False` on to its own layers; exported models keep the
+mode they were traced in, and layers of augmentation default to `training=True` there. A gradient of
+such a model is not a map of the example. The graph tells what is random; what depends on the batch
+is told by scores, as operations that compute moments may do so of one example alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_TOLERANCE = 1e-4
+"""Of the largest output: batches of one shape are computed alike, so rounding is far below it."""
+
+_NAMES_SHOWN = 8
+
+_RANDOM = re.compile(r"Random|Multinomial|^ParameterizedTruncatedNormal")
+_FIXED_BY_SEED = re.compile(r"^Stateless(Random|Multinomial|Parameterized|Truncated)")
+_ASSIGNS = re.compile(r"^Assign(Add|Sub)?VariableOp$|^RngReadAndSkip$|^RngSkip$")
+
+# `model/random_flip/stateless_random_uniform/StatelessRandomUniformV2` is of `random_flip`.
+_WITHIN_LAYER = re.compile(
+    r"^(stateless_|truncated_)*(random_(uniform|normal)|dropout|categorical|moments)(_\d+)?$"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOperations:
+    """Operations in a graph that belong to training.
+
+    Attributes:
+      random: Layers (else operations) that draw anew at each call, as `name (operation)`.
+      updating: The same of those that change variables or normalise by the batch.
+    """
+
+    random: tuple[str, ...] = ()
+    updating: tuple[str, ...] = ()
+
+
+def find_training_operations(graph: Any) -> TrainingOperations:
+    """Looks for operations of training in a graph and in the functions it calls.
+
+    Args:
+      graph: A TensorFlow graph.
+    """
+    found = list(_nodes(graph.as_graph_def()))
+    updating = [node for node in found if _ASSIGNS.search(node.op) or _is_training(node)]
+    # Stateless operations repeat themselves, unless what seeds them is a variable that changes.
+    seeded_anew = any(_ASSIGNS.search(node.op) for node in found)
+    random = [
+        node
+        for node in found
+        if _RANDOM.search(node.op)
+        and (seeded_anew if _FIXED_BY_SEED.search(node.op) else "Get" not in node.op)
+        and "GetKeyCounter" not in node.op
+    ]
+    return TrainingOperations(_described(random), _described(updating))
+
+
+def check_no_random_operation(title: str, found: TrainingOperations) -> None:
+    """Refuses a model that draws random numbers.
+
+    Args:
+      title: How messages call the model.
+      found: What is in its graph.
+
+    Raises:
+      ConfigurationError: It does.
+    """
+    if found.random:
+        raise ConfigurationError(
+            f"{title} is not a function of its input: it draws random numbers at every call in "
+            f"{_listed(found.random)}; {_REMEDY}"
+        )
+
+
+def check_function_of_input(
+    title: str,
+    call: Callable[[tf.Tensor], tf.Tensor],
+    inputs: npt.NDArray[np.float32],
+    found: TrainingOperations,
+    batch: int | None = None,
+) -> None:
+    """Refuses a model whose scores of an example differ from call to call, or with its batch.
+
+    Args:
+      title: How messages call the model.
+      call: Outputs (N, ...) of inputs (N, ...).
+      inputs: (n, ...) examples, n at least 1; those of a batch that can be computed.
+      found: What is in the model's graph, to be named.
+      batch: The only batch size it takes; None if it takes any.
+
+    Raises:
+      ConfigurationError: They do.
+    """
+    import tensorflow as tf
+
+    size = batch or max(2, len(inputs))
+    own = np.resize(inputs, (size, *inputs.shape[1:]))
+    others = own.copy()
+    kept = (size + 1) // 2
+    # Neither an order nor a repetition of the same examples: moments are to change.
+    others[kept:] = own[0] if len(inputs) > kept else own[0] / 2
+    try:
+        first, second, beside = (
+            np.asarray(call(tf.constant(each)), np.float64) for each in (own, own, others)
+        )
+    except tf.errors.OpError:
+        return  # An example that the model refuses: explaining the first ones tells which and why.
+    magnitudes = np.abs(np.stack([first, second, beside]))
+    largest = float(np.max(magnitudes, initial=0.0, where=np.isfinite(magnitudes)))
+    for values, reference, how in (
+        (second, first, "from one call to the next"),
+        (beside[:kept], first[:kept], "with the other examples of their batch"),
+    ):
+        finite = np.isfinite(values) & np.isfinite(reference)
+        change = float(np.max(np.abs(values[finite] - reference[finite]), initial=0.0))
+        if change > _TOLERANCE * largest:
+            named = found.random + found.updating
+            where = f" (layers that train: {_listed(named)})" if named else ""
+            raise ConfigurationError(
+                f"{title} is not a function of its input: the first examples' outputs change by "
+                f"{change / largest:.1%} {how}{where}; {_REMEDY}"
+            )
+
+
+_REMEDY = (
+    "save it as a .keras file, which is called with training=False, or export "
+    "keras.Model(inputs, model(inputs, training=False)); where its code says training=True, "
+    "correct that"
+)
+
+
+def _nodes(definition: Any) -> Iterator[Any]:
+    yield from definition.node
+    for function in definition.library.function:
+        yield from function.node_def
+
+
+def _is_training(node: Any) -> bool:
+    return "is_training" in node.attr and bool(node.attr["is_training"].b)
+
+
+def _described(nodes: list[Any]) -> tuple[str, ...]:
+    described: dict[str, str] = {}
+    for node in nodes:
+        parts = node.name.split("/")[:-1]
+        while len(parts) > 1 and _WITHIN_LAYER.match(parts[-1]):
+            parts.pop()
+        described.setdefault(parts[-1] if parts else node.name, str(node.op))
+    return tuple(f"{name} ({operation})" for name, operation in described.items())
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
