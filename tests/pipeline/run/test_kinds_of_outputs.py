@@ -80,7 +80,9 @@ def test_one_output_is_two_classes(activation: str | None, tmp_path: Path) -> No
     expected = sign * logits if activation is None else 1 / (1 + np.exp(-sign * logits))
     np.testing.assert_allclose([row["score"] for row in rows], expected, rtol=1e-5)
     slope = 1.0 if activation is None else float(expected[0] * (1 - expected[0]))
-    np.testing.assert_allclose(atlas.map("d.parquet:0"), [slope, 2 * slope, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        atlas.map(atlas.shards[0].example_id(0)), [slope, 2 * slope, 0], rtol=1e-5
+    )
 
 
 def test_labels_beyond_two_classes_are_failures(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_regression_explains_one_output(tmp_path: Path) -> None:
 
     assert [(row["target"], row["predicted"]) for row in rows] == [(1, None)] * 2
     np.testing.assert_array_equal([row["score"] for row in rows], [-1.0, 6.0])
-    np.testing.assert_array_equal(atlas.map("d.parquet:0"), [3.0, 4.0])
+    np.testing.assert_array_equal(atlas.map(atlas.shards[0].example_id(0)), [3.0, 4.0])
     assert atlas.classes["n_correct"].to_pylist() == [None]
 
 
@@ -132,8 +134,8 @@ def test_segmentation_explains_a_class_in_its_own_zone(tmp_path: Path) -> None:
     rows, atlas = explain(settings)
 
     np.testing.assert_array_equal([row["score"] for row in rows], [7.0, 0.0])
-    np.testing.assert_array_equal(atlas.map("d.parquet:0"), [[0.5, 0.5, 0.0]])
-    np.testing.assert_array_equal(atlas.map("d.parquet:1"), np.zeros((1, 3)))
+    np.testing.assert_array_equal(atlas.map(atlas.shards[0].example_id(0)), [[0.5, 0.5, 0.0]])
+    np.testing.assert_array_equal(atlas.map(atlas.shards[0].example_id(1)), np.zeros((1, 3)))
     assert rows[0]["entropy"] is not None
     assert (rows[1]["entropy"], rows[1]["predicted"]) == (None, None)
     assert atlas.failures.num_rows == 0
