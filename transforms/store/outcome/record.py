@@ -72,8 +72,11 @@ class AtlasRecord:
             [pc.cast(joined[field.name], field.type) for field in FAILURES_SCHEMA],
             schema=FAILURES_SCHEMA,
         )
-        keys = [(name, "ascending") for name in FAILURES_SCHEMA.names]
-        return plain.take(pc.sort_indices(plain, keys, null_placement="at_start"))
+        keys = plain.set_column(1, "record", pc.fill_null(plain["record"], -1))
+        keys = keys.set_column(2, "example_id", pc.fill_null(plain["example_id"], ""))
+        return plain.take(
+            pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
+        )
 
     def duplicate_ids(self) -> int | None:
         """How many examples have an id that another one before them has.
