@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 from transforms.elements import CommittedBlock
 
@@ -78,15 +77,3 @@ class RunCounts:
         """Of this run, from the first block's beginning to the last commit; None for none."""
         seconds = self.ended - self.begun
         return self.examples_made / seconds if self.blocks_made and seconds > 0 else None
-
-
-def merge_counts(counts: Iterable[RunCounts]) -> RunCounts:
-    """Adds counts up.
-
-    >>> merge_counts([RunCounts(blocks=1), RunCounts(blocks=2)]).blocks
-    3
-    """
-    merged = RunCounts()
-    for part in counts:
-        merged = merged.merge(part)
-    return merged

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
+from collections.abc import Iterable
 
 import pyarrow as pa
 
 from transforms.elements import BlockKey, CommittedBlock, Failure, Shard
-from transforms.store.outcome.counts import RunCounts, merge_counts
+from transforms.store.outcome.counts import RunCounts
+
+
+def merge_counts(parts: Iterable[RunCounts]) -> RunCounts:
+    return functools.reduce(RunCounts.merge, parts, RunCounts())
 
 
 def _block(
