@@ -138,7 +138,7 @@ def _find_picture(
 ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
     """The input as (H, W, C) in 0..255; or None, and why where one would expect it."""
     config = Config.from_dict(atlas.manifest["config"])
-    shape = config.source.input.shape
+    shape = config.input_spec().decoded_shape
     if len(shape) != _PICTURE_RANK or shape[-1] not in _PICTURE_CHANNELS:
         return None, None
     shard = next(shard for shard in atlas.shards if shard.folder == place.rpartition(":")[0])

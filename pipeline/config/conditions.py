@@ -83,6 +83,7 @@ _CONDITIONS = (
         f"{_OF_TENSORS}only images claim a size",
         default_is_harmless=True,
     ),
+    Condition("source.input.channels", _has_channels, f"{_OF_SHAPE}only images have channels"),
     Condition("source.features.boxes", _has_channels, f"{_OF_SHAPE}boxes lie in images"),
     Condition(
         "explain.reducer",

@@ -116,6 +116,7 @@ class Config(Section):
             crop=spec.crop,
             scale=scale if isinstance(scale, str) else ChannelScale(scale.mean, scale.std),
             max_pixels=self.limits.max_pixels,
+            channels=spec.channels,
         )
 
     def as_dict(self) -> dict[str, Any]:

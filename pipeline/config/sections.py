@@ -19,6 +19,7 @@ from transforms.formats.source import (
     MAX_PIXELS,
     MAX_RECORD_BYTES,
     SCALED_RANGES,
+    Channels,
     Compression,
     Format,
     InputKind,
@@ -86,6 +87,7 @@ class InputSection(Section):
         description="the input's shape without the batch, a list of integers from 1 such as "
         "[224, 224, 3]"
     )
+    channels: Channels | None = Field(None, description=f"{_values(Channels)}, or null")
     dtype: _Text = Field("float32", description="the name of a NumPy type, such as float32")
     resize: Resize = Field("bilinear", description=_values(Resize))
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(

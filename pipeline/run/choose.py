@@ -202,7 +202,7 @@ def _first_batch(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Up to a batch of inputs and labels, without those that cannot be decoded."""
     if examples is None:
-        return np.empty((0, *program.inputs.shape), np.float32), np.empty(0, np.int32)
+        return np.empty((0, *program.inputs.decoded_shape), np.float32), np.empty(0, np.int32)
     inputs, faults = InputDecoder(program.inputs).decode(examples.inputs)
     good = [row for row, fault in enumerate(faults) if fault is None][: program.batch_size]
     return inputs[good], examples.labels[good]

@@ -67,5 +67,6 @@ def load_for_run(
     model = model.read_as(output_reading(operator))
     target = TargetSpec.parse(config.as_dict()["explain"]["target"])
     check_explained(model, operator, target)
-    check_operator(model, operator, inputs.spec.shape)
+    taking = model.with_channels(inputs.spec.channels)
+    check_operator(taking, operator, inputs.spec.decoded_shape)
     return ModelOfRun(dataclasses.replace(spec, digest=model.digest), model, target, threads)

@@ -16,6 +16,7 @@ Compression: TypeAlias = Literal["auto", "none", "gzip", "zlib"]
 InputKind: TypeAlias = Literal["image", "tensor"]
 Resize: TypeAlias = Literal["bilinear", "bicubic", "area", "none"]
 NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
+Channels: TypeAlias = Literal["first", "last"]
 
 SCALED_RANGES: Mapping[NamedScale, str] = {"unit": "0..1", "symmetric": "-1..1"}
 """What a scale makes of 0..255."""
@@ -155,16 +156,21 @@ class InputSpec:
 
     Attributes:
       kind: `image` is decoded, cropped and resized; `tensor` is taken as it is.
-      shape: Of one example: (H, W, C) for images; (W,), (T, W) or (H, W, C) for tensors.
+      shape: Of one example, as the model takes it: (H, W, C) for images; (W,), (T, W) or (H, W, C)
+        for tensors; (C, H, W) where channels come first.
       dtype: NumPy name of the elements of raw bytes (kind `tensor`), in little-endian order
         unless it says otherwise.
       resize: Method for images; `none` takes only images that have the shape already.
       crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
       scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
       max_pixels: Images that declare more are refused before they are decoded.
+      channels: Where a shape of three sizes has the channels; None is `last`, but a shape that
+        looks like channels first is refused then.
 
     >>> InputSpec("image", (224, 224, 3), crop=0.875, scale="symmetric").elements
     150528
+    >>> InputSpec("image", (3, 224, 160), channels="first").decoded_shape
+    (224, 160, 3)
     """
 
     kind: InputKind
@@ -174,10 +180,12 @@ class InputSpec:
     crop: float | None = None
     scale: NamedScale | ChannelScale = "none"
     max_pixels: int = MAX_PIXELS
+    channels: Channels | None = None
 
     def __post_init__(self) -> None:
         _require_choice("source.input.kind", self.kind, InputKind)
         _require_choice("source.input.resize", self.resize, Resize)
+        self._check_channels()
         self._check_shape()
         _numeric_dtype(self.dtype)
         if self.crop is not None and not 0 < self.crop <= 1:
@@ -188,10 +196,10 @@ class InputSpec:
         if self.kind == "tensor":
             self._check_tensor()
         if isinstance(self.scale, ChannelScale):
-            if len(self.scale.mean) != self.shape[-1]:
+            if len(self.scale.mean) != self.decoded_shape[-1]:
                 raise ConfigurationError(
                     f"source.input.scale has {len(self.scale.mean)} channels, but "
-                    f"source.input.shape {list(self.shape)} has {self.shape[-1]}"
+                    f"source.input.shape {list(self.shape)} has {self.decoded_shape[-1]}"
                 )
         else:
             _require_choice("source.input.scale", self.scale, NamedScale)
@@ -203,18 +211,39 @@ class InputSpec:
 
     @property
     def has_channels(self) -> bool:
-        """Whether the last axis holds the channels of positions, as an image's does."""
+        """Whether an axis holds the channels of positions, as an image's does."""
         return len(self.shape) == IMAGE_RANK
+
+    @property
+    def decoded_shape(self) -> tuple[int, ...]:
+        """The shape with its channels last: what decoding gives, and what maps are made of."""
+        if self.channels == "first":
+            return (*self.shape[1:], self.shape[0])
+        return self.shape
 
     @property
     def positions(self) -> tuple[int, ...]:
         """Shape of a map with one value per position: an image's without its channels."""
-        return self.shape[:-1] if self.has_channels else self.shape
+        return self.decoded_shape[:-1] if self.has_channels else self.shape
 
     @property
     def raw_dtype(self) -> np.dtype[Any]:
         """The element type of raw bytes; little-endian where `dtype` names no byte order."""
         return _numeric_dtype(self.dtype)
+
+    def _check_channels(self) -> None:
+        if self.channels is not None:
+            _require_choice("source.input.channels", self.channels, Channels)
+            if not self.has_channels:
+                raise ConfigurationError(
+                    f"source.input.channels is {self.channels!r}, but source.input.shape is "
+                    f"{list(self.shape)}; only images have channels, so leave it out"
+                )
+        elif seems_channels_first(self.shape):
+            raise ConfigurationError(
+                f"source.input.shape is {list(self.shape)}, which looks like channels first; set "
+                "source.input.channels: first, or last if the channels do come last"
+            )
 
     def _check_shape(self) -> None:
         shape = list(self.shape)
@@ -223,10 +252,15 @@ class InputSpec:
                 f"source.input.shape is {shape}; give one size or more, each at least 1"
             )
         if self.kind == "image":
-            if len(shape) != IMAGE_RANK or shape[-1] not in IMAGE_CHANNELS:
+            if len(shape) != IMAGE_RANK or self.decoded_shape[-1] not in IMAGE_CHANNELS:
+                order = (
+                    "[channels, height, width]"
+                    if self.channels == "first"
+                    else "[height, width, channels]"
+                )
                 raise ConfigurationError(
-                    f"source.input.shape is {shape}; for images give [height, width, channels] "
-                    "with 1, 3 or 4 channels"
+                    f"source.input.shape is {shape}; for images give {order} with 1, 3 or 4 "
+                    "channels"
                 )
         elif len(shape) > IMAGE_RANK:
             raise ConfigurationError(
@@ -244,6 +278,18 @@ class InputSpec:
                 f"source.input.resize is {self.resize!r}, but source.input.kind is 'tensor'; "
                 "only images are resized, so leave it out"
             )
+
+
+def seems_channels_first(shape: tuple[int | None, ...]) -> bool:
+    """Whether three sizes look like (C, H, W): the first is at most 4, and both others are larger.
+
+    >>> seems_channels_first((3, 224, 224)), seems_channels_first((3, 3, 3))
+    (True, False)
+    """
+    if len(shape) != IMAGE_RANK:
+        return False
+    first, *others = (0 if size is None else size for size in shape)
+    return 0 < first <= max(IMAGE_CHANNELS) < min(others)
 
 
 def _numeric_dtype(name: str) -> np.dtype[Any]:

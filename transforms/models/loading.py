@@ -62,10 +62,11 @@ class LoadedModel:
         self._input_shape = shape
         self._trace: Trace = trace(function, shape)
         self._reading: OutputReading | None = None
+        self._takes_channels_first = False
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
-        outputs = self.function(inputs)
+        outputs = self.function(channels_to_front(inputs) if self._takes_channels_first else inputs)
         return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
 
     def read_as(self, reading: OutputReading) -> LoadedModel:
@@ -76,6 +77,12 @@ class LoadedModel:
         """
         model = copy.copy(self)
         model._reading = reading
+        return model
+
+    def with_channels(self, place: Literal["first", "last"] | None) -> LoadedModel:
+        """The same model as a function of inputs (N, H, W, C), wherever it takes the channels."""
+        model = copy.copy(self)
+        model._takes_channels_first = place == "first"
         return model
 
     @property
@@ -222,6 +229,13 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
     check_no_random_operation(function.title, loaded.training)
     warn_about_softmax(function, loaded.softmax)
     return loaded
+
+
+def channels_to_front(inputs: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    import tensorflow as tf
+
+    return tf.transpose(inputs, [0, 3, 1, 2])
 
 
 def _two_classes(scores: tf.Tensor, are_probabilities: bool) -> tf.Tensor:

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.formats.source import IMAGE_RANK
+from transforms.formats.source import IMAGE_RANK, Channels, seems_channels_first
 from transforms.saliency.scores.operators import (
     Operator,
     classification,
@@ -248,15 +248,30 @@ def _rows(model: LoadedModel) -> str:
     return "(" + ", ".join(["N", *map(str, model.output_shape)]) + ")"
 
 
-def check_inputs(inputs: tf.Tensor) -> None:
+def check_inputs(inputs: tf.Tensor, channels: Channels | None = None) -> None:
     """Refuses a batch of inputs that no map can be made of.
 
+    Args:
+      inputs: The batch.
+      channels: Where images have their channels; None is last.
+
     Raises:
-      ConfigurationError: It is not (N, W), (N, T, W) or (N, H, W, C).
+      ConfigurationError: It is not (N, W), (N, T, W) or (N, H, W, C); or (N, C, H, W) where
+        channels are first.
     """
     if not 1 <= inputs.shape.rank - 1 <= IMAGE_RANK:
         raise ConfigurationError(
             f"inputs has shape {inputs.shape}; give (N, W), (N, T, W) or (N, H, W, C)"
+        )
+    if channels is None and seems_channels_first(tuple(inputs.shape[1:])):
+        raise ConfigurationError(
+            f"inputs has shape {inputs.shape}, which looks like channels first; give "
+            "channels='first', or 'last' if the channels do come last"
+        )
+    if channels == "first" and inputs.shape.rank - 1 != IMAGE_RANK:
+        raise ConfigurationError(
+            f"channels is 'first', but inputs has shape {inputs.shape}; only images have channels, "
+            "so leave it out"
         )
 
 

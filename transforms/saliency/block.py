@@ -84,7 +84,7 @@ class ExplainSpec:
         """What is stored."""
         inputs = self.program.inputs
         return MapFormat(
-            map_shape=inputs.shape if self.program.reducer == "none" else inputs.positions,
+            map_shape=inputs.decoded_shape if self.program.reducer == "none" else inputs.positions,
             codec=self.program.codec,
             sketch_shape=self.statistics.sketch_shape,
             with_boxes=self.with_boxes,

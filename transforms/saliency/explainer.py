@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigurationError
+from transforms.formats.source import Channels
 from transforms.models.functions import KerasFunction, ModelFunction, ModelInput, Shape, trace
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
 from transforms.saliency.attribution import attribute, check_inputs, check_targets, pad
@@ -44,6 +45,8 @@ class Saliency:
         batch_size: int | None = 64,
         operator: str | Operator | None = None,
         reducer: str | None = DEFAULT_REDUCER,
+        *,
+        channels: Channels | None = None,
     ) -> None:
         """Prepares an explainer.
 
@@ -58,6 +61,8 @@ class Saliency:
             One that branches on tensors in Python needs `@tf.function`.
           reducer: How an image's channels become one: `max`, `mean`, `min`, `sum`; `none` or None
             keeps them.
+          channels: `first` for a model of (N, C, H, W): its maps are those of images, (N, H, W, 1).
+            None is `last`, and refuses inputs that look like channels first.
 
         Raises:
           ConfigurationError: An argument cannot be worked with.
@@ -71,6 +76,7 @@ class Saliency:
         self._function = _as_function(model, output_layer)
         self._operator = resolve_operator(operator)
         self._reducer = check_reducer(reducer)
+        self._channels = channels
         self._batch_size = self._function.input.batch or batch_size
         self._classes: dict[Shape, int | None] = {}
         # Without AutoGraph, which disguises errors and complains of lambdas.
@@ -84,8 +90,9 @@ class Saliency:
         """Saliency maps of inputs.
 
         Args:
-          inputs: (N, W), (N, T, W) or (N, H, W, C); or a dataset of such inputs or of (inputs,
-            targets), batched or not, which is read batch by batch.
+          inputs: (N, W), (N, T, W) or (N, H, W, C), or (N, C, H, W) with `channels="first"`; or a
+            dataset of such inputs or of (inputs, targets), batched or not, which is read batch by
+            batch.
           targets: (N, outputs) one-hot for classification, else what the operator takes. Not
             given where the dataset has them.
 
@@ -131,10 +138,15 @@ class Saliency:
             return Targets((targets,))
 
         explained = attribute(self._function, self._operator, inputs, choose)
-        return METHOD.maps(explained.gradients[:, 0], self._reducer)
+        gradients = explained.gradients[:, 0]
+        if self._channels == "first":
+            import tensorflow as tf
+
+            gradients = tf.transpose(gradients, [0, 2, 3, 1])
+        return METHOD.maps(gradients, self._reducer)
 
     def _check(self, inputs: tf.Tensor, targets: tf.Tensor | None) -> None:
-        check_inputs(inputs)
+        check_inputs(inputs, self._channels)
         shape = tuple(inputs.shape[1:])
         if shape not in self._classes:
             traced = trace(self._function, shape)

@@ -143,7 +143,7 @@ class Program:
         """Explains N examples for K targets each.
 
         Args:
-          inputs: (N, *shape) float32, decoded but not yet scaled, N at most the batch size.
+          inputs: (N, *decoded_shape) float32, not yet scaled, N at most the batch size.
           labels: (N,) int32.
           box_mask: (N, H, W) bool, when the statistics are made with boxes.
 
@@ -234,7 +234,7 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
 
     def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
         return attribute(
-            model,
+            model.with_channels(spec.inputs.channels),
             operator,
             _model_inputs(inputs, model, spec),
             lambda outputs: spec.target.choose(outputs, labels, model.classes),
@@ -242,7 +242,7 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
         )
 
     separable = model.batch is None
-    return AttributionFunction(call, spec.inputs.shape, spec.batch_size, separable)
+    return AttributionFunction(call, spec.inputs.decoded_shape, spec.batch_size, separable)
 
 
 def check_first_outputs(
@@ -253,7 +253,7 @@ def check_first_outputs(
     Args:
       model: What is explained.
       spec: What is computed.
-      inputs: (n, *shape) float32, decoded but not yet scaled; none tell nothing.
+      inputs: (n, *decoded_shape) float32, not yet scaled; none tell nothing.
 
     Raises:
       ConfigurationError: Outputs change from call to call, or with the batch's other examples.
@@ -262,7 +262,8 @@ def check_first_outputs(
 
     if not len(inputs):
         return
-    call = tf.function(lambda batch: model(_model_inputs(batch, model, spec)), autograph=False)
+    taking = model.with_channels(spec.inputs.channels)
+    call = tf.function(lambda batch: taking(_model_inputs(batch, model, spec)), autograph=False)
     check_function_of_input(model.function.title, call, inputs, model.training, model.batch)
 
 
@@ -282,7 +283,7 @@ def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedM
     import tensorflow as tf
 
     make_maps = map_function(spec)
-    shape = spec.inputs.shape
+    shape = spec.inputs.decoded_shape
     has_channels = spec.inputs.has_channels
     keeps_channels = has_channels and check_reducer(spec.reducer) == "none"
     count = spec.target.count
@@ -328,7 +329,7 @@ def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedM
         tf.TensorSpec((None, count, *shape), tf.float32),
     ]
     if statistics.with_boxes:
-        signature.append(tf.TensorSpec((None, *shape[:2]), tf.bool))
+        signature.append(tf.TensorSpec((None, *spec.inputs.positions), tf.bool))
     compiled: _Finish = tf.function(finish, input_signature=signature, autograph=False)
     compiled.get_concrete_function()  # type: ignore[attr-defined] # traced now, not at first use
     return compiled

@@ -52,6 +52,12 @@ REFUSALS = [
     ),
     (
         TABULAR,
+        "source.input.channels=first",
+        "source.input.channels is 'first', but source.input.shape is [16]; only images have "
+        "channels, so leave it out",
+    ),
+    (
+        TABULAR,
         "source.features.boxes=box",
         "source.features.boxes is 'box', but source.input.shape is [16]; boxes lie in images, "
         "so leave it out",

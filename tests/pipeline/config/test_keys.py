@@ -38,6 +38,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "input": {
                 "kind": "image",
                 "shape": [224, 224, 3],
+                "channels": None,
                 "resize": "bilinear",
                 "crop": None,
                 "scale": "none",
@@ -80,6 +81,7 @@ OVERRIDES = [
     ("limits.max_record_bytes=1000", "limits.max_record_bytes"),
     ("limits.max_pixels=1000", "limits.max_pixels"),
     ("source.classes=classes.txt", "source.classes"),
+    ("source.input.channels=last", "source.input.channels"),
     ("source.input.resize=area", "source.input.resize"),
     ("source.input.crop=0.875", "source.input.crop"),
     ("source.input.scale={mean: [1, 2, 3], std: [4, 5, 6.5]}", "source.input.scale"),
@@ -161,6 +163,11 @@ def test_a_key_takes_every_value_that_its_library_knows(
             "source.input.scale has 1 channels, but source.input.shape [224, 224, 3] has 3",
         ),
         (
+            "source.input.shape=[3, 224, 224]",
+            "source.input.shape is [3, 224, 224], which looks like channels first; set "
+            "source.input.channels: first, or last if the channels do come last",
+        ),
+        (
             "explain.engine=onnx",
             "explain.engine is 'onnx'; it must be auto, openvino or tensorflow",
         ),
@@ -182,7 +189,7 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
         [
             "source.features={id: a, input: b, label: c, boxes: d}",
             "source.compression=zlib",
-            "source.input={shape: [8, 9, 3], resize: area, crop: 0.5, "
+            "source.input={shape: [3, 8, 9], channels: first, resize: area, crop: 0.5, "
             "scale: {mean: [1, 2, 3], std: [4, 5, 6]}}",
         ],
     )
@@ -194,7 +201,8 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
     )
     assert config.input_spec() == InputSpec(
         kind="image",
-        shape=(8, 9, 3),
+        shape=(3, 8, 9),
+        channels="first",
         resize="area",
         crop=0.5,
         scale=ChannelScale(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)),
@@ -238,7 +246,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 36
+    assert check(Config) == 37
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

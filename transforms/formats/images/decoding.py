@@ -48,9 +48,10 @@ class InputDecoder:
     """Turns examples' inputs into the model's, one bad example costing one fault.
 
     Images (JPEG, PNG of 8 or 16 bits, BMP, a GIF's first frame; by their bytes, not by a name)
-    are cropped to the central fraction, resized to `spec.shape`, and brought to its channels:
-    alpha is dropped or added opaque, grey is repeated, colour becomes luma. Tensors are
-    reshaped. Scaling (`spec.scale`) is not done here but on the device.
+    are cropped to the central fraction, resized to the model's height and width, and brought to its
+    channels: alpha is dropped or added opaque, grey is repeated, colour becomes luma. Tensors are
+    reshaped. Channels are last in what is returned, wherever the model takes them. That order and
+    scaling (`spec.scale`) are not made here but on the device.
 
     Args:
       spec: What the model takes.
@@ -71,8 +72,8 @@ class InputDecoder:
             numbers, each row an example of the spec's shape (pixels in 0..255 for images).
 
         Returns:
-          (N, *shape) float32, images in 0..255; and N faults (stage `decode`), None where all is
-          well. The inputs of faulty examples are 0.
+          (N, *decoded_shape) float32, images in 0..255; and N faults (stage `decode`), None where
+          all is well. The inputs of faulty examples are 0.
 
         Raises:
           ValueError: Numeric rows have another length than the spec's shape.
@@ -112,12 +113,12 @@ class InputDecoder:
         if rows.size != math.prod(shape):
             raise ValueError(f"rows of {rows.shape[1:]} are not inputs of {self._spec.shape}")
         faults: list[DataFault | None] = [None] * len(rows)
-        decoded = rows.reshape(shape).astype(np.float32)
+        decoded = self._channels_last(rows.reshape(shape)).astype(np.float32, order="C")
         if self._spec.crop is None or not len(rows):
             return decoded, faults
-        wrong = self._wrong_shape(*self._spec.shape[:2])
+        wrong = self._wrong_shape(*self._spec.positions)
         if wrong is not None:
-            return np.zeros(shape, np.float32), [wrong] * len(rows)
+            return np.zeros_like(decoded), [wrong] * len(rows)
         import tensorflow as tf
 
         with tf.device("/CPU:0"):
@@ -128,7 +129,7 @@ class InputDecoder:
         self, inputs: Sequence[bytes]
     ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
         dtype, elements = self._spec.raw_dtype, self._spec.elements
-        decoded = np.zeros((len(inputs), *self._spec.shape), np.float32)
+        decoded = np.zeros((len(inputs), *self._spec.decoded_shape), np.float32)
         faults: list[DataFault | None] = [None] * len(inputs)
         for row, data in enumerate(inputs):
             if len(data) != elements * dtype.itemsize:
@@ -139,13 +140,18 @@ class InputDecoder:
                     f"takes {elements * dtype.itemsize}",
                 )
             else:
-                decoded[row] = np.frombuffer(data, dtype).reshape(self._spec.shape)
+                values = np.frombuffer(data, dtype).reshape(1, *self._spec.shape)
+                decoded[row] = self._channels_last(values)[0]
         return decoded, faults
+
+    def _channels_last(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(N, *shape) -> (N, *decoded_shape)."""
+        return np.moveaxis(values, 1, -1) if self._spec.channels == "first" else values
 
     def _decode_images(
         self, inputs: Sequence[bytes]
     ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
-        decoded = np.zeros((len(inputs), *self._spec.shape), np.float32)
+        decoded = np.zeros((len(inputs), *self._spec.decoded_shape), np.float32)
         faults: list[DataFault | None] = [None] * len(inputs)
         encoded: list[bytes] = list(inputs)
         sixteen_bit = np.zeros(len(inputs), bool)
@@ -213,7 +219,7 @@ class InputDecoder:
 
     def _fits(self, header: ImageHeader) -> bool:
         """Whether the image has the model's height and width, so that nothing has to be resized."""
-        return self._spec.crop is None and (header.height, header.width) == self._spec.shape[:2]
+        return self._spec.crop is None and (header.height, header.width) == self._spec.positions
 
     def _wrong_shape(self, height: int, width: int) -> DataFault | None:
         """The fault of an image that would need the resizing that is switched off."""
@@ -222,9 +228,9 @@ class InputDecoder:
         crop = self._spec.crop
         if crop is not None:
             height, width = _cropped_size(height, crop), _cropped_size(width, crop)
-        if (height, width) == self._spec.shape[:2]:
+        if (height, width) == self._spec.positions:
             return None
-        wanted = " x ".join(str(size) for size in self._spec.shape[:2])
+        wanted = " x ".join(str(size) for size in self._spec.positions)
         cropped = " after the crop" if crop is not None else ""
         return DataFault(
             "decode",
@@ -255,7 +261,7 @@ class InputDecoder:
             return tf.map_fn(
                 lambda image: self._decode_image(*image),
                 (images, sixteen_bit),
-                fn_output_signature=tf.TensorSpec(self._spec.shape, tf.float32),
+                fn_output_signature=tf.TensorSpec(self._spec.decoded_shape, tf.float32),
             )
 
         def call(
@@ -283,7 +289,8 @@ class InputDecoder:
         fitted = tf.cond(sixteen_bit, fit_sixteen_bit, fit_eight_bit)
         if self._spec.resize == "bicubic":  # overshoots at edges
             fitted = tf.clip_by_value(fitted, 0.0, _WHITE)
-        return tf.ensure_shape(_to_channels(fitted, self._spec.shape[-1]), self._spec.shape)
+        shape = self._spec.decoded_shape
+        return tf.ensure_shape(_to_channels(fitted, shape[-1]), shape)
 
     def _fit(self, pixels: tf.Tensor) -> tf.Tensor:
         """Crops and resizes (..., H, W, C) of any type to float32, in the range it has."""
@@ -296,7 +303,7 @@ class InputDecoder:
             top, left = (height - rows) // 2, (width - columns) // 2
             pixels = pixels[..., top : top + rows, left : left + columns, :]
         if self._spec.resize != "none":
-            pixels = tf.image.resize(pixels, self._spec.shape[:2], method=self._spec.resize)
+            pixels = tf.image.resize(pixels, self._spec.positions, method=self._spec.resize)
         return tf.cast(pixels, tf.float32)
 
 
