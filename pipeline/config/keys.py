@@ -137,7 +137,7 @@ class Config(Section):
         is not begun anew because a bucket was renamed. `explain.batch_size`, `explain.threads`,
         `explain.engine` and a precision of `auto` are not either, as what counts is what they came
         to in the run, which the manifest records. What is in the files of
-        `model.uri` and `source.classes`, and in the operator's module, is for the caller to digest.
+        `model.uri` and `source.classes`, and in modules, is for the caller to digest.
         """
         used = self.as_dict()
         if self.explain.precision == "auto":
@@ -146,7 +146,7 @@ class Config(Section):
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
-            "model": _only(used["model"], "output_layer", "output"),
+            "model": _only(used["model"], "output_layer", "output", "imports"),
             "explain": _only(
                 used["explain"], "method", "target", "operator", "reducer", "precision"
             ),

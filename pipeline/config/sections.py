@@ -39,6 +39,7 @@ _Count = Annotated[int, Field(ge=1)]
 _Lenient = Field(strict=False)
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
+_Module = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 _Method = Annotated[str, Field(pattern=f"^({'|'.join(method_names())})$")]
 
 
@@ -124,6 +125,9 @@ class ModelSection(Section):
         None, description="the name or the index of a layer, or null for the last"
     )
     output: ModelOutput = Field("as_is", description=_values(ModelOutput))
+    imports: Annotated[tuple[_Module, ...], _Lenient] = Field(
+        (), description="a list of modules such as [package.module]"
+    )
     allow_unsafe: bool = Field(False, description="true or false")
 
 

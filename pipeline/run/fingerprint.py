@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.keys import Config
 from transforms.elements import Shard
+from transforms.models.imports import module_digest
 from transforms.saliency.block import ExplainSpec
 
 Settings = dict[str, Any]
@@ -18,7 +19,7 @@ Settings = dict[str, Any]
 def given_settings(
     config: Config, class_names: Sequence[str], model_digest: str | None
 ) -> Settings:
-    """What is known of the settings before anything is chosen.
+    """What is known of the settings before anything is chosen; modules count by their code.
 
     Args:
       config: The configuration.
@@ -28,6 +29,12 @@ def given_settings(
     settings = config.fingerprint_settings()
     settings["source"]["classes"] = settings_digest(class_names) if class_names else None
     settings["model"]["digest"] = model_digest
+    settings["model"]["imports"] = {
+        name: module_digest("model.imports", name) for name in config.model.imports
+    }
+    operator, separator, _ = config.explain.operator.partition(":")
+    if separator:
+        settings["explain"]["operator_digest"] = module_digest("explain.operator", operator)
     return settings
 
 

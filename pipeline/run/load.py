@@ -61,6 +61,7 @@ def load_for_run(
         allow_unsafe=config.model.allow_unsafe,
         input_shape=inputs.spec.shape,
         output=config.model.output,
+        imports=config.model.imports,
     )
     model = load_model(spec, storage)
     operator = resolve_operator(config.explain.operator)

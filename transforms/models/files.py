@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
@@ -29,6 +30,8 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 EXPORT = "keras.Model(inputs, model(inputs, training=False)).export(folder)"
 """How a model is exported for inference: `model.export` alone keeps layers of augmentation on."""
+
+_NO_CODE: Mapping[str, Any] = MappingProxyType({})
 
 _CHUNK_BYTES = 1 << 20
 _REASON_CHARACTERS = 240
@@ -133,8 +136,16 @@ def local_model(uri: str, storage: Storage) -> Iterator[str]:
         yield root
 
 
-def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
+def open_keras(
+    uri: str, path: str, allow_unsafe: bool, code: Mapping[str, Any] = _NO_CODE
+) -> keras.Model:
     """Reads a Keras file, without its optimiser and loss.
+
+    Args:
+      uri: How messages call it.
+      path: Where it is on this machine.
+      allow_unsafe: Load code that is in the file.
+      code: Classes and functions that it may be made of, by name.
 
     Raises:
       ConfigurationError: Keras cannot, or will not without `allow_unsafe`.
@@ -142,7 +153,9 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=not allow_unsafe)
+        return keras.models.load_model(
+            path, custom_objects=dict(code), compile=False, safe_mode=not allow_unsafe
+        )
     except Exception as error:  # whatever a file can make Keras and custom layers raise
         if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
             raise ConfigurationError(
@@ -158,8 +171,8 @@ def open_keras(uri: str, path: str, allow_unsafe: bool) -> keras.Model:
         if unknown := _UNKNOWN_CODE.search(str(error)):
             name = unknown[1] or unknown[2]
             raise ConfigurationError(
-                f"model {uri} is made of {name!r}, whose code is not here; export it as a "
-                f"SavedModel, which needs none: {EXPORT}"
+                f"model {uri} is made of {name!r}, whose code is not here; name its module in "
+                f"model.imports, or export it as a SavedModel, which needs none: {EXPORT}"
             ) from error
         raise ConfigurationError(
             f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "

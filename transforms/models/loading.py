@@ -25,6 +25,7 @@ from transforms.models.functions import (
     class_count,
     trace,
 )
+from transforms.models.imports import import_modules
 from transforms.models.layers import list_layers
 from transforms.models.logits import LogitsFunction
 from transforms.models.softmax import SoftmaxEnding
@@ -184,6 +185,7 @@ class ModelSpec:
         model's own; needed only where the model leaves it open.
       digest: SHA-256 of its content, in hex, where it is known; another content is refused.
       output: `as_is`; `logits` is what the softmax or sigmoid that it ends in is computed of.
+      imports: Modules to import first: the model's own code.
     """
 
     uri: str
@@ -192,6 +194,7 @@ class ModelSpec:
     input_shape: Shape | None = None
     digest: str | None = None
     output: ModelOutput = "as_is"
+    imports: tuple[str, ...] = ()
 
 
 def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
@@ -208,11 +211,12 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
     """
     function: ModelFunction
     uri = spec.uri
+    code = import_modules(spec.imports)
     with local_model(uri, storage) as path:
         digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
         _require_digest(spec, digest)
         if is_keras_file(path):
-            model = open_keras(uri, path, spec.allow_unsafe)
+            model = open_keras(uri, path, spec.allow_unsafe, code)
             function = KerasFunction(model, spec.output_layer)
         else:
             saved = open_saved_model(uri, path)

@@ -48,6 +48,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "uri": "model.keras",
             "output_layer": None,
             "output": "as_is",
+            "imports": [],
             "allow_unsafe": False,
         },
         "explain": {
@@ -87,6 +88,7 @@ OVERRIDES = [
     ("source.input.scale={mean: [1, 2, 3], std: [4, 5, 6.5]}", "source.input.scale"),
     ("model.output_layer=logits", "model.output_layer"),
     ("model.output_layer=-2", "model.output_layer"),
+    ("model.imports=[package.module]", "model.imports"),
     ("model.allow_unsafe=true", "model.allow_unsafe"),
     ("explain.target=predicted", "explain.target"),
     ("explain.target.class=0", "explain.target"),
@@ -246,7 +248,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 37
+    assert check(Config) == 38
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

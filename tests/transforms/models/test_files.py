@@ -202,7 +202,7 @@ def test_custom_layers_name_the_way_out(tmp_path: Path, extension: str) -> None:
     keras.Sequential([keras.Input((4,)), Unregistered()]).save(path)
 
     with pytest.raises(
-        ConfigurationError, match=r"made of 'Unregistered', .*; export it as a SavedModel"
+        ConfigurationError, match=r"made of 'Unregistered', .*model.imports, or export it as a Sav"
     ):
         open_keras(path, path, allow_unsafe=False)
 

@@ -8,7 +8,6 @@ so most models were trained on just that. An orientation tag (EXIF) is not appli
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,8 +49,8 @@ class InputDecoder:
     Images (JPEG, PNG of 8 or 16 bits, BMP, a GIF's first frame; by their bytes, not by a name)
     are cropped to the central fraction, resized to the model's height and width, and brought to its
     channels: alpha is dropped or added opaque, grey is repeated, colour becomes luma. Tensors are
-    reshaped. Channels are last in what is returned, wherever the model takes them. That order and
-    scaling (`spec.scale`) are not made here but on the device.
+    reshaped. Channels are last, wherever the model takes them. Scaling (`spec.scale`) is not done
+    here but on the device.
 
     Args:
       spec: What the model takes.
@@ -109,11 +108,10 @@ class InputDecoder:
     def _decode_rows(
         self, rows: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
-        shape = (len(rows), *self._spec.shape)
-        if rows.size != math.prod(shape):
+        if rows.size != len(rows) * self._spec.elements:
             raise ValueError(f"rows of {rows.shape[1:]} are not inputs of {self._spec.shape}")
         faults: list[DataFault | None] = [None] * len(rows)
-        decoded = self._channels_last(rows.reshape(shape)).astype(np.float32, order="C")
+        decoded = self._channels_last(rows).astype(np.float32, order="C")
         if self._spec.crop is None or not len(rows):
             return decoded, faults
         wrong = self._wrong_shape(*self._spec.positions)
@@ -140,13 +138,13 @@ class InputDecoder:
                     f"takes {elements * dtype.itemsize}",
                 )
             else:
-                values = np.frombuffer(data, dtype).reshape(1, *self._spec.shape)
-                decoded[row] = self._channels_last(values)[0]
+                decoded[row] = self._channels_last(np.frombuffer(data, dtype)[np.newaxis])[0]
         return decoded, faults
 
     def _channels_last(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(N, *shape) -> (N, *decoded_shape)."""
-        return np.moveaxis(values, 1, -1) if self._spec.channels == "first" else values
+        """(N, ...) of the model's shape -> (N, *decoded_shape)."""
+        shaped = values.reshape(len(values), *self._spec.shape)
+        return np.moveaxis(shaped, 1, -1) if self._spec.channels == "first" else shaped
 
     def _decode_images(
         self, inputs: Sequence[bytes]
