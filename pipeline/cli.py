@@ -7,36 +7,35 @@ imported when it runs.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import re
 import shlex
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.plain_text import plain
 from pipeline.runners.presets import PRESETS
+from pipeline.stopping import missing_modules_named, remembering_interrupts
 from transforms.errors import ConfigurationError, RunError, alternatives
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from pipeline.run.begin import Mode
 
 DONE = 0
 CONFIGURATION_ERROR = 2
 RUN_FAILED = 3
 INTERRUPTED = 130
+TERMINATED = 143
 
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 _EPILOG = """\
-exit codes: 0 done, 2 usage or configuration, 3 the run failed, too many records did, or an atlas
-is not whole
+exit codes: 0 done; 1 something unforeseen, with a traceback; 2 usage, configuration or
+installation; 3 the run failed, too many records did, or an atlas is not whole; 130 interrupted
+(Ctrl-C); 143 terminated (SIGTERM)
 Progress goes to stderr, results to stdout."""
 
 
@@ -57,23 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CONFIGURATION_ERROR if error.code else DONE
     arguments.beam_options = beam_options
     command: Callable[[argparse.Namespace], None] = arguments.command
-    with _remembering_interrupts() as interrupts:
+    with remembering_interrupts() as interrupts:
         _set_up_logging(arguments, interrupts)
         try:
-            if beam_options and command is not _run:
+            if beam_options and command not in (_run, _plan):
                 raise ConfigurationError(
                     f"{arguments.name} takes no Beam options, so nothing after --: "
                     f"{shlex.join(beam_options)}"
                 )
-            command(arguments)
+            with missing_modules_named():
+                command(arguments)
         except ConfigurationError as error:
             return _fail(error, CONFIGURATION_ERROR)
         except RunError as error:
-            return _interrupted(arguments) if interrupts else _fail(error, RUN_FAILED)
+            return _stopped(arguments, interrupts) if interrupts else _fail(error, RUN_FAILED)
         except OSError as error:  # of a storage: it names the path
             return _fail(error, RUN_FAILED)
         except KeyboardInterrupt:
-            return _interrupted(arguments)
+            return _stopped(arguments, interrupts)
     return DONE
 
 
@@ -86,7 +86,8 @@ def _plan(arguments: argparse.Namespace) -> None:
     from pipeline.commands.plan import plan
     from transforms.filesystems import BeamStorage
 
-    _print(arguments, plan(config, BeamStorage()).as_dict(), print_plan)
+    made = plan(config, BeamStorage(), arguments.beam_options, arguments.runner)
+    _print(arguments, made.as_dict(), print_plan)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -155,10 +156,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print the version of this package"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
 
     plan = _add_command(commands, "plan", _plan, "check everything without writing anything")
     _add_config(plan)
+    _add_runner(plan)
 
     _add_run(commands)
 
@@ -196,13 +201,7 @@ def _add_run(commands: Any) -> None:
         "saliency-atlas run CONFIG -- --runner=PortableRunner --job_endpoint=...",
     )
     _add_config(run)
-    run.add_argument(
-        "--runner",
-        type=_preset,
-        metavar="|".join(PRESETS),
-        help="where to run: a preset of Beam's options (default: local), which those of the "
-        "configuration and those after -- override",
-    )
+    _add_runner(run)
     modes = run.add_mutually_exclusive_group()
     for mode, meaning in (
         ("resume", "complete the atlas that is there"),
@@ -247,6 +246,16 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
 
 
+def _add_runner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runner",
+        type=_preset,
+        metavar="|".join(PRESETS),
+        help="where to run: a preset of Beam's options (default: local), which those of the "
+        "configuration and those after -- override",
+    )
+
+
 def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
@@ -274,27 +283,14 @@ def _split_beam_options(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:place], argv[place + 1 :]
 
 
-@contextlib.contextmanager
-def _remembering_interrupts() -> Iterator[list[int]]:
-    """Gives a list that is not empty after Ctrl-C, which Beam turns into an error of its own."""
-    interrupts: list[int] = []
+class _Version(argparse.Action):
+    """Prints the version when it is asked for, as finding it out reads a file."""
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        signal.default_int_handler(number, frame)
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from transforms.process.version import package_version
 
-    # Elsewhere it is ignored (nohup), somebody else's, or not for this thread to say.
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, remember)
-    try:
-        yield interrupts
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stdout.write(f"{parser.prog} {package_version()}\n")
+        parser.exit()
 
 
 class _PlainFormatter(logging.Formatter):
@@ -348,9 +344,11 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
-def _interrupted(arguments: argparse.Namespace) -> int:
-    sys.stderr.write(f"interrupted{_way_on(arguments)}\n")
-    return INTERRUPTED
+def _stopped(arguments: argparse.Namespace, interrupts: Sequence[int]) -> int:
+    terminated = signal.SIGTERM in interrupts
+    what = "terminated" if terminated else "interrupted"
+    sys.stderr.write(f"{what}{_way_on(arguments)}\n")
+    return TERMINATED if terminated else INTERRUPTED
 
 
 def _way_on(arguments: argparse.Namespace) -> str:

@@ -159,7 +159,7 @@ def test_presets_are_there_with_their_options() -> None:
 
 def test_exit_codes_are_the_programs() -> None:
     documented = [int(code) for code, *_ in documentation.rows(PIPELINE, "code")]
-    ours = (cli.DONE, cli.CONFIGURATION_ERROR, cli.RUN_FAILED, cli.INTERRUPTED)
+    ours = (cli.DONE, cli.CONFIGURATION_ERROR, cli.RUN_FAILED, cli.INTERRUPTED, cli.TERMINATED)
     assert documented == [0, 1, 2, 3, 130, 143]
     assert {*ours} < {*documented}
 

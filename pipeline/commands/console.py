@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -35,11 +35,52 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         ("atlas", plan["atlas"]),
     ]
     _print_rows("Plan", rows)
+    if plan["first_look"]:
+        print_first_look(plan["first_look"])
     if plan["sample"]:
         means = [(name, _number(value)) for name, value in plan["sample"].items()]
         _print_rows("Means over the first examples", means)
     for warning in plan["warnings"]:
         _print_line(f"warning: {warning}", style="yellow")
+
+
+def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> None:
+    """Prints what the model gets of the first examples, and what it makes of them.
+
+    Args:
+      look: A `FirstLook` as a dictionary.
+      stream: Where to; None is stdout.
+    """
+    rows = [("examples", f"{look['examples']:,} of {look['file']}"), *_input_rows(look["inputs"])]
+    labels, correct, outputs = (look[key] for key in ("labels", "predicted_correctly", "outputs"))
+    if labels is not None:
+        span = f"{labels['low']} to {labels['high']}, {labels['different']} different"
+        rows.append(("labels", span))
+    if correct is not None:
+        share = f"{correct / look['labelled']:.0%}"
+        rows.append(("correct", f"{correct} of {look['labelled']} ({share})"))
+    if outputs is not None:
+        told = "" if outputs["by_graph"] or outputs["kind"] == "numbers" else ", by their values"
+        kind = f"{outputs['kind']}{told}: {_span(outputs['values'])}"
+        sure = outputs["confidence"]
+        rows.append(("outputs", kind if sure is None else f"{kind}; {sure:.0%} sure in the mean"))
+    if look["with_boxes"] is not None:
+        rows.append(("with boxes", f"{look['with_boxes']:,}"))
+    rows.append(("empty maps", f"{look['empty_maps']:,}"))
+    if look["orientations"]:
+        tags = ", ".join(f"{count} with tag {tag}" for tag, count in look["orientations"])
+        rows.append(("EXIF orientation", tags))
+    _print_rows("What the model gets of the first examples", rows, stream)
+
+
+def _input_rows(ranges: Sequence[Mapping[str, float]]) -> Iterable[tuple[str, str]]:
+    for number, values in enumerate(ranges):
+        name = "input" if len(ranges) == 1 else f"input channel {number}"
+        yield name, f"{_span(values)}, mean {_number(values['mean'])}"
+
+
+def _span(values: Mapping[str, float]) -> str:
+    return f"{_number(values['low'])} to {_number(values['high'])}"
 
 
 def print_run(manifest: Mapping[str, Any], atlas: str) -> None:
@@ -131,14 +172,14 @@ def describe_bytes(count: float) -> str:
     return f"{count:,.{digits}f} {units[0]}"
 
 
-def _print_rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
+def _print_rows(title: str, rows: Iterable[tuple[str, str]], stream: TextIO | None = None) -> None:
     table = Table(show_header=False)
     for name, value in rows:
         # Text, not markup: paths may hold brackets. Folded, not cut: paths are to be copied.
         table.add_row(name, Text(plain(value), overflow="fold"))
     # What another program reads is never folded.
-    width = None if Console().is_terminal else _UNFOLDED
-    Console(width=width).print(Text(title, style="bold"), table, sep="\n")
+    width = None if Console(file=stream).is_terminal else _UNFOLDED
+    Console(file=stream, width=width).print(Text(title, style="bold"), table, sep="\n")
 
 
 def _print_line(text: str, style: str = "") -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.config.keys import Config
+from pipeline.run.begin import check_output
+from pipeline.run.first_look.look import FirstLook
 from pipeline.run.job import Job, Prepared, prepare
 from transforms.elements import Block, Examples
 from transforms.formats.reader import read_blocks
@@ -39,6 +41,7 @@ class Plan:
       seconds_estimated: For all of them in one process, from starting to the manifest.
       map_bytes_estimated: Size of the maps.
       memory_bytes_estimated: Peak of one process.
+      first_look: What the model gets and makes of the first examples; None where there are none.
       sample: Means over the examples that were tried, by column.
       warnings: What no check refuses but a user should know.
     """
@@ -54,27 +57,41 @@ class Plan:
     seconds_estimated: float | None
     map_bytes_estimated: int | None
     memory_bytes_estimated: int | None
+    first_look: FirstLook | None
     sample: dict[str, float]
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON's types."""
-        return dataclasses.asdict(self) | {"warnings": list(self.warnings)}
+        look = None if self.first_look is None else self.first_look.as_dict()
+        return dataclasses.asdict(self) | {"first_look": look, "warnings": list(self.warnings)}
 
 
-def plan(config: Config, storage: Storage) -> Plan:
+def plan(
+    config: Config,
+    storage: Storage,
+    beam_options: Sequence[str] = (),
+    preset: str | None = None,
+) -> Plan:
     """Checks a configuration as `run` would, and estimates. Writes nothing.
 
     Args:
       config: The configuration.
       storage: Where inputs, model and atlas are.
+      beam_options: As `run` is to be given them.
+      preset: The same.
 
     Raises:
       ConfigurationError: What `run` would refuse.
+      RunError: The output path cannot be written at present.
     """
+    from pipeline.runners.options import options_of_run, processes_here
+
+    options = options_of_run(config, beam_options, preset, storage)
+    check_output(storage.absolute(config.output.path))
     # An existing atlas is no reason not to plan: `run` says what may be done with it.
     begun = time.perf_counter()
-    prepared = prepare(config, storage, "overwrite")
+    prepared = prepare(config, storage, "overwrite", processes=processes_here(options))
     start_up = time.perf_counter() - begun
     job = prepared.job
     examples = prepared.records_estimated
@@ -94,6 +111,7 @@ def plan(config: Config, storage: Storage) -> Plan:
         seconds_estimated=None if estimate is None else estimate.seconds,
         map_bytes_estimated=None if estimate is None else estimate.map_bytes,
         memory_bytes_estimated=None if estimate is None else estimate.memory_bytes,
+        first_look=None if prepared.trial is None else prepared.trial.look,
         sample={} if measured is None else dict(measured.means),
         warnings=prepared.warnings,
     )

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.commands.console import print_first_look
 from pipeline.config.keys import Config
-from pipeline.run.begin import Mode, begin_atlas
+from pipeline.run.begin import Mode, begin_atlas, check_output
 from pipeline.run.job import prepare
 from pipeline.run.launch import execute
 from pipeline.run.lease import check_unclaimed, claimed
@@ -41,23 +42,22 @@ def run(
       RunError: The run could not be finished, or too many records failed. What is committed stays.
     """
     # Beam is heavy, and whoever runs in memory does without.
-    from apache_beam.io.filesystems import FileSystems
-
     from pipeline.runners.options import (
         only_submits,
-        pipeline_options,
+        options_of_run,
         processes_here,
         with_package,
     )
-    from pipeline.runners.requirements import check_reach, runner_name
+    from pipeline.runners.requirements import runner_name
     from transforms.filesystems import BeamStorage
 
-    options = pipeline_options(config.runner, beam_options, preset)
-    FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
     storage = BeamStorage()
-    check_reach(options, config, storage)
+    options = options_of_run(config, beam_options, preset, storage)
+    check_output(storage.absolute(config.output.path))
     watch = check_unclaimed(storage.absolute(config.output.path), storage, patient=mode != "new")
     prepared = prepare(config, storage, mode, runner_name(options), processes_here(options))
+    if progress.stream is not None and prepared.trial is not None:
+        print_first_look(prepared.trial.look.as_dict(), progress.stream)
     for warning in prepared.warnings:
         _LOGGER.warning("%s", warning)
     leaves = only_submits(options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Literal
 
 from pipeline.run.error_messages import unwritable
@@ -15,6 +17,30 @@ from transforms.store.manifest import Manifest, read_manifest, write_manifest
 from transforms.store.publishing import Publication
 
 Mode = Literal["new", "resume", "extend", "overwrite"]
+
+
+def check_output(atlas: str) -> None:
+    """Refuses a local output path that cannot be written, as far as looking at it tells.
+
+    Args:
+      atlas: The output path, absolute.
+
+    Raises:
+      ConfigurationError: It is a file or below one, or its folder cannot be made.
+      RunError: It is a folder that cannot be written to.
+    """
+    if "://" in atlas:
+        return
+    place = atlas
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        where = "it" if place == atlas else place
+        raise ConfigurationError(
+            f"output.path: {atlas} cannot be a folder, as {where} is a file: give another path"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unwritable(atlas, PermissionError(errno.EACCES, os.strerror(errno.EACCES), place))
 
 
 def check_atlas(atlas: str, mode: Mode, storage: Storage) -> Manifest | None:

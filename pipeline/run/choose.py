@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.config.keys import Config
-from pipeline.run.inspect import FirstExamples, Inputs, first_examples
+from pipeline.run.first_look.trial import DecodedExamples
+from pipeline.run.inspect import FirstExamples, Inputs, first_examples, require_boxes
 from pipeline.run.load import ModelOfRun
 from transforms.elements import Examples
 from transforms.errors import ConfigurationError
-from transforms.formats.images.decoding import InputDecoder
 from transforms.models.devices import has_gpu
 from transforms.models.loading import LoadedModel
 from transforms.saliency.batching.size import (
@@ -25,10 +22,10 @@ from transforms.saliency.batching.size import (
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
+from transforms.saliency.first_outputs import FirstOutputs, first_outputs
 from transforms.saliency.program import (
     ProgramSpec,
     attribution_function,
-    check_first_outputs,
     map_function,
 )
 from transforms.storage import Storage
@@ -36,6 +33,7 @@ from transforms.store.manifest import Manifest
 
 _SHARE_OF_RUN = 0.02  # of its time, to find a batch size
 _LONGEST = 10.0  # seconds, for the same
+_FEWEST_FIRST = 16  # examples to look at, whatever the batch size; a contact sheet shows as many
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,12 +47,16 @@ class Choice:
       engine: Who computes the gradient, and how that was decided.
       batch_size_measured: Rates by batch size; None where the size was given.
       first: What it was tried on; None where the first files hold no example.
+      decoded: The same, decoded.
+      outputs: What the model makes of a batch of them; None where it refuses one.
     """
 
     explainer: BlockExplainer
     engine: EngineChoice
     batch_size_measured: BatchSizeChoice | None
     first: FirstExamples | None
+    decoded: DecodedExamples
+    outputs: FirstOutputs | None
 
 
 def choose_explainer(
@@ -80,10 +82,15 @@ def choose_explainer(
     fixed = _fixed_batch_size(config, loaded.model, recorded)
     start = fixed or starting_batch_size(inputs.spec.shape, on_gpu=has_gpu())
     spec = _explain_spec(config, inputs, loaded, start)
-    first = first_examples(inputs, storage, min(start, config.output.block_size))
+    count = min(max(start, _FEWEST_FIRST), config.output.block_size)
+    first = first_examples(inputs, storage, count)
+    if first is not None:
+        require_boxes(inputs, first, storage)
     examples = None if first is None else first.examples
-    check_first_outputs(loaded.model, spec.program, _first_batch(spec.program, examples)[0])
-    engine = _decide_engine(config, recorded, loaded, spec.program, examples)
+    decoded = DecodedExamples.of(inputs.spec, examples)
+    batch = decoded.first(start)
+    outputs = first_outputs(loaded.model, spec.program, batch.inputs)
+    engine = _decide_engine(config, recorded, loaded, spec.program, batch)
     for note in engine.notes:
         _LOGGER.info("engine: %s", note)
     program = dataclasses.replace(spec.program, engine=engine.spec)
@@ -93,7 +100,7 @@ def choose_explainer(
     if fixed is None:
         measured = measure_batch_size(explainer, examples, inputs.records_estimated)
         explainer = explainer.resized(measured.size)
-    return Choice(explainer, engine, measured, first)
+    return Choice(explainer, engine, measured, first, decoded, outputs)
 
 
 def _explain_spec(
@@ -168,7 +175,7 @@ def _decide_engine(
     recorded: Manifest | None,
     loaded: ModelOfRun,
     program: ProgramSpec,
-    examples: Examples | None,
+    batch: DecodedExamples,
 ) -> EngineChoice:
     """Compiles the atlas's own engine, the configuration's, or the fastest that agrees.
 
@@ -185,24 +192,15 @@ def _decide_engine(
         threads=loaded.threads,
     )
     # What the atlas records of the comparison stays; it is not made again.
-    batch, labels = _first_batch(program, None if begun_with else examples)
+    compared = batch.first(0) if begun_with else batch
     function = attribution_function(loaded.model, program)
     try:
-        return choose_engine(wanted, function, map_function(program), batch, labels)
+        return choose_engine(
+            wanted, function, map_function(program), compared.inputs, compared.labels
+        )
     except ConfigurationError as error:
         if begun_with is None:
             raise
         raise ConfigurationError(
             f"the atlas was begun with engine {begun_with!r}: {error}, in an atlas of its own"
         ) from error
-
-
-def _first_batch(
-    program: ProgramSpec, examples: Examples | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Up to a batch of inputs and labels, without those that cannot be decoded."""
-    if examples is None:
-        return np.empty((0, *program.inputs.decoded_shape), np.float32), np.empty(0, np.int32)
-    inputs, faults = InputDecoder(program.inputs).decode(examples.inputs)
-    good = [row for row, fault in enumerate(faults) if fault is None][: program.batch_size]
-    return inputs[good], examples.labels[good]

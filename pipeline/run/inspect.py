@@ -9,12 +9,13 @@ from pipeline.config.keys import Config
 from transforms.elements import Examples, Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.estimate import estimate_records, most_records
-from transforms.formats.reader import probe
+from transforms.formats.reader import feature_names, probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
 from transforms.storage import Storage
 
 _PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
+_PROBED_RECORDS = 128  # of each of them, for a feature that only some records have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +152,31 @@ def first_examples(inputs: Inputs, storage: Storage, count: int) -> FirstExample
     if refusal is not None:
         raise refusal
     return None
+
+
+def require_boxes(inputs: Inputs, first: FirstExamples, storage: Storage) -> None:
+    """Refuses a feature of boxes that no example has; that some have none is nothing wrong.
+
+    Args:
+      inputs: What is explained.
+      first: Examples; where one of them has boxes, nothing else is looked at.
+      storage: Where the inputs are.
+
+    Raises:
+      ConfigurationError: None of the first records of the first files has the feature.
+    """
+    name = inputs.source.features.boxes
+    if name is None or any(len(boxes) for boxes in first.examples.boxes or ()):
+        return
+    found: set[str] = set()
+    for shard in inputs.shards[:_PROBED_SHARDS]:
+        found |= feature_names(shard, inputs.source, storage, _PROBED_RECORDS)
+        if name in found:
+            return
+    raise ConfigurationError(
+        f"source.features.boxes is {name!r}, which none of the first examples has; "
+        f"there are: {', '.join(sorted(found))}; name one of them, or leave it out"
+    )
 
 
 def no_examples_warning(shards: Sequence[Shard]) -> str:

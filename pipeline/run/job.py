@@ -15,9 +15,10 @@ from pipeline.config.keys import Config
 from pipeline.run.begin import Mode, check_atlas
 from pipeline.run.choose import Choice, choose_explainer
 from pipeline.run.fingerprint import run_settings, settings_digest
-from pipeline.run.inspect import FirstExamples, Inputs, inspect_inputs, no_examples_warning
+from pipeline.run.first_look.trial import Trial, try_examples
+from pipeline.run.inspect import Inputs, inspect_inputs, no_examples_warning
 from pipeline.run.load import ModelOfRun, load_for_run
-from transforms.elements import Block, BlockKey, Portion, Shard
+from transforms.elements import Portion, Shard
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.loading import LoadedModel
@@ -79,7 +80,7 @@ class Prepared:
       job: What to run.
       model: The model, as the launcher loaded it.
       explainer: Its compiled explanation; this process's runs use it.
-      examples: How many of the first examples could be read and explained.
+      trial: The first examples, explained; None where the first files hold none.
       records_estimated: How many records the input files have.
       warnings: What a user should know and no check refuses.
     """
@@ -87,9 +88,14 @@ class Prepared:
     job: Job
     model: LoadedModel
     explainer: BlockExplainer
-    examples: int
+    trial: Trial | None
     records_estimated: int
     warnings: tuple[str, ...]
+
+    @property
+    def examples(self) -> int:
+        """How many of the first examples could be explained."""
+        return 0 if self.trial is None else self.trial.explained.examples
 
     def without_lease(self) -> Prepared:
         """The same for a launcher that leaves once it has submitted, and can renew no lease."""
@@ -123,15 +129,24 @@ def prepare(
     choice = choose_explainer(config, inputs, loaded, recorded, storage)
     manifest = _manifest(config, inputs, loaded, choice, recorded, started=started, runner=runner)
     job = _assemble(config, inputs, choice, manifest, started=started, mode=mode, storage=storage)
-    explained, warnings = _try(choice.first, choice.explainer, inputs)
+    trial = None
+    if choice.first is not None:
+        trial = try_examples(
+            choice.first.shard,
+            choice.first.examples,
+            choice.decoded,
+            explainer=choice.explainer,
+            model=loaded.model,
+            outputs=choice.outputs,
+        )
     return Prepared(
         job=job,
         model=loaded.model,
         explainer=choice.explainer,
-        examples=explained,
+        trial=trial,
         records_estimated=inputs.records_estimated,
         warnings=(
-            *warnings,
+            *((no_examples_warning(inputs.shards),) if trial is None else trial.warnings),
             *_class_warnings(inputs.source, loaded.model),
             *unsplit_warning(job.portions, inputs.source),
         ),
@@ -209,29 +224,6 @@ def _manifest(
         started=timestamp(started),
         versions=installed_versions(),
     )
-
-
-def _try(
-    first: FirstExamples | None, explainer: BlockExplainer, inputs: Inputs
-) -> tuple[int, list[str]]:
-    """Explains the first examples, so that what concerns all of them is seen now.
-
-    Returns:
-      How many were explained, and what to warn of.
-    """
-    if first is None:
-        return 0, [no_examples_warning(inputs.shards)]
-    count = len(first.examples)
-    explained = explainer.explain(
-        Block(BlockKey(first.shard, 0, 0, count, last=False), first.examples)
-    )
-    if explained.examples:
-        return explained.examples, []
-    failure = explained.failures[0]
-    return 0, [
-        f"none of the first {count} examples of {first.shard.path} can be explained: "
-        f"{failure.error}: {failure.message}"
-    ]
 
 
 def _class_warnings(source: SourceSpec, model: LoadedModel) -> list[str]:

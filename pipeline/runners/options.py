@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
@@ -22,10 +23,12 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from pipeline.config.keys import Config
 from pipeline.runners.presets import LOCAL_RUNNER, PRESETS
-from pipeline.runners.requirements import class_name, require_runner, runner_name
+from pipeline.runners.requirements import check_reach, class_name, require_runner, runner_name
 from pipeline.runners.wheel import write_wheel
 from transforms.errors import ConfigurationError
+from transforms.storage import Storage
 
 # These take options that only their job servers know, so unknown ones are theirs to refuse.
 _RUNNERS_WITH_OWN_OPTIONS = ("PortableRunner", "FlinkRunner", "SparkRunner", "PrismRunner")
@@ -55,6 +58,27 @@ def explain_hints(options: PipelineOptions) -> dict[str, str]:
     ours = options.view_as(AtlasOptions)
     hints = {"accelerator": ours.explain_accelerator, "min_ram": ours.explain_min_ram}
     return {name: value for name, value in hints.items() if value}
+
+
+def options_of_run(
+    config: Config, arguments: Sequence[str], preset: str | None, storage: Storage
+) -> PipelineOptions:
+    """Makes Beam's options of a run, once its runner and what that needs are there.
+
+    Args:
+      config: The configuration.
+      arguments: What followed `--`.
+      preset: The preset that `--runner` names; None where it is not given.
+      storage: Where local paths are, to name them.
+
+    Raises:
+      ConfigurationError: An option or a runner that Beam does not know, a runner that is not
+        there, or paths that its workers cannot reach.
+    """
+    options = pipeline_options(config.runner, arguments, preset)
+    FileSystems.set_options(options)  # HDFS and S3 are told by options where they are
+    check_reach(options, config, storage)
+    return options
 
 
 def pipeline_options(

@@ -21,12 +21,14 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     SparkRunnerOptions,
     StandardOptions,
+    WorkerOptions,
 )
 from apache_beam.version import __version__ as beam_version
 
 from pipeline.config.keys import Config
 from pipeline.runners.flink import let_jobs_restart
 from transforms.errors import ConfigurationError
+from transforms.process.version import is_package_installed
 from transforms.storage import Storage
 
 RUNNERS_VARIABLE = "SALIENCY_ATLAS_RUNNERS"
@@ -54,6 +56,7 @@ def require_runner(options: PipelineOptions) -> None:
         _find_spark(options)
     elif runner == "DataflowRunner":
         _check_dataflow(options.view_as(GoogleCloudOptions))
+        _check_package(options.view_as(WorkerOptions).sdk_container_image)
     if portable.environment_type == "EXTERNAL" and portable.environment_config:
         _connect(
             portable.environment_config,
@@ -168,9 +171,10 @@ def _find_jar(given: str | None, name: str, runner: str, option: str) -> Path:
 
 
 def _check_dataflow(options: GoogleCloudOptions) -> None:
-    if importlib.util.find_spec("google.cloud.storage") is None:
+    if not _is_installed("google.cloud.storage"):
         raise ConfigurationError(
-            "Dataflow needs Google Cloud's libraries: pip install 'saliency-atlas[gcp]'"
+            "Dataflow needs Google Cloud's libraries: pip install '.[gcp]' in a checkout of this "
+            "package"
         )
     for name, value, example in (
         ("project", options.project, "my-project"),
@@ -189,6 +193,23 @@ def _check_dataflow(options: GoogleCloudOptions) -> None:
             raise ConfigurationError(
                 f"--{name} is {value}, which Dataflow cannot reach: give a gs:// address"
             )
+
+
+def _check_package(image: str | None) -> None:
+    """Refuses to make a wheel for workers of a package that is not installed."""
+    if not image and not is_package_installed():
+        raise ConfigurationError(
+            "without an image Dataflow's workers get the package that is installed here, and it is "
+            "not: pip install . in its checkout, or give --sdk_container_image"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module can be found; asking imports the packages that it is in."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def _connect(address: str, option: str, remedy: str) -> None:

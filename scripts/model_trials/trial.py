@@ -23,7 +23,8 @@ from transforms.models.loading import ModelSpec, load_model
 from transforms.saliency.attribution import check_explained
 from transforms.saliency.engines.agreement import measure_agreement
 from transforms.saliency.engines.engine import EngineSpec, find_engine
-from transforms.saliency.program import ProgramSpec, attribution_function, check_first_outputs
+from transforms.saliency.first_outputs import first_outputs
+from transforms.saliency.program import ProgramSpec, attribution_function
 from transforms.saliency.scores.operators import output_reading, resolve_operator
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import LocalStorage
@@ -88,7 +89,7 @@ def _explained(kind: Kind, uri: str, inputs: npt.NDArray[np.float32]) -> npt.NDA
     model_spec = ModelSpec(uri, input_shape=kind.shape, output=kind.output)
     model = load_model(model_spec, LocalStorage()).read_as(output_reading(operator))
     check_explained(model, operator, spec.target)
-    check_first_outputs(model, spec, inputs)
+    first_outputs(model, spec, inputs)
     compiled = find_engine("tensorflow").compile(attribution_function(model, spec), EngineSpec())
     labels = np.full(_EXAMPLES, _CLASS, np.int32)
     return np.asarray(compiled.run(inputs, labels).gradients)[:, 0]

@@ -68,6 +68,11 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "source.features.label=null",
             "source.features.label is null; give the name of the feature",
         ),
+        (
+            "source.features.boxes=box",
+            "source.features.boxes is 'box', which none of the first examples has; there are: id, "
+            "image, label; name one of them, or leave it out",
+        ),
         ("model.uri=nowhere.keras", "nowhere.keras"),
         ("model.output_layer=lodgits", "logits"),
         ("source.input.shape=[10, 10, 3]", "inputs of shape (10, 10, 3) do not fit model"),
@@ -167,6 +172,49 @@ def test_an_output_path_that_cannot_be_written_is_named(
     message = refusal(settings, tmp_path, capsys, "--set", f"output.path={path}")
     assert str(path) in message
     assert "output.path" in message
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_an_output_path_that_is_a_file_is_refused_before_any_work(
+    command: str,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config, file = tmp_path / "config.yaml", tmp_path / "file"
+    config.write_text(yaml.safe_dump({**settings, "model": {"uri": "nowhere.keras"}}))
+    file.write_text("not a folder")
+    for path, where in ((file, "it"), (file / "atlas", str(file))):
+        assert main([command, str(config), "--set", f"output.path={path}"]) == 2
+        expected = f"error: output.path: {path} cannot be a folder, as {where} is a file"
+        assert capsys.readouterr().err.startswith(expected)
+
+
+def test_plan_finds_an_output_that_cannot_be_written(
+    settings: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({**settings, "model": {"uri": "nowhere.keras"}}))
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    assert main(["plan", str(config)]) == 2
+    assert "cannot be written ([Errno 13] Permission denied" in capsys.readouterr().err
+    (tmp_path / "atlas").mkdir()
+    assert main(["plan", str(config)]) == 3
+    assert "make it writable, then go on with --resume" in capsys.readouterr().err
+
+
+def test_plan_finds_a_runner_option_that_beam_does_not_know(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["plan", str(config), "--set", "runner.direct_num_worker=2"]) == 2
+    assert "--direct_num_worker: did you mean --direct_num_workers?" in capsys.readouterr().err
+    assert main(["plan", str(config), "--runner", "prism", "--", "--prism_location=/none"]) == 2
+    assert "Prism is not at /none" in capsys.readouterr().err
 
 
 def test_an_existing_atlas_is_not_touched(

@@ -9,65 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from command_results import MANIFEST, PLAN, SHOWN, SUMMARY
 
 from pipeline import cli
 from pipeline.commands import native_stderr as quiet
 from pipeline.config import keys as config
 from pipeline.run.progress import Progress
 from transforms.errors import ConfigurationError, RunError
-
-MANIFEST = {
-    "status": "complete",
-    "records_read": 2000,
-    "explained_examples": 1990,
-    "failed_records": 10,
-    "wall_seconds": 75.2,
-    "examples_per_second": 123.45,
-    "map_bytes": 3 << 20,
-}
-PLAN = {
-    "atlas": "/atlases/train",
-    "shards": 8,
-    "input_bytes": 4096,
-    "examples_estimated": 2000,
-    "model": {
-        "uri": "model.keras",
-        "format": "Keras",
-        "input": {"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"},
-        "output": {"layer": "logits", "shape": [None, 10]},
-        "layers": [f"layer_{number}" for number in range(14)],
-    },
-    "batch_size": 16,
-    "threads": 2,
-    "examples_per_second": 20.0,
-    "seconds_estimated": 100.0,
-    "map_bytes_estimated": 2048,
-    "memory_bytes_estimated": 3 << 30,
-    "sample": {"entropy": 0.98765},
-    "warnings": ["source.classes has 9 names, the model 10 outputs"],
-}
-SUMMARY = {
-    "atlas": "/atlases/train",
-    "records_read": 2000,
-    "explained_examples": 1990,
-    "failed_records": 10,
-    "blocks": 8,
-    "statistics": "/atlases/train/statistics/classes.parquet",
-    "unchanged": True,
-}
-SHOWN = {
-    "example_id": "a/b:1",
-    "shard": "a.tfrecord",
-    "record": 1,
-    "label": None,
-    "target": 3,
-    "predicted": 4,
-    "score": 0.25,
-    "entropy": 0.98765,
-    "spread": None,
-    "output": "a_b_1.png",
-    "note": "the input has gone: the map is shown alone",
-}
 
 
 class FakeConfig:
@@ -145,6 +93,14 @@ def test_plan_prints_what_to_expect(capsys: pytest.CaptureFixture[str]) -> None:
         "about 1:40 in one process",
         "about 2.0 KiB",
         "about 3.0 GiB in one process",
+        "16 of a.tfrecord",
+        "input channel 2",
+        "0 to 1, mean 0.41",
+        "0 to 9, 10 different",
+        "12 of 16 (75%)",
+        "logits, by their values: -7.5 to 9.25; 88% sure in the mean",
+        "with boxes",
+        "3 with tag 6",
         "0.9877",
         "warning: source.classes has 9 names, the model 10 outputs",
     ):
@@ -155,7 +111,7 @@ def test_plan_says_so_when_no_example_could_be_explained(
     calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimates = ("seconds_estimated", "map_bytes_estimated", "memory_bytes_estimated")
-    unknown: dict[str, Any] = {**dict.fromkeys(estimates), "sample": {}}
+    unknown: dict[str, Any] = {**dict.fromkeys(estimates), "first_look": None, "sample": {}}
     monkeypatch.setattr(FakePlan, "as_dict", lambda _: {**PLAN, **unknown})
     assert cli.main(["plan", "c.yaml", "--set", "a=1", "--set", "b=2"]) == 0
     assert calls[0] == ("load_config", "c.yaml", ["a=1", "b=2"])
@@ -353,12 +309,16 @@ def test_wrong_usage_ends_with_2_before_anything_is_called(
     assert not calls
 
 
-def test_only_run_takes_beam_options(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["plan", "c.yaml", "--", "--runner=X"]) == 2
+def test_only_run_and_plan_take_beam_options(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["summarize", "atlas", "--", "--runner=X"]) == 2
     assert capsys.readouterr().err == (
-        "error: plan takes no Beam options, so nothing after --: --runner=X\n"
+        "error: summarize takes no Beam options, so nothing after --: --runner=X\n"
     )
     assert not calls
+    assert cli.main(["plan", "c.yaml", "--runner", "prism", "--", "--x=y"]) == 0
+    assert calls[-1] == ("plan", calls[-1][1], BeamStorage(), ["--x=y"], "prism")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Container, Iterator
 from typing import BinaryIO
@@ -130,6 +131,29 @@ def probe(
         f"{shard.path}: none of the first {len(block.failures)} records can be used, "
         f"as {failure.message}{hint}"
     )
+
+
+def feature_names(shard: Shard, source: SourceSpec, storage: Storage, count: int) -> set[str]:
+    """Names of the features that the first records of a shard have, or of its columns.
+
+    Args:
+      shard: The file.
+      source: How it is read.
+      storage: Where it is.
+      count: How many records to look at.
+
+    Returns:
+      None of them where nothing can be read.
+    """
+    names: set[str] = set()
+    everything = _Unwanted(Portion(shard), ())
+    with storage.open(shard.path) as file, contextlib.suppress(DataFault):
+        parts = _read_parts(file, Portion(shard), source, count, everything, storage)
+        records = next(parts).records
+        for row in range(records.count):
+            if row not in records.faults:
+                names.update(records.available(row))
+    return names
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import keras
 
 _NAMES_SHOWN = 40
+
+_Keep = Callable[[tuple[Any, ...], Any], Any]
+"""What is kept of a call, of its positional arguments and what it returned."""
 
 _listening = threading.RLock()
 """Held while layers are listened to: two threads may trace one model at a time."""
@@ -96,15 +99,28 @@ def recorded_calls(layers: Iterable[NamedLayer]) -> Iterator[dict[str, Any]]:
 
     Of a layer that is called several times the last call counts: the one nearest the output.
     """
-    outputs: dict[str, Any] = {}
-    with _listening, contextlib.ExitStack() as restoring:
-        for named in layers:
-            restoring.callback(_listen(named, outputs))
+    with _listened_to(layers, lambda _, output: output) as outputs:
         yield outputs
 
 
-def _listen(named: NamedLayer, outputs: dict[str, Any]) -> functools.partial[None]:
-    """Makes a layer record what it returns; returns the function that undoes it."""
+@contextlib.contextmanager
+def recorded_inputs(layers: Iterable[NamedLayer]) -> Iterator[dict[str, Any]]:
+    """Listens to layers: what each was given first, by path, in the order of their calls."""
+    with _listened_to(layers, lambda arguments, _: arguments[0] if arguments else None) as inputs:
+        yield inputs
+
+
+@contextlib.contextmanager
+def _listened_to(layers: Iterable[NamedLayer], keep: _Keep) -> Iterator[dict[str, Any]]:
+    kept: dict[str, Any] = {}
+    with _listening, contextlib.ExitStack() as restoring:
+        for named in layers:
+            restoring.callback(_listen(named, kept, keep))
+        yield kept
+
+
+def _listen(named: NamedLayer, kept: dict[str, Any], keep: _Keep) -> functools.partial[None]:
+    """Makes a layer record its calls; returns the function that undoes it."""
     attributes = vars(named.layer)  # set directly: Keras tracks what is assigned to a layer
     before = dict(attributes)
     call = named.layer.call
@@ -112,8 +128,8 @@ def _listen(named: NamedLayer, outputs: dict[str, Any]) -> functools.partial[Non
     @functools.wraps(call)
     def recording(*args: Any, **kwargs: Any) -> Any:
         output = call(*args, **kwargs)
-        outputs.pop(named.path, None)
-        outputs[named.path] = output
+        kept.pop(named.path, None)
+        kept[named.path] = keep(args, output)
         return output
 
     attributes["call"] = recording

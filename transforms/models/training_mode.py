@@ -93,7 +93,7 @@ def check_function_of_input(
     inputs: npt.NDArray[np.float32],
     found: TrainingOperations,
     batch: int | None = None,
-) -> None:
+) -> npt.NDArray[np.float64] | None:
     """Refuses a model whose scores of an example differ from call to call, or with its batch.
 
     Args:
@@ -102,6 +102,9 @@ def check_function_of_input(
       inputs: (n, ...) examples, n at least 1; those of a batch that can be computed.
       found: What is in the model's graph, to be named.
       batch: The only batch size it takes; None if it takes any.
+
+    Returns:
+      (n, ...) the examples' outputs, n at most `batch`; None where the model refuses one of them.
 
     Raises:
       ConfigurationError: They do.
@@ -119,7 +122,7 @@ def check_function_of_input(
             np.asarray(call(tf.constant(each)), np.float64) for each in (own, own, others)
         )
     except tf.errors.OpError:
-        return  # An example that the model refuses: explaining the first ones tells which and why.
+        return None  # A refused example: explaining the first ones tells which and why.
     magnitudes = np.abs(np.stack([first, second, beside]))
     largest = float(np.max(magnitudes, initial=0.0, where=np.isfinite(magnitudes)))
     for values, reference, how in (
@@ -135,6 +138,7 @@ def check_function_of_input(
                 f"{title} is not a function of its input: the first examples' outputs change by "
                 f"{change / largest:.1%} {how}{where}; {_REMEDY}"
             )
+    return first[: len(inputs)]
 
 
 _REMEDY = (

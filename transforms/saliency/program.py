@@ -20,7 +20,6 @@ from transforms.codec import CodecName
 from transforms.errors import RunError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
-from transforms.models.training_mode import check_function_of_input
 from transforms.saliency.attribution import (
     Attribution,
     AttributionFunction,
@@ -236,7 +235,7 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
         return attribute(
             model.with_channels(spec.inputs.channels),
             operator,
-            _model_inputs(inputs, model, spec),
+            model_inputs(inputs, model, spec),
             lambda outputs: spec.target.choose(outputs, labels, model.classes),
             loss_scale,
         )
@@ -245,29 +244,7 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
     return AttributionFunction(call, spec.inputs.decoded_shape, spec.batch_size, separable)
 
 
-def check_first_outputs(
-    model: LoadedModel, spec: ProgramSpec, inputs: npt.NDArray[np.float32]
-) -> None:
-    """Refuses a model that is not a function of its input, as the first examples show.
-
-    Args:
-      model: What is explained.
-      spec: What is computed.
-      inputs: (n, *decoded_shape) float32, not yet scaled; none tell nothing.
-
-    Raises:
-      ConfigurationError: Outputs change from call to call, or with the batch's other examples.
-    """
-    import tensorflow as tf
-
-    if not len(inputs):
-        return
-    taking = model.with_channels(spec.inputs.channels)
-    call = tf.function(lambda batch: taking(_model_inputs(batch, model, spec)), autograph=False)
-    check_function_of_input(model.function.title, call, inputs, model.training, model.batch)
-
-
-def _model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf.Tensor:
+def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf.Tensor:
     """What the model is given of decoded inputs."""
     import tensorflow as tf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -180,6 +181,25 @@ def test_dataflow_needs_project_region_and_bucket(missing: int) -> None:
     name = DATAFLOW[missing].partition("=")[0]
     with pytest.raises(ConfigurationError, match=f"Dataflow needs a .*: give {name}"):
         pipeline_options({}, given, "dataflow")
+
+
+def test_dataflow_needs_libraries_whose_very_packages_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find_spec(_: str) -> None:  # as where there is no package google.cloud
+        raise ModuleNotFoundError("No module named 'google.cloud'", name="google.cloud")
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[gcp\]' in a checkout"):
+        pipeline_options({}, DATAFLOW, "dataflow")
+
+
+def test_dataflow_needs_an_installed_package_or_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("google.cloud.storage", reason="apache-beam[gcp] is not installed")
+    monkeypatch.setattr(requirements, "is_package_installed", lambda: False)
+    with pytest.raises(ConfigurationError, match=r"it is not: pip install \. in its checkout, or"):
+        pipeline_options({}, DATAFLOW, "dataflow")
+    pipeline_options({}, [*DATAFLOW, "--sdk_container_image=mine"], "dataflow")
 
 
 def test_dataflow_needs_a_bucket_rather_than_a_folder() -> None:

@@ -17,6 +17,24 @@ def test_the_version_is_the_installed_one() -> None:
     package.require_version(package.package_version())
 
 
+def test_what_is_installed_counts_where_there_is_no_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def version(name: str) -> str:
+        if name != "saliency-atlas":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "9.9"
+
+    of_another = tmp_path / "pyproject.toml"
+    of_another.write_text('[project]\nname = "another"\nversion = "1.0"\n')
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(package, "_CHECKOUT", of_another)
+    assert package.package_version.__wrapped__() == "9.9"
+    assert package.is_package_installed()
+    of_another.write_text('[project]\nname = "saliency-atlas"\nversion = "1.0"\n')
+    assert package.package_version.__wrapped__() == "1.0"
+
+
 def test_another_version_is_refused_naming_both() -> None:
     with pytest.raises(
         RunError, match=f"launcher has .* 0.0.9, this worker {package.package_version()}"
