@@ -27,7 +27,7 @@ from transforms.errors import ConfigurationError
 from transforms.store.block_file import METADATA_KEY
 from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, block_number
 from transforms.store.manifest import Manifest, decode_manifest
-from transforms.store.map_format import MAP, map_codes
+from transforms.store.map_format import MAP, PICTURES, THUMBNAIL, map_codes
 
 _BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
 
@@ -137,8 +137,24 @@ class Atlas:
             return found.values
         raise KeyError(example_id if target is None else (example_id, target))
 
+    def thumbnail(self, example_id: str) -> bytes | None:
+        """One example's input as the model was shown it, made small: a JPEG.
+
+        Args:
+          example_id: The example, as in `map`.
+
+        Returns:
+          The JPEG; None where the atlas has none, or no such example.
+        """
+        files, where = self._named(example_id)
+        if not files or THUMBNAIL not in self._dataset.schema.names:
+            return None
+        found = self._dataset_of(files).head(1, columns=[THUMBNAIL], filter=where)
+        thumbnail: bytes | None = found[THUMBNAIL][0].as_py() if found.num_rows else None
+        return thumbnail
+
     def rows(self, example_id: str) -> pa.Table:
-        """All but the maps themselves of an example, or of all that have this id.
+        """All but maps and thumbnails of an example, or of all that have this id.
 
         Args:
           example_id: An id or a place, as in `map`.
@@ -150,7 +166,7 @@ class Atlas:
         if not files:
             return pa.table({})
         dataset = self._dataset_of(files)
-        columns = [name for name in dataset.schema.names if name != MAP]
+        columns = [name for name in dataset.schema.names if name not in PICTURES]
         rows = dataset.to_table(["__filename", *columns], filter=where)
         pairs = zip(rows["__filename"].to_pylist(), rows["record"].to_pylist(), strict=True)
         places = pa.array([f"{_folder(path)}:{record}" for path, record in pairs], pa.string())
@@ -200,7 +216,7 @@ class Atlas:
         """Columns of the maps table, in order of shard and record.
 
         Args:
-          columns: Their names; None takes all but the maps themselves.
+          columns: Their names; None takes all but maps and thumbnails.
           where: Which rows, as an Arrow expression.
 
         Raises:
@@ -209,7 +225,7 @@ class Atlas:
         if not self._files:
             return pa.table({})
         known = self._dataset.schema.names
-        chosen = [name for name in known if name != MAP] if columns is None else list(columns)
+        chosen = list(columns or (name for name in known if name not in PICTURES))
         for name in chosen:
             if name not in known:
                 raise ConfigurationError(

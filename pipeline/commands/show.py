@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Container
+import io
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ Pixels = npt.NDArray[np.uint8]
 def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
     """Draws an example's first map beside and over its input.
 
-    Time series and tabular examples get their map alone, and so does an image whose file has gone
-    or is not the one that was explained.
+    Time series and tabular examples get their map alone. An image whose file has gone, or is not
+    the one that was explained, is shown by its thumbnail, if the atlas has thumbnails.
 
     Args:
       atlas_path: The atlas.
@@ -55,7 +56,8 @@ def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
 
     Returns:
       The example's row of the maps table, less map and sketch, with `output`, the file written,
-      and `note`, why the input is not in it (None where it is, or where there is nothing to see).
+      and `note`, why the input is not in it, or only small (None where it is, or where there is
+      nothing to see).
 
     Raises:
       ConfigurationError: There is no such atlas or no map of that example, or the file cannot be
@@ -67,6 +69,8 @@ def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
     place = row.pop("place")
     values = atlas.map(place, row["target"])
     picture, note = _find_picture(atlas, row, place)
+    if note is not None:
+        picture, note = _find_thumbnail(atlas, place, note, values.shape)
     places = list(dict.fromkeys([place, *(other["place"] for other in rows[1:])]))
     if len(places) > 1:
         several = f"{len(places)} examples have this id, name one by its place: {', '.join(places)}"
@@ -145,15 +149,31 @@ def _find_picture(
     try:
         found = _read_input(shard, config, row)
     except RunError:
-        return None, f"{shard.path} cannot be read any more: the map is shown alone"
+        return None, f"{shard.path} cannot be read any more"
     if found is not None:
         (decoded,), (fault,) = InputDecoder(config.input_spec()).decode(found)
         if fault is None:
             return decoded if config.source.input.kind == "image" else _stretch(decoded), None
-    return None, (
-        f"record {row['record']} of {row['shard']} is not {row['example_id']} any more: "
-        "the map is shown alone"
-    )
+    return None, f"record {row['record']} of {row['shard']} is not {row['example_id']} any more"
+
+
+def _find_thumbnail(
+    atlas: Atlas, place: str, why: str, shape: Sequence[int]
+) -> tuple[npt.NDArray[np.float32] | None, str]:
+    """An example's thumbnail, as large as its map, and what to say of it; None where it has none.
+
+    Args:
+      atlas: The atlas.
+      place: Which example.
+      why: Its input cannot be shown.
+      shape: Of its map.
+    """
+    thumbnail = atlas.thumbnail(place)
+    if thumbnail is None:
+        return None, f"{why}: the map is shown alone"
+    with Image.open(io.BytesIO(thumbnail)) as image:
+        magnified = image.convert("RGB").resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(magnified, np.float32), f"{why}: its thumbnail is shown"
 
 
 def _read_input(

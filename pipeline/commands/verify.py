@@ -33,7 +33,7 @@ from transforms.store.blocks import (
     missing_blocks,
     read_committed,
 )
-from transforms.store.checking import block_problems
+from transforms.store.checking import block_problems, thumbnail_problems
 from transforms.store.layout import MANIFEST, block_path
 from transforms.store.manifest import Manifest, read_manifest
 from transforms.store.outcome.result import RunResult, counted
@@ -171,6 +171,9 @@ class _Verification:
                 continue
             blocks[file.number] = block
             wrong = list(block_problems(block, shard, self._block_size, self._manifest.stored))
+            if not wrong:
+                with self._storage.open(file.path) as stream:
+                    wrong = list(thumbnail_problems(stream, self._manifest.stored))
             for what in wrong:
                 yield Problem(file.path, f"{what}: remove it and go on with --resume")
             if not wrong:  # else its values may be none that can be summed

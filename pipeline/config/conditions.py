@@ -84,6 +84,12 @@ _CONDITIONS = (
         default_is_harmless=True,
     ),
     Condition("source.input.channels", _has_channels, f"{_OF_SHAPE}only images have channels"),
+    Condition(
+        "output.thumbnail",
+        _has_images,
+        f"{_OF_TENSORS}only images have thumbnails",
+        default_is_harmless=True,
+    ),
     Condition("source.features.boxes", _has_channels, f"{_OF_SHAPE}boxes lie in images"),
     Condition(
         "explain.reducer",

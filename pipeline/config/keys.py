@@ -119,6 +119,11 @@ class Config(Section):
             channels=spec.channels,
         )
 
+    @property
+    def thumbnail(self) -> int | None:
+        """Longest side of the thumbnails; None where none are made, as of tensors."""
+        return self.output.thumbnail if self.source.input.kind == "image" else None
+
     def as_dict(self) -> dict[str, Any]:
         """Every key that has an effect, defaults too, as JSON's types; `from_dict` takes it."""
         unused: dict[str, Any] = {}
@@ -150,7 +155,9 @@ class Config(Section):
             "explain": _only(
                 used["explain"], "method", "target", "operator", "reducer", "precision"
             ),
-            "output": _only(used["output"], "codec", "block_size"),
+            # Without thumbnails blocks have the bytes that they had before there were any.
+            "output": _only(used["output"], "codec", "block_size")
+            | ({} if self.thumbnail is None else {"thumbnail": self.thumbnail}),
             "statistics": used["statistics"],
             "limits": _only(used["limits"], "max_record_bytes", "max_pixels"),
         }

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from transforms.codec import CodecName
 from transforms.errors import alternatives
+from transforms.formats.images.thumbnails import LONGEST_SIDE
 from transforms.formats.source import (
     MAX_BLOCK_BYTES,
     MAX_PIXELS,
@@ -177,6 +178,9 @@ class OutputSection(Section):
     path: _Text = Field(description="the path of the folder to make the atlas in")
     codec: CodecName = Field("uint8", description=_values(CodecName))
     block_size: _Count = Field(512, description="an integer of at least 1")
+    thumbnail: Annotated[int, Field(ge=16, le=512)] | None = Field(
+        LONGEST_SIDE, description="the pixels of the longer side, from 16 to 512, or null for none"
+    )
 
 
 class StatisticsSection(Section):

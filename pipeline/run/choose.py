@@ -120,6 +120,7 @@ def _explain_spec(
         threads=loaded.threads,
         sketch=config.statistics.sketch,
         with_boxes=config.source.features.boxes is not None,
+        thumbnail=config.thumbnail,
     )
 
 

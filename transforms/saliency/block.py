@@ -20,6 +20,7 @@ import numpy.typing as npt
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
 from transforms.errors import DataFault
 from transforms.formats.images.decoding import InputDecoder, reason_of
+from transforms.formats.images.thumbnails import ThumbnailEncoder, thumbnail_shape
 from transforms.formats.source import IMAGE_RANK
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
@@ -35,7 +36,10 @@ from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
-_DecodedBatch: TypeAlias = tuple[Examples, npt.NDArray[np.float32], list[DataFault | None]]
+_Thumbnails: TypeAlias = list[bytes] | None
+_DecodedBatch: TypeAlias = tuple[
+    Examples, npt.NDArray[np.float32], list[DataFault | None], _Thumbnails
+]
 
 _MAP_KINDS: dict[int, MapKind] = {1: "tabular", 2: "time_series", IMAGE_RANK: "image"}
 
@@ -51,6 +55,7 @@ class ExplainSpec:
       sketch: Rows and columns of sketches.
       with_boxes: Whether examples have boxes.
       with_predictions: Whether the model returns scores of classes; an explainer corrects it.
+      thumbnail: Longest side of the thumbnails of images, in pixels; None makes none.
 
     >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
     >>> spec.map_format.map_shape, spec.map_format.sketch_shape
@@ -63,6 +68,7 @@ class ExplainSpec:
     sketch: tuple[int, int]
     with_boxes: bool
     with_predictions: bool = True
+    thumbnail: int | None = None
 
     @property
     def identity(self) -> str:
@@ -89,6 +95,9 @@ class ExplainSpec:
             sketch_shape=self.statistics.sketch_shape,
             with_boxes=self.with_boxes,
             with_predictions=self.with_predictions,
+            thumbnail_shape=None
+            if self.thumbnail is None
+            else thumbnail_shape(inputs.decoded_shape, self.thumbnail),
         )
 
 
@@ -126,6 +135,9 @@ class BlockExplainer:
         self._model = model
         self._batch_size = spec.program.batch_size
         self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
+        self._thumbnails: ThumbnailEncoder | None = None
+        if spec.thumbnail is not None:
+            self._thumbnails = ThumbnailEncoder(spec.program.inputs.decoded_shape, spec.thumbnail)
         self._programs = programs or Programs(model, spec.program, spec.statistics, attribution)
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._load_claim = threading.Lock()
@@ -175,14 +187,14 @@ class BlockExplainer:
         decoded = self._decoded(block.examples)
         # One more than are computed at once: it has been decoded by the time that one is finished.
         ahead = BATCHES_AT_ONCE + 1
-        for batch, faults, results in computed_ahead(
+        for batch, faults, thumbnails, results in computed_ahead(
             self._explain_batch, decoded, self._programs.pool, ahead
         ):
             kept = [row for row, fault in enumerate(faults) if fault is None]
             explained += len(kept)
             failures += _failures(block, batch, faults)
             if results is not None and kept:
-                rows.add(batch, results, kept)
+                rows.add(batch, results, kept, thumbnails)
         ordered = tuple(sorted(failures, key=lambda f: (f.record is None, f.record)))
         return ExplainedBlock(
             key=block.key,
@@ -195,28 +207,35 @@ class BlockExplainer:
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
-        """Mini-batches with their inputs, each decoded while the device has those before it."""
+        """Mini-batches with their inputs, each decoded while the device has those before it.
+
+        So are their thumbnails made: by the threads that decode, beside those that explain.
+        """
         for start in range(0, len(examples), self._batch_size):
             batch = _slice(examples, start, start + self._batch_size)
-            yield (batch, *self._decoder.decode(batch.inputs))
+            inputs, faults = self._decoder.decode(batch.inputs)
+            thumbnails = None
+            if self._thumbnails is not None:
+                thumbnails = self._decoder.in_threads(self._thumbnails.encode, inputs)
+            yield batch, inputs, faults, thumbnails
 
     def _explain_batch(
         self, decoded: _DecodedBatch
-    ) -> tuple[Examples, list[DataFault | None], Results | None]:
+    ) -> tuple[Examples, list[DataFault | None], _Thumbnails, Results | None]:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
-        batch, inputs, faults = decoded
+        batch, inputs, faults, thumbnails = decoded
         for row, label in enumerate(batch.labels):
             faults[row] = faults[row] or self._label_fault(int(label))
         good = np.array([fault is None for fault in faults])
         if not good.any():
-            return batch, faults, None
+            return batch, faults, None, None
         arrays = self._arrays(batch, inputs)
         if not good.all():  # What could not be decoded is zeros, which a model may refuse.
             arrays = with_copies(arrays, good)
         results, model_faults = self._runner.run(arrays)
         faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
-            return batch, faults, None
+            return batch, faults, None, None
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -224,7 +243,7 @@ class BlockExplainer:
                     "NonFiniteGradient",
                     "the gradient or the score is not finite for this input",
                 )
-        return batch, faults, results
+        return batch, faults, thumbnails, results
 
     def _label_fault(self, label: int) -> DataFault | None:
         classes = self._model.explicable

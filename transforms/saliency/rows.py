@@ -16,7 +16,7 @@ import pyarrow as pa
 from transforms.elements import NO_LABEL, Examples
 from transforms.saliency.attribution import Results
 from transforms.statistics.maps import gini_from_codes
-from transforms.store.map_format import MapFormat
+from transforms.store.map_format import THUMBNAIL, MapFormat
 
 _PREDICTIONS = ("predicted", "predicted_score")
 
@@ -33,24 +33,34 @@ class BlockRows:
         self._format = map_format
         self._shard = shard
         self._ids: list[str] = []
+        self._thumbnails: list[bytes] = []
         self._parts: dict[str, list[npt.NDArray[Any]]] = {}
         named = ("target", "score", "map", "map_scale", "sketch", *map_format.statistic_names)
         boxed = ("pointing_hit",) if map_format.with_boxes else ()
         self._of_maps = tuple(name for name in (*named, *boxed) if name != "gini")
 
-    def add(self, batch: Examples, results: Results, kept: Sequence[int]) -> None:
+    def add(
+        self,
+        batch: Examples,
+        results: Results,
+        kept: Sequence[int],
+        thumbnails: Sequence[bytes] | None = None,
+    ) -> None:
         """Adds the rows of a mini-batch, examples in order, each with its targets in order.
 
         Args:
           batch: The examples.
           results: As `Program.run` returns them.
           kept: Which of the examples, ascending.
+          thumbnails: Of all the examples; None where none are stored.
         """
         rows: Any = np.asarray(kept)
         if len(kept) == len(batch):
             rows = slice(None)  # A view, no copy.
         targets = results["target"].shape[1]
         self._ids += [batch.ids[row] for row in kept for _ in range(targets)]
+        if thumbnails is not None:
+            self._thumbnails += [thumbnails[row] for row in kept for _ in range(targets)]
         for name in self._of_maps:
             self._append(name, _by_row(results[name][rows]))
         self._append("gini", gini_from_codes(_by_row(results["level"][rows])))
@@ -82,6 +92,8 @@ class BlockRows:
         if not self._format.with_predictions:
             schema = self._format.schema
             columns |= {name: pa.nulls(rows, schema.field(name).type) for name in _PREDICTIONS}
+        if self._format.thumbnail_shape is not None:
+            columns[THUMBNAIL] = pa.array(self._thumbnails, pa.binary())
         if self._format.with_boxes:
             hits = arrays["pointing_hit"]
             columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from transforms.elements import ExplainedBlock
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.store.layout import FORMAT_VERSION
-from transforms.store.map_format import MAP
+from transforms.store.map_format import MAP, PICTURES
 
 METADATA_KEY = b"saliency_atlas"
 CHECKSUM_KEY = b"saliency_atlas_crc32c"
@@ -67,7 +67,7 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         write_page_checksum=True,
-        write_statistics=[name for name in table.schema.names if name not in {MAP, "sketch"}],
+        write_statistics=[name for name in table.schema.names if name not in {*PICTURES, "sketch"}],
         use_dictionary=["shard", "label", "target", "predicted"],
         column_encoding={"sketch.list.element": "BYTE_STREAM_SPLIT"},  # a fifth smaller
     ) as writer:

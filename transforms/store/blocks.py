@@ -32,7 +32,7 @@ from transforms.store.layout import (
     resembles_block,
 )
 from transforms.store.lease_file import check_lease
-from transforms.store.map_format import MAP
+from transforms.store.map_format import PICTURES
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         ) from error
     return CommittedBlock(
         key=block.key,
-        summary=block.table.drop_columns([MAP]),
+        summary=_summary(block.table),
         examples=block.examples,
         failures=block.failures,
         stored_bytes=len(data),
@@ -112,7 +112,7 @@ def read_committed(
     try:
         parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         metadata = block_metadata(parquet)
-        columns = [name for name in parquet.schema_arrow.names if name != MAP]
+        columns = [name for name in parquet.schema_arrow.names if name not in PICTURES]
         summary = parquet.read(columns=columns).replace_schema_metadata(None).combine_chunks()
         block = _committed(metadata, summary, shard, data, tail_digest(data))
     # What damage, or a file of somebody else's, can make Arrow and the look-ups below raise.
@@ -133,6 +133,10 @@ def read_committed(
                 f"{file.path} is another block: its {name} is {found}, not {expected}"
             )
     return block
+
+
+def _summary(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if name not in PICTURES])
 
 
 def _committed(

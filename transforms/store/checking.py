@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
 
 from transforms.elements import CommittedBlock, Shard
-from transforms.store.map_format import MAP, MapFormat
+from transforms.store.map_format import PICTURES, THUMBNAIL, MapFormat
 
 
 def block_problems(
@@ -27,12 +31,38 @@ def block_problems(
         yield f"it says to begin with record {key.first_record}"
     if not key.last and key.records != block_size:
         yield f"it has {key.records} records where a block has {block_size}"
-    expected = pa.schema([field for field in stored.schema if field.name != MAP])
+    expected = pa.schema([field for field in stored.schema if field.name not in PICTURES])
     if not block.summary.schema.equals(expected):
         yield "its columns are not those of the manifest"
         return
     yield from _record_problems(block)
     yield from _value_problems(block.summary, shard, stored)
+
+
+def thumbnail_problems(file: BinaryIO, stored: MapFormat) -> Iterator[str]:
+    """What is wrong with a block's thumbnails: the first that is not what it has to be.
+
+    Args:
+      file: The block's, its checksum checked.
+      stored: What is stored of a map.
+    """
+    parquet = pq.ParquetFile(file)
+    shape = stored.thumbnail_shape
+    if (shape is not None) != (THUMBNAIL in parquet.schema_arrow.names):
+        yield f"it has {'no ' if shape else ''}thumbnails, other than the manifest says"
+        return
+    if shape is None:
+        return
+    for row, data in enumerate(parquet.read([THUMBNAIL])[THUMBNAIL].to_pylist()):
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+                image.load()
+                if (image.height, image.width) != shape:
+                    yield f"the thumbnail of row {row} is {image.height} x {image.width} pixels"
+                    return
+        except (OSError, SyntaxError) as error:  # What Pillow raises for damaged files.
+            yield f"the thumbnail of row {row} is no JPEG ({error})"
+            return
 
 
 def _record_problems(block: CommittedBlock) -> Iterator[str]:

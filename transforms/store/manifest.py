@@ -61,6 +61,7 @@ class RecordedMapFormat(Part):
     sketch_shape: list[int]
     with_boxes: bool
     with_predictions: bool
+    thumbnail_shape: list[int] | None = None
 
     @property
     def stored(self) -> MapFormat:
@@ -71,6 +72,9 @@ class RecordedMapFormat(Part):
             sketch_shape=tuple(self.sketch_shape),
             with_boxes=self.with_boxes,
             with_predictions=self.with_predictions,
+            thumbnail_shape=None
+            if self.thumbnail_shape is None
+            else (self.thumbnail_shape[0], self.thumbnail_shape[1]),
         )
 
     @classmethod
@@ -82,6 +86,9 @@ class RecordedMapFormat(Part):
             sketch_shape=list(stored.sketch_shape),
             with_boxes=stored.with_boxes,
             with_predictions=stored.with_predictions,
+            thumbnail_shape=None
+            if stored.thumbnail_shape is None
+            else list(stored.thumbnail_shape),
         )
 
 

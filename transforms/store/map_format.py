@@ -17,6 +17,16 @@ from transforms.statistics.columns import STATISTICS
 MAP = "map"
 """The column of the maps' codes: bytes, whose field says in its metadata what they are."""
 
+THUMBNAIL = "thumbnail"
+"""The column of small JPEGs of the inputs; each row of an example has the same.
+
+A repeated one takes a few bytes more, as compression finds it, and whoever selects rows by their
+target has the picture in each of them.
+"""
+
+PICTURES = (MAP, THUMBNAIL)
+"""Columns that statistics need not, and that are too large to travel with the others."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MapFormat:
@@ -29,6 +39,7 @@ class MapFormat:
       with_boxes: Whether the source has boxes, and so the table box statistics.
       with_predictions: Whether the model returns scores of classes; where it does not, the columns
         `predicted` and `predicted_score` are null.
+      thumbnail_shape: Height and width of thumbnails; None where none are stored.
     """
 
     map_shape: tuple[int, ...]
@@ -36,6 +47,7 @@ class MapFormat:
     sketch_shape: tuple[int, ...]
     with_boxes: bool
     with_predictions: bool = True
+    thumbnail_shape: tuple[int, int] | None = None
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -77,6 +89,8 @@ class MapFormat:
         ]
         if self.with_boxes:
             fields.append(pa.field("pointing_hit", pa.bool_()))
+        if self.thumbnail_shape is not None:
+            fields.append(pa.field(THUMBNAIL, pa.binary(), nullable=False))
         return pa.schema(fields)
 
     def table(self, columns: Mapping[str, pa.Array | npt.NDArray[Any]]) -> pa.Table:

@@ -90,7 +90,8 @@ def test_a_map_is_shown_alone_when_its_input_has_gone_or_changed(
         (shards / path.name).write_bytes(path.read_bytes())
     features = {"id": "id", "input": "image", "label": "label"}
     config = make_config(
-        source={"pattern": str(shards / "*"), "format": "tfrecord", "features": features}
+        source={"pattern": str(shards / "*"), "format": "tfrecord", "features": features},
+        output={"thumbnail": None},
     )
     run_in_memory(config)
     output = tmp_path / "shown.png"

@@ -51,6 +51,12 @@ REFUSALS = [
         "so leave it out",
     ),
     (
+        TENSOR,
+        "output.thumbnail=48",
+        "output.thumbnail is 48, but source.input.kind is 'tensor'; only images have thumbnails, "
+        "so leave it out",
+    ),
+    (
         TABULAR,
         "source.input.channels=first",
         "source.input.channels is 'first', but source.input.shape is [16]; only images have "

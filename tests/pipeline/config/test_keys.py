@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "engine": "auto",
             "precision": "float32",
         },
-        "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512},
+        "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512, "thumbnail": 96},
         "statistics": {"sketch": [28, 28]},
         "failures": {"max_fraction": 0.01, "max_broken_files": 0},
         "limits": {
@@ -248,7 +248,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 38
+    assert check(Config) == 39
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

@@ -14,7 +14,7 @@ LINES = [
     ("sorce.pattern=a", "unknown key sorce: did you mean source?"),
     ("source.features.labels=a", "unknown key source.features.labels: did you mean label?"),
     ("batch_size=3", "unknown key batch_size: did you mean explain.batch_size?"),
-    ("output.zzz=3", "unknown key output.zzz: output has path, codec, block_size"),
+    ("output.zzz=3", "unknown key output.zzz: output has path, codec, block_size, thumbnail"),
     (
         "zzz=3",
         "unknown key zzz: there are source, model, explain, output, statistics, failures, limits, "
@@ -147,7 +147,7 @@ def test_missing_keys_are_named(write: WriteConfig) -> None:
         "integers from 1 such as [224, 224, 3]",
         "model.uri is missing: it must be the path of a .keras or .h5 file or of a SavedModel "
         "folder",
-        "output is missing: it must be a mapping with the keys path, codec, block_size",
+        "output is missing: it must be a mapping with the keys path, codec, block_size, thumbnail",
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,12 @@ class InputDecoder:
             faults[row] = DataFault("decode", "NotFinite", "the input holds infinity or NaN")
             decoded[row] = 0
         return decoded, faults
+
+    def in_threads(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """What a function makes of each item, in their order, by as many threads as decode."""
+        if self._threads == 1:  # The caller's.
+            return [function(item) for item in items]
+        return list(self._pool.map(function, items))
 
     def crop_boxes(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Boxes in the cropped image's coordinates, clipped to it.
@@ -189,12 +195,7 @@ class InputDecoder:
         usual = good[~large]
         size = min(_CHUNK_IMAGES, -(-len(usual) // self._threads)) or 1
         chunks = [usual[start : start + size] for start in range(0, len(usual), size)]
-        if self._threads == 1:  # The caller's.
-            for chunk in chunks:
-                decode_chunk(chunk)
-        else:
-            for _ in self._pool.map(decode_chunk, chunks):
-                pass  # the iteration raises what a thread raised
+        self.in_threads(decode_chunk, chunks)
         for row in good[large]:  # One at a time, so that memory holds one of them.
             decode_chunk(np.array([row]))
         return decoded, faults
