@@ -25,7 +25,16 @@ from transforms.codec import decode
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.store.block_file import METADATA_KEY
-from transforms.store.layout import CLASSES, FAILURES, MANIFEST, MAPS_FOLDER, block_number
+from transforms.store.layout import (
+    CLASSES,
+    CONFUSION,
+    FAILURES,
+    FOLDS,
+    MANIFEST,
+    MAPS_FOLDER,
+    SLICES,
+    block_number,
+)
 from transforms.store.manifest import Manifest, decode_manifest
 from transforms.store.map_format import MAP, PICTURES, THUMBNAIL, map_codes
 
@@ -109,12 +118,35 @@ class Atlas:
     @property
     def classes(self) -> pa.Table:
         """The statistics, one row a class (`statistics/classes.parquet`)."""
-        return pq.read_table(f"{self.path}/{CLASSES}", filesystem=self._filesystem)
+        return self._statistics(CLASSES)
+
+    @property
+    def slices(self) -> pa.Table:
+        """The statistics, one row a class and value of a slice (`statistics/slices.parquet`)."""
+        return self._statistics(SLICES)
+
+    @property
+    def folds(self) -> pa.Table:
+        """Mean maps, one row a class and fold of its examples (`statistics/folds.parquet`)."""
+        return self._statistics(FOLDS)
+
+    @property
+    def confusion(self) -> pa.Table:
+        """How many examples of a label were predicted as what (`statistics/confusion.parquet`)."""
+        return self._statistics(CONFUSION)
 
     @property
     def failures(self) -> pa.Table:
         """One row a failed record or example (`failures.parquet`)."""
         return pq.read_table(f"{self.path}/{FAILURES}", filesystem=self._filesystem)
+
+    def _statistics(self, name: str) -> pa.Table:
+        try:
+            return pq.read_table(f"{self.path}/{name}", filesystem=self._filesystem)
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"the atlas {self.path} has no {name}: saliency-atlas summarize makes it"
+            ) from error
 
     def map(self, example_id: str, target: int | None = None) -> npt.NDArray[np.float32]:
         """One example's map.

@@ -145,7 +145,7 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     import apache_beam as beam
 
     from transforms.formats.source import Features, InputSpec, SourceSpec
-    from transforms.stages.aggregate import AggregateByClass
+    from transforms.stages.aggregate import AggregateStatistics
     from transforms.stages.publish import PublishAtlas
     from transforms.stages.read import Committed, ReadBlocks
 
@@ -165,7 +165,7 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadBlocks" >> ReadBlocks(source, InputSpec("image", (8, 8, 3)), 512, committed)
         )
-        sums = found | "Aggregate" >> AggregateByClass(FORMAT.sketch_shape, FORMAT.with_boxes)
+        sums = found | "Aggregate" >> AggregateStatistics(FORMAT)
         _ = found | "PublishAtlas" >> PublishAtlas(publication, FORMAT, (), sums)
     run, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     manifest = json.loads((root / MANIFEST).read_text())

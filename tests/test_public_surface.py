@@ -22,6 +22,7 @@ SURFACE = {
     "pipeline": ["Atlas", "ExplainedMap"],
     "transforms": [
         "AggregateByClass",
+        "AggregateStatistics",
         "Block",
         "BlockKey",
         "ChannelScale",

@@ -7,7 +7,8 @@ imports nothing heavy: each name brings what it needs when it is first used.
 
 | names | what they are |
 | --- | --- |
-| `ReadBlocks`, `Committed`, `ExplainBlocks`, `WriteBlocks`, `AggregateByClass`, `PublishAtlas` | the stages of a run, as Beam transforms |
+| `ReadBlocks`, `Committed`, `ExplainBlocks`, `WriteBlocks`, `AggregateStatistics`, `PublishAtlas` | the stages of a run, as Beam transforms |
+| `AggregateByClass` | statistics of classes, in graphs of your own |
 | `ExplainExamples`, `SaliencyModelHandler` | explanations of examples of your own, in Beam |
 | `Example`, `Explanation` | what these take and give |
 | `Saliency` | maps of arrays and datasets in memory |
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "AggregateByClass",
+    "AggregateStatistics",
     "Block",
     "BlockKey",
     "ChannelScale",
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
     from transforms.saliency.block import ExplainSpec
     from transforms.saliency.examples import Example, Explanation, explain_spec
     from transforms.saliency.explainer import Saliency
-    from transforms.stages.aggregate import AggregateByClass
+    from transforms.stages.aggregate import AggregateByClass, AggregateStatistics
     from transforms.stages.explain import ExplainBlocks, ExplainExamples
     from transforms.stages.inference import SaliencyModelHandler
     from transforms.stages.publish import PublishAtlas
@@ -88,7 +90,7 @@ else:  # Where a type checker saw it, it would take every name for one of ours.
         "saliency.block": ("ExplainSpec",),
         "saliency.examples": ("Example", "Explanation", "explain_spec"),
         "saliency.explainer": ("Saliency",),
-        "stages.aggregate": ("AggregateByClass",),
+        "stages.aggregate": ("AggregateByClass", "AggregateStatistics"),
         "stages.explain": ("ExplainBlocks", "ExplainExamples"),
         "stages.inference": ("SaliencyModelHandler",),
         "stages.publish": ("PublishAtlas",),

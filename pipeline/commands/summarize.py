@@ -21,7 +21,8 @@ from transforms.store.layout import CLASSES, block_path
 from transforms.store.lease_file import lease_path
 from transforms.store.manifest import Manifest, existing_manifest
 from transforms.store.outcome.summary import AtlasSummary
-from transforms.store.publishing import publish
+from transforms.store.publishing import publish, warn_of_left_out
+from transforms.store.tables import final_tables
 
 
 def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
@@ -47,10 +48,12 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         for shard in manifest.input_files:
             for block in _blocks_of(root, shard, manifest, storage):
                 summary.add(block)
+        statistics = summary.statistics(manifest.class_names)
+        warn_of_left_out(statistics.left_out)
         published = publish(
             root,
-            summary.tables(manifest.class_names),
-            lambda digests: manifest.recounted(summary.record, digests),
+            final_tables(statistics, summary.record.failures()),
+            lambda digests: manifest.recounted(summary.record, digests, statistics.left_out),
             storage,
             run=run,
             lease=lease_path(root, run),

@@ -38,7 +38,7 @@ from transforms.store.layout import MANIFEST, block_path
 from transforms.store.manifest import Manifest, read_manifest
 from transforms.store.outcome.result import RunResult, counted
 from transforms.store.outcome.summary import AtlasSummary
-from transforms.store.tables import encode_table
+from transforms.store.tables import encode_table, final_tables
 
 _READING_STAGES = ("read", "parse")
 
@@ -198,13 +198,15 @@ class _Verification:
                 yield Problem(path, f"it comes after the last block of {shard.path}: remove it")
 
     def _sums(self, result: RunResult) -> Iterator[Problem]:
-        for name, found in counted(self._summary.record).items():
+        statistics = self._summary.statistics(self._manifest.class_names)
+        record = self._summary.record
+        for name, found in counted(record, statistics.left_out).items():
             recorded = getattr(result, name)
             if found != recorded:
                 yield self._of_manifest(f"{name} is {recorded}, the blocks have {found}")
-        for imbalance in self._summary.record.imbalances(self._shards):
+        for imbalance in record.imbalances(self._shards):
             yield self._of_manifest(f"it does not account for all of {imbalance}")
-        for name, table in self._summary.tables(self._manifest.class_names).items():
+        for name, table in final_tables(statistics, record.failures()).items():
             path = join(self._root, name)
             expected = hashlib.sha256(encode_table(table)).hexdigest()
             if result.digests.get(name) != expected:

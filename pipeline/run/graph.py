@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from pipeline.run.job import Job
-from transforms.stages.aggregate import AggregateByClass
+from transforms.stages.aggregate import AggregateStatistics
 from transforms.stages.explain import ExplainBlocks
 from transforms.stages.publish import PublishAtlas
 from transforms.stages.read import Committed, ReadBlocks
@@ -24,7 +24,7 @@ def build(
     """Attaches everything between the shards and the finished atlas.
 
     Only shards cross the Reshuffle; images and maps stay inside the fused stages up to the
-    commit, and only class states, failures and counts leave them.
+    commit, and only sums, failures and counts leave them.
 
     Args:
       root: The pipeline.
@@ -55,9 +55,7 @@ def build(
         ).with_resource_hints(**explaining)
     )
     stored = job.explain.map_format
-    statistics = blocks | "AggregateByClass" >> AggregateByClass(
-        stored.sketch_shape, stored.with_boxes
-    )
+    statistics = blocks | "AggregateStatistics" >> AggregateStatistics(stored)
     _ = blocks | "PublishAtlas" >> PublishAtlas(
         job.publication, stored, job.source.class_names, statistics
     )

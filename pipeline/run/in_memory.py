@@ -21,6 +21,7 @@ from transforms.storage import LocalStorage, Storage
 from transforms.store.blocks import commit_block, resumed_blocks
 from transforms.store.outcome.summary import AtlasSummary
 from transforms.store.publishing import publish
+from transforms.store.tables import final_tables
 
 
 def run_in_memory(
@@ -49,10 +50,11 @@ def run_in_memory(
         summary = AtlasSummary(job.explain.map_format, job.publication.manifest.has_given_ids)
         for block in _committed_blocks(prepared, storage):
             summary.add(block)
+        statistics = summary.statistics(job.source.class_names)
         publish(
             job.atlas,
-            summary.tables(job.source.class_names),
-            lambda digests: job.publication.finish(summary.record, digests),
+            final_tables(statistics, summary.record.failures()),
+            lambda digests: job.publication.finish(summary.record, digests, statistics.left_out),
             storage,
             run=job.attempt,
             lease=job.publication.lease,

@@ -157,8 +157,8 @@ def measure_plan(config_path: str, _: Sequence[str]) -> Figures:
 
 def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
     """One block of each codec encoded, and its statistics summed: CPU time a map, bytes a map."""
-    from transforms.statistics.classes import ClassAccumulator
-    from transforms.statistics.rows import rows_by_class
+    from transforms.statistics.columns import statistic_names
+    from transforms.statistics.sums import AtlasSums
     from transforms.store.block_file import encode_block
 
     figures: Figures = {}
@@ -174,9 +174,7 @@ def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
     sketch_shape = tuple(summary.schema.field("sketch").type.shape)
 
     def aggregate() -> None:
-        classes: dict[int, ClassAccumulator] = {}
-        for number, rows in rows_by_class(summary):
-            classes.setdefault(number, ClassAccumulator(sketch_shape, with_boxes=False)).add(rows)
+        AtlasSums(sketch_shape, statistic_names(with_boxes=False)).add(summary)
 
     figures["statistics_rows_per_second"] = summary.num_rows / _cpu_seconds(aggregate)
     return figures

@@ -9,7 +9,7 @@ from apache_beam.pvalue import AsIter
 
 from transforms.elements import CommittedBlock
 from transforms.filesystems import BeamStorage
-from transforms.statistics.classes import ClassRow
+from transforms.statistics.sums import AtlasSums
 from transforms.store.manifest import Manifest
 from transforms.store.map_format import MapFormat
 from transforms.store.outcome.record import AtlasRecord
@@ -20,14 +20,14 @@ from transforms.store.tables import final_tables
 class PublishAtlas(beam.PTransform):
     """Writes statistics and failures, and after both of them the manifest.
 
-    A launcher may exit once it has submitted: the atlas is finished all the same. Only class
-    rows cross a side input.
+    A launcher may exit once it has submitted: the atlas is finished all the same. Only sums cross
+    a side input.
 
     Args:
       publication: What the end of the run needs beside its blocks.
       map_format: What is stored of a map.
       class_names: Names by class index, or empty.
-      statistics: One row a class, from AggregateByClass.
+      statistics: Sums, from AggregateStatistics.
 
     With `committed`, the blocks of `WriteBlocks`, and `job`, what `pipeline.run.job` made of a
     configuration:
@@ -36,7 +36,7 @@ class PublishAtlas(beam.PTransform):
     >>> map_format = job.explain.map_format
     >>> with beam.Pipeline("FnApiRunner") as pipeline:
     ...     blocks = pipeline | beam.Create(committed)
-    ...     statistics = blocks | AggregateByClass(map_format.sketch_shape, map_format.with_boxes)
+    ...     statistics = blocks | AggregateStatistics(map_format)
     ...     manifest = blocks | PublishAtlas(job.publication, map_format, (), statistics)
     ...     _ = manifest | beam.Map(lambda manifest: print(manifest.result.maps))
     18
@@ -47,7 +47,7 @@ class PublishAtlas(beam.PTransform):
         publication: Publication,
         map_format: MapFormat,
         class_names: Sequence[str],
-        statistics: beam.PCollection[tuple[int, ClassRow]],
+        statistics: beam.PCollection[tuple[int, AtlasSums]],
     ) -> None:
         super().__init__()
         self._publication = publication
@@ -105,14 +105,18 @@ class AtlasRecordCombineFn(beam.CombineFn):
 def _write_atlas(
     record: AtlasRecord,
     publication: Publication,
-    classes: Iterable[tuple[int, ClassRow]],
+    parts: Iterable[tuple[int, AtlasSums]],
     map_format: MapFormat,
     class_names: Sequence[str],
 ) -> Manifest:
+    sums = map_format.no_sums()
+    for _, part in parts:
+        sums.merge(part)
+    statistics = sums.tables(class_names)
     return publish(
         publication.root,
-        final_tables(classes, record.failures(), map_format, class_names),
-        lambda digests: publication.finish(record, digests),
+        final_tables(statistics, record.failures()),
+        lambda digests: publication.finish(record, digests, statistics.left_out),
         BeamStorage(),
         run=publication.run,
         lease=publication.lease,

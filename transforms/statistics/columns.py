@@ -26,6 +26,10 @@ SKETCH_UNIT_BITS = 24
 """A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
 
 
+SHARES = frozenset({"pointing_hit"})
+"""Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""
+
+
 def statistic_names(with_boxes: bool) -> tuple[str, ...]:
     """Names of all statistics, in the order of the tables' columns."""
     return STATISTICS + BOX_STATISTICS if with_boxes else STATISTICS

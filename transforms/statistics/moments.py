@@ -26,9 +26,14 @@ SCORE_BITS = 149
 SQUARE_TERMS = 3
 """A fixed-point square is kept as this many terms, since 2**64 does not fit in 64 bits."""
 
+CUBE_TERMS = 4
+"""Likewise a fixed-point cube, of up to 2**96."""
+
+LIMB_BITS = 32
+"""The lower of the two integers that a wide sum is kept in has so many bits."""
+
 _HALF_BITS = FIXED_BITS // 2
-_LIMB_BITS = 32
-_LIMB_MASK = (1 << _LIMB_BITS) - 1
+_LIMB_MASK = (1 << LIMB_BITS) - 1
 _MANTISSA_BITS = 23
 
 
@@ -36,8 +41,8 @@ class WideSums:
     """A vector of exact non-negative sums, each below 2**95.
 
     Two int64 limbs a sum, carried over at every addition: `low` always holds the last 32 bits, so
-    equal sums are equal bytes. The largest terms are squares of sketch cells, 2**48 per map: room
-    for 2**47 maps.
+    equal sums are equal bytes. The largest terms are squares of sketch cells and terms of cubes,
+    2**48 per map: room for 2**47 maps.
 
     Attributes:
       low: (K,) int64, each in 0..2**32 - 1.
@@ -53,10 +58,14 @@ class WideSums:
         """Sums of nothing."""
         return cls(np.zeros(size, np.int64), np.zeros(size, np.int64))
 
+    def __getitem__(self, sums: slice) -> WideSums:
+        """Some of the sums; a view."""
+        return WideSums(self.low[sums], self.high[sums])
+
     def add(self, terms: IntArray) -> None:
         """Adds (K,) int64 terms, each in 0..2**62."""
         self.low += terms
-        self.high += self.low >> _LIMB_BITS
+        self.high += self.low >> LIMB_BITS
         self.low &= _LIMB_MASK
 
     def merge(self, other: WideSums) -> None:
@@ -67,7 +76,7 @@ class WideSums:
     def integers(self) -> list[int]:
         """The K sums."""
         limbs = zip(self.high.tolist(), self.low.tolist(), strict=True)
-        return [(high << _LIMB_BITS) + low for high, low in limbs]
+        return [(high << LIMB_BITS) + low for high, low in limbs]
 
 
 def fixed_point(values: npt.NDArray[np.floating[Any]]) -> IntArray:
@@ -96,6 +105,33 @@ def squares(terms: list[int]) -> list[int]:
     return [
         (high_high << (2 * _HALF_BITS)) + (high_low << (_HALF_BITS + 1)) + low_low
         for high_high, high_low, low_low in parts
+    ]
+
+
+def cube_terms(fixed: IntArray) -> IntArray:
+    """Splits cubes of fixed-point integers v = 2**16 h + l into h h h, h h l, h l l and l l l.
+
+    Args:
+      fixed: (N, K) int64 in 0..2**32.
+
+    Returns:
+      (N, 4 K) int64, each at most 2**48: sums of 2**14 of them fit.
+    """
+    high, low = fixed >> _HALF_BITS, fixed & ((1 << _HALF_BITS) - 1)
+    high_high, low_low = high * high, low * low
+    terms = (high_high * high, high_high * low, high * low_low, low_low * low)
+    return np.concatenate(terms, axis=1)
+
+
+def cubes(terms: list[int]) -> list[int]:
+    """Sums of K cubes from the 4 K sums of their terms."""
+    count = len(terms) // CUBE_TERMS
+    parts = zip(
+        *(terms[part * count : (part + 1) * count] for part in range(CUBE_TERMS)), strict=True
+    )
+    return [
+        (hhh << (3 * _HALF_BITS)) + (3 * hhl << (2 * _HALF_BITS)) + (3 * hll << _HALF_BITS) + lll
+        for hhh, hhl, hll, lll in parts
     ]
 
 
@@ -139,3 +175,23 @@ def standard_deviation(count: int, total: int, square_sum: int, bits: int) -> fl
     if not count:
         return None
     return math.sqrt((count * square_sum - total * total) / ((count * count) << (2 * bits)))
+
+
+def skewness(count: int, total: int, square_sum: int, cube_sum: int) -> float | None:
+    """Third standardised moment of a population of integers, in whatever units they are.
+
+    With the sums S1, S2, S3 of n values, their squares and cubes:
+    (n^2 S3 - 3 n S1 S2 + 2 S1^3) / (n S2 - S1^2)^1.5. Numerator and denominator are exact integers
+    up to the root.
+
+    Returns:
+      None where there are no values, or all of them are equal.
+
+    >>> round(skewness(4, 4, 16, 64), 6)  # of 0, 0, 0 and 4: two over the root of three
+    1.154701
+    """
+    variance = count * square_sum - total * total
+    if not variance:
+        return None
+    third = count * count * cube_sum - 3 * count * total * square_sum + 2 * total**3
+    return third / variance / math.sqrt(variance)

@@ -14,9 +14,9 @@ from transforms.storage import Storage, escape, join
 from transforms.store.files import discard
 from transforms.store.layout import (
     CLASSES,
-    FAILURES,
     MANIFEST,
     MAPS_FOLDER,
+    TABLES,
     TEMPORARY_FOLDER,
     block_number,
 )
@@ -41,7 +41,7 @@ def delete_atlas(root: str, storage: Storage, run: str) -> None:
       RunError: Another run has taken over.
       OSError: Something cannot be deleted.
     """
-    for name in (MANIFEST, CLASSES, FAILURES):
+    for name in (MANIFEST, *TABLES):
         discard(root, join(root, name), storage, run)
     storage.delete_empty(join(root, CLASSES).rpartition("/")[0])
     folders = set()

@@ -9,7 +9,13 @@ from transforms.storage import join
 
 MANIFEST = "manifest.json"
 CLASSES = "statistics/classes.parquet"
+SLICES = "statistics/slices.parquet"
+FOLDS = "statistics/folds.parquet"
+CONFUSION = "statistics/confusion.parquet"
 FAILURES = "failures.parquet"
+TABLES = (CLASSES, SLICES, FOLDS, CONFUSION, FAILURES)
+"""All that is written beside the maps, before the manifest."""
+
 MAPS_FOLDER = "maps"
 SET_ASIDE_FOLDER = ".set-aside"
 TEMPORARY_FOLDER = ".temporary"

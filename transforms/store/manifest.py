@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import pydantic
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
+from transforms.statistics.slices import LeftOutSlice
 from transforms.storage import Storage, from_text, join, to_text
 from transforms.store.files import replace_file
 from transforms.store.layout import FORMAT_VERSION, MANIFEST
@@ -62,6 +63,7 @@ class RecordedMapFormat(Part):
     with_boxes: bool
     with_predictions: bool
     thumbnail_shape: list[int] | None = None
+    slices: list[str] = pydantic.Field(default_factory=list)  # older atlases have none
 
     @property
     def stored(self) -> MapFormat:
@@ -75,6 +77,7 @@ class RecordedMapFormat(Part):
             thumbnail_shape=None
             if self.thumbnail_shape is None
             else (self.thumbnail_shape[0], self.thumbnail_shape[1]),
+            slices=tuple(self.slices),
         )
 
     @classmethod
@@ -89,6 +92,7 @@ class RecordedMapFormat(Part):
             thumbnail_shape=None
             if stored.thumbnail_shape is None
             else list(stored.thumbnail_shape),
+            slices=list(stored.slices),
         )
 
 
@@ -156,11 +160,16 @@ class Manifest(Part):
         """The manifest of the run once it has ended."""
         return self.model_copy(update={"result": result, "status": status})
 
-    def recounted(self, record: AtlasRecord, digests: Mapping[str, str]) -> Manifest:
+    def recounted(
+        self,
+        record: AtlasRecord,
+        digests: Mapping[str, str],
+        left_out: Sequence[LeftOutSlice] = (),
+    ) -> Manifest:
         """The same manifest with an ended run's blocks counted anew; itself where none ended."""
         if self.result is None:
             return self
-        again = {**counted(record), "digests": dict(digests)}
+        again = {**counted(record, left_out), "digests": dict(digests)}
         return self.model_copy(update={"result": self.result.model_copy(update=again)})
 
     def as_json(self) -> Json:

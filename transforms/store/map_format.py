@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.columns import STATISTICS
+from transforms.statistics.columns import STATISTICS, statistic_names
+from transforms.statistics.sums import AtlasSums
 
 MAP = "map"
 """The column of the maps' codes: bytes, whose field says in its metadata what they are."""
@@ -40,6 +41,7 @@ class MapFormat:
       with_predictions: Whether the model returns scores of classes; where it does not, the columns
         `predicted` and `predicted_score` are null.
       thumbnail_shape: Height and width of thumbnails; None where none are stored.
+      slices: Features by which statistics are split, each a column of strings.
     """
 
     map_shape: tuple[int, ...]
@@ -48,6 +50,11 @@ class MapFormat:
     with_boxes: bool
     with_predictions: bool = True
     thumbnail_shape: tuple[int, int] | None = None
+    slices: tuple[str, ...] = ()
+
+    def no_sums(self) -> AtlasSums:
+        """What the statistics of rows are added to."""
+        return AtlasSums(self.sketch_shape, statistic_names(self.with_boxes), self.slices)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ class MapFormat:
             fields.append(pa.field("pointing_hit", pa.bool_()))
         if self.thumbnail_shape is not None:
             fields.append(pa.field(THUMBNAIL, pa.binary(), nullable=False))
+        fields += [pa.field(name, pa.string()) for name in self.slices]
         return pa.schema(fields)
 
     def table(self, columns: Mapping[str, pa.Array | npt.NDArray[Any]]) -> pa.Table:

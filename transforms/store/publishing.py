@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from transforms.errors import RunError
+from transforms.statistics.slices import LeftOutSlice
 from transforms.storage import Storage
 from transforms.store.lease_file import check_lease
 from transforms.store.manifest import Manifest, write_manifest
 from transforms.store.outcome.record import AtlasRecord
 from transforms.store.outcome.result import RunResult
 from transforms.store.tables import write_table
+
+_LOGGER = logging.getLogger(__name__)
 
 Finish = Callable[[Mapping[str, str]], Manifest]
 """Gives the manifest, knowing the SHA-256 of each table by file name."""
@@ -50,12 +54,18 @@ class Publication:
     max_broken_files: int = 0
     lease: str | None = None
 
-    def finish(self, record: AtlasRecord, digests: Mapping[str, str]) -> Manifest:
+    def finish(
+        self,
+        record: AtlasRecord,
+        digests: Mapping[str, str],
+        left_out: Sequence[LeftOutSlice] = (),
+    ) -> Manifest:
         """The manifest of the run, which ends now.
 
         Args:
           record: What its blocks add up to.
           digests: SHA-256 of each table beside the maps, by file name.
+          left_out: Slices without statistics.
 
         Raises:
           RunError: The blocks do not account for all of the input.
@@ -65,12 +75,19 @@ class Publication:
                 f"{imbalance}; not all of the input is accounted for, so the atlas is not "
                 "finished: if the file was changed, put it back and go on with --resume"
             )
-        result = RunResult.of(record, digests, self.started, time.time())
+        warn_of_left_out(left_out)
+        result = RunResult.of(record, digests, self.started, time.time(), left_out)
         over_budget = (
             record.failed_fraction > self.max_failed_fraction
             or len(record.broken_files) > self.max_broken_files
         )
         return self.manifest.ended(result, "failed" if over_budget else "complete")
+
+
+def warn_of_left_out(slices: Sequence[LeftOutSlice]) -> None:
+    """Says which slices have no statistics."""
+    for left in slices:
+        _LOGGER.warning("statistics: the slice %s is left out, as %s", left.name, left.why)
 
 
 def publish(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
-from transforms.statistics.classes import ClassRow, classes_table
+from transforms.statistics.sums import StatisticsTables
 from transforms.storage import Storage
 from transforms.store.files import replace_file
-from transforms.store.layout import CLASSES, FAILURES
-from transforms.store.map_format import MapFormat
+from transforms.store.layout import CLASSES, CONFUSION, FAILURES, FOLDS, SLICES
 
 FAILURES_SCHEMA = pa.schema(
     [
@@ -44,24 +43,18 @@ def failures_table(failures: Iterable[Failure]) -> pa.Table:
     return pa.Table.from_pylist([dataclasses.asdict(f) for f in ordered], schema=FAILURES_SCHEMA)
 
 
-def final_tables(
-    classes: Iterable[tuple[int, ClassRow]],
-    failures: pa.Table,
-    map_format: MapFormat,
-    class_names: Sequence[str],
-) -> dict[str, pa.Table]:
+def final_tables(statistics: StatisticsTables, failures: pa.Table) -> dict[str, pa.Table]:
     """The tables beside the maps, by the name of their file.
 
     Args:
-      classes: Each class's statistics, in any order.
+      statistics: What the blocks add up to.
       failures: All of them, in order.
-      map_format: What is stored of a map.
-      class_names: By class index, or empty.
     """
     return {
-        CLASSES: classes_table(
-            classes, map_format.sketch_shape, map_format.with_boxes, class_names
-        ),
+        CLASSES: statistics.classes,
+        SLICES: statistics.slices,
+        FOLDS: statistics.folds,
+        CONFUSION: statistics.confusion,
         FAILURES: failures,
     }
 

@@ -18,13 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.statistics import rows as rows_module
-from transforms.statistics.classes import (
-    PERCENTS,
-    ClassAccumulator,
-    classes_schema,
-    classes_table,
-)
+from transforms.statistics.classes import classes_schema, classes_table
 from transforms.statistics.columns import statistic_names
+from transforms.statistics.groups import PERCENTS, GroupAccumulator
 from transforms.statistics.histograms import BINS
 from transforms.statistics.rows import rows_by_class
 
@@ -67,44 +63,44 @@ def summary_of(with_boxes: bool) -> pa.Table:
     return make_summary(with_boxes)
 
 
-def accumulate(parts: Iterable[pa.Table], with_boxes: bool) -> dict[int, ClassAccumulator]:
+def accumulate(parts: Iterable[pa.Table], with_boxes: bool) -> dict[int, GroupAccumulator]:
     """Adds part after part."""
-    sums: dict[int, ClassAccumulator] = {}
+    sums: dict[int, GroupAccumulator] = {}
     for part in parts:
         for number, rows in rows_by_class(part):
-            sums.setdefault(number, ClassAccumulator(GRID, with_boxes)).add(rows)
+            sums.setdefault(number, GroupAccumulator(GRID, statistic_names(with_boxes))).add(rows)
     return sums
 
 
 def merge_all(
     parts: Iterable[pa.Table],
     with_boxes: bool,
-    compact: Callable[[ClassAccumulator], ClassAccumulator] = lambda sums: sums,
-) -> dict[int, ClassAccumulator]:
+    compact: Callable[[GroupAccumulator], GroupAccumulator] = lambda sums: sums,
+) -> dict[int, GroupAccumulator]:
     """Merges the sums of parts, each with an empty one before and after it."""
-    merged: dict[int, ClassAccumulator] = {}
+    merged: dict[int, GroupAccumulator] = {}
     for part in parts:
         for number, sums in accumulate([part], with_boxes).items():
-            total = merged.setdefault(number, ClassAccumulator(GRID, with_boxes))
-            total.merge(compact(ClassAccumulator(GRID, with_boxes)))
+            total = merged.setdefault(number, GroupAccumulator(GRID, statistic_names(with_boxes)))
+            total.merge(compact(GroupAccumulator(GRID, statistic_names(with_boxes))))
             total.merge(compact(sums))
             merged[number] = compact(total)
     return merged
 
 
-def repickle(sums: ClassAccumulator) -> ClassAccumulator:
+def repickle(sums: GroupAccumulator) -> GroupAccumulator:
     restored = pickle.loads(pickle.dumps(sums))  # noqa: S301 - our own bytes
-    assert isinstance(restored, ClassAccumulator)
+    assert isinstance(restored, GroupAccumulator)
     return restored
 
 
-def frozen(sums: dict[int, ClassAccumulator]) -> list[tuple[int, bytes]]:
+def frozen(sums: dict[int, GroupAccumulator]) -> list[tuple[int, bytes]]:
     return sorted((number, pickle.dumps(one)) for number, one in sums.items())
 
 
-def table_of(sums: dict[int, ClassAccumulator], with_boxes: bool) -> pa.Table:
+def table_of(sums: dict[int, GroupAccumulator], with_boxes: bool) -> pa.Table:
     rows = [(number, one.finish()) for number, one in sums.items()]
-    return classes_table(rows, GRID, with_boxes, ["ant", "bee"])
+    return classes_table(rows, GRID, statistic_names(with_boxes), ["ant", "bee"])
 
 
 def defined(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
@@ -128,6 +124,7 @@ def test_statistics_against_float64(with_boxes: bool) -> None:
         scores = defined(rows["score"])
         assert found["score_mean"] == pytest.approx(scores.mean(), rel=1e-12)
         assert found["score_std"] == pytest.approx(scores.std(), rel=1e-12)
+        assert found["score_skewness"] == pytest.approx(skew(scores), rel=1e-9)
         for name in statistic_names(with_boxes):
             assert_moments(name, defined(rows[name]), found)
         sketches = rows["sketch"].combine_chunks().to_numpy_ndarray() / 2**24
@@ -142,17 +139,27 @@ def test_statistics_against_float64(with_boxes: bool) -> None:
 
 def assert_moments(name: str, values: npt.NDArray[np.float64], found: dict[str, Any]) -> None:
     if not len(values):
-        columns = [column for column in found if column.startswith(name)]
-        assert [found[column] for column in columns] == [None] * len(columns)
+        columns = {column: found[column] for column in found if column.startswith(name)}
+        assert columns.pop(f"{name}_histogram", [0] * BINS) == [0] * BINS
+        assert list(columns.values()) == [None] * len(columns)
         return
     assert found[f"{name}_mean"] == pytest.approx(values.mean(), abs=1e-9)
     if name == "pointing_hit":
         assert f"{name}_std" not in found
         return
     assert found[f"{name}_std"] == pytest.approx(values.std(), abs=1e-9)
+    assert found[f"{name}_skewness"] == pytest.approx(skew(values), abs=1e-6)
+    histogram, _ = np.histogram(values, np.linspace(0, 1, BINS + 1))
+    assert found[f"{name}_histogram"] == histogram.tolist()
     for percent in PERCENTS:
         exact = np.quantile(values, percent / 100, method="inverted_cdf")
         assert found[f"{name}_q{percent:02d}"] == pytest.approx(exact, abs=1 / BINS)
+
+
+def skew(values: npt.NDArray[np.float64]) -> float:
+    """Of the population: its third central moment in units of its deviation."""
+    centred = values - values.mean()
+    return float((centred**3).mean() / values.std() ** 3)
 
 
 @settings(max_examples=30, deadline=None)
@@ -176,7 +183,7 @@ def test_tables_of_every_grouping_are_the_same_bytes() -> None:
     summary = summary_of(True)
     halves = [summary.slice(37), summary.slice(0, 37)]
 
-    def stored(sums: dict[int, ClassAccumulator]) -> bytes:
+    def stored(sums: dict[int, GroupAccumulator]) -> bytes:
         file = io.BytesIO()
         pq.write_table(table_of(sums, True), file)
         return file.getvalue()
@@ -221,7 +228,7 @@ def test_nan_statistics_are_undefined_like_nulls() -> None:
 
 
 def test_sums_of_no_rows_are_undefined() -> None:
-    row = ClassAccumulator(GRID, True).finish()
+    row = GroupAccumulator(GRID, statistic_names(True)).finish()
     maps = [row[name] for name in ("mean_map", "std_map")]
     assert np.isnan(maps).all()
     assert (row["n"], row["n_correct"], row["undefined_maps"]) == (0, None, 0)
@@ -233,7 +240,7 @@ def test_the_table_survives_parquet() -> None:
     file = io.BytesIO()
     pq.write_table(table, file)
     restored = pq.read_table(io.BytesIO(file.getvalue()))
-    assert restored.schema == classes_schema(GRID, True)
+    assert restored.schema == classes_schema(GRID, statistic_names(True))
     scalars = [name for name in table.column_names if not name.endswith("_map")]
     assert restored.select(scalars).equals(table.select(scalars))
     for name in ("mean_map", "std_map"):
@@ -244,16 +251,18 @@ def test_the_table_survives_parquet() -> None:
 
 
 def test_the_schema_lists_the_documented_columns() -> None:
-    names = classes_schema(GRID, False).names
+    names = classes_schema(GRID, statistic_names(False)).names
     assert names[:5] == ["class", "class_name", "n", "n_correct", "undefined_maps"]
-    assert names[5:12] == [
+    assert names[5:14] == [
         *("entropy_mean", "entropy_std", "entropy_q05", "entropy_q25", "entropy_q50"),
-        *("entropy_q75", "entropy_q95"),
+        *("entropy_q75", "entropy_q95", "entropy_skewness", "entropy_histogram"),
     ]
-    assert names[-4:] == ["score_mean", "score_std", "mean_map", "std_map"]
+    assert names[-5:] == ["score_mean", "score_std", "score_skewness", "mean_map", "std_map"]
     assert "pointing_hit_mean" not in names
-    assert "pointing_hit_mean" in classes_schema(GRID, True).names
-    assert classes_table([], GRID, False).schema == classes_schema(GRID, False)
+    assert "pointing_hit_mean" in classes_schema(GRID, statistic_names(True)).names
+    assert classes_table([], GRID, statistic_names(False)).schema == classes_schema(
+        GRID, statistic_names(False)
+    )
 
 
 def test_one_dimensional_sketches() -> None:
@@ -263,19 +272,19 @@ def test_one_dimensional_sketches() -> None:
     summary = summary.set_column(
         column, "sketch", pa.FixedShapeTensorArray.from_numpy_ndarray(flat)
     )
-    sums = ClassAccumulator((12,), False)
+    sums = GroupAccumulator((12,), statistic_names(False))
     for _, rows in rows_by_class(summary):
         sums.add(rows)
     assert sums.finish()["mean_map"].shape == (12,)
 
 
 def test_mismatches_are_named() -> None:
-    sums = ClassAccumulator((2, 2), False)
+    sums = GroupAccumulator((2, 2), statistic_names(False))
     (_, rows), *_ = rows_by_class(summary_of(False))
     with pytest.raises(ValueError, match="12 sketch cells and 10 statistics, the sums 4 and 10"):
         sums.add(rows)
-    with pytest.raises(ValueError, match=r"\(2, 3\) and boxes=True cannot be merged into \(2, 2\)"):
-        sums.merge(ClassAccumulator((2, 3), True))
+    with pytest.raises(ValueError, match=r"\(2, 3\) and 12 stati.* into \(2, 2\) and 10"):
+        sums.merge(GroupAccumulator((2, 3), statistic_names(True)))
 
 
 def test_values_out_of_range_are_named() -> None:

@@ -14,13 +14,17 @@ from transforms.statistics.moments import (
     FIXED_BITS,
     SCORE_BITS,
     WideSums,
+    cube_terms,
+    cubes,
     dyadic,
     fixed_point,
     mean,
+    skewness,
     square_terms,
     squares,
     standard_deviation,
 )
+from transforms.statistics.rows import ROWS_AT_ONCE
 
 unit_floats = st.floats(0, 1, width=32)
 scores = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -45,6 +49,36 @@ def test_squares_of_fixed_point_are_exact(values: list[list[float]]) -> None:
     fixed = fixed_point(np.array([*values, [1, 1, 0]], np.float32))
     expected = [sum(value * value for value in column) for column in fixed.T.tolist()]
     assert squares(square_terms(fixed).sum(axis=0).tolist()) == expected
+
+
+@given(st.lists(st.lists(unit_floats, min_size=3, max_size=3), min_size=1, max_size=20))
+def test_cubes_of_fixed_point_are_exact(values: list[list[float]]) -> None:
+    fixed = fixed_point(np.array([*values, [1, 1, 0]], np.float32))
+    expected = [sum(value**3 for value in column) for column in fixed.T.tolist()]
+    assert cubes(cube_terms(fixed).sum(axis=0).tolist()) == expected
+
+
+def test_terms_of_cubes_leave_room_for_as_many_rows_as_are_added_at_once() -> None:
+    fixed = fixed_point(float32([1, np.nextafter(np.float32(1), np.float32(0))]))[np.newaxis]
+    assert cube_terms(fixed).max() * ROWS_AT_ONCE < 2**62  # what WideSums.add takes
+
+
+@given(st.lists(st.integers(0, 2**32), min_size=1, max_size=20))
+def test_skewness_is_the_third_standardised_moment(values: list[int]) -> None:
+    moments = [sum(value**power for value in values) for power in (1, 2, 3)]
+    found = skewness(len(values), *moments)
+    if len(set(values)) == 1:
+        assert found is None
+        return
+    mean_value = Fraction(sum(values), len(values))
+    second, third = (
+        sum((value - mean_value) ** power for value in values) / len(values) for power in (2, 3)
+    )
+    assert found == pytest.approx(float(third / second) / float(second) ** 0.5, rel=1e-12)
+
+
+def test_nothing_has_no_skewness() -> None:
+    assert skewness(0, 0, 0, 0) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=20))

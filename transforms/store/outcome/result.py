@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
 
+from transforms.statistics.slices import LeftOutSlice
 from transforms.storage import to_text
 from transforms.store.outcome.record import AtlasRecord
 
@@ -50,6 +51,13 @@ class BrokenFile(Part):
     why: str
 
 
+class RecordedLeftOut(Part):
+    """A slice that the statistics leave out, and why."""
+
+    slice: str
+    why: str
+
+
 class RunResult(Part):
     """What a run came to.
 
@@ -65,6 +73,7 @@ class RunResult(Part):
       broken_files: Input files that are no whole ones.
       duplicate_ids: Examples whose id another one before them has; None where there are too many
         ids to compare.
+      slices_left_out: Slices without statistics, as they have too many values.
       maps: Rows of the maps tables.
       blocks: Committed blocks.
       map_bytes: Size of their files.
@@ -84,6 +93,7 @@ class RunResult(Part):
     inputs: list[InputAccount]
     broken_files: list[BrokenFile]
     duplicate_ids: int | None
+    slices_left_out: list[RecordedLeftOut] = pydantic.Field(default_factory=list)
     maps: int
     blocks: int
     map_bytes: int
@@ -96,7 +106,12 @@ class RunResult(Part):
 
     @classmethod
     def of(
-        cls, record: AtlasRecord, digests: Mapping[str, str], started: float, ended: float
+        cls,
+        record: AtlasRecord,
+        digests: Mapping[str, str],
+        started: float,
+        ended: float,
+        left_out: Sequence[LeftOutSlice] = (),
     ) -> RunResult:
         """The result of a run that has ended.
 
@@ -105,10 +120,11 @@ class RunResult(Part):
           digests: SHA-256 of each table beside the maps, by file name.
           started: Seconds since the epoch.
           ended: Seconds since the epoch.
+          left_out: Slices without statistics.
         """
         counts = record.counts
         return cls(
-            **counted(record),
+            **counted(record, left_out),
             blocks_resumed=counts.blocks - counts.blocks_made,
             wall_seconds=round(ended - started, 3),
             examples_per_second=counts.examples_per_second,
@@ -117,8 +133,13 @@ class RunResult(Part):
         )
 
 
-def counted(record: AtlasRecord) -> dict[str, Any]:
-    """What a manifest says of an atlas's blocks, whoever counts them and when."""
+def counted(record: AtlasRecord, left_out: Sequence[LeftOutSlice] = ()) -> dict[str, Any]:
+    """What a manifest says of an atlas's blocks, whoever counts them and when.
+
+    Args:
+      record: What they add up to.
+      left_out: Slices without statistics.
+    """
     counts = record.counts
     return {
         "records_read": counts.records_read,
@@ -141,6 +162,7 @@ def counted(record: AtlasRecord) -> dict[str, Any]:
             BrokenFile(path=to_text(path), why=why) for path, why in record.broken_files.items()
         ],
         "duplicate_ids": record.duplicate_ids(),
+        "slices_left_out": [RecordedLeftOut(slice=one.name, why=one.why) for one in left_out],
         "maps": counts.maps,
         "blocks": counts.blocks,
         "map_bytes": counts.map_bytes,

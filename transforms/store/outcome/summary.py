@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from transforms.elements import CommittedBlock
-from transforms.statistics.classes import ClassAccumulator
-from transforms.statistics.rows import rows_by_class
+from transforms.statistics.sums import StatisticsTables
 from transforms.store.map_format import MapFormat
 from transforms.store.outcome.record import AtlasRecord
-from transforms.store.tables import final_tables
 
 
 class AtlasSummary:
@@ -26,21 +22,14 @@ class AtlasSummary:
     """
 
     def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
-        self._format = map_format
-        self._classes: dict[int, ClassAccumulator] = {}
+        self._sums = map_format.no_sums()
         self.record = AtlasRecord(with_ids)
 
     def add(self, block: CommittedBlock) -> None:
         """Adds a block."""
         self.record.add(block)
-        for number, rows in rows_by_class(block.summary):
-            if number not in self._classes:
-                self._classes[number] = ClassAccumulator(
-                    self._format.sketch_shape, self._format.with_boxes
-                )
-            self._classes[number].add(rows)
+        self._sums.add(block.summary)
 
-    def tables(self, class_names: Sequence[str]) -> dict[str, pa.Table]:
-        """Statistics and failures, by the name of their file."""
-        rows = [(number, sums.finish()) for number, sums in self._classes.items()]
-        return final_tables(rows, self.record.failures(), self._format, class_names)
+    def statistics(self, class_names: Sequence[str]) -> StatisticsTables:
+        """What the statistics come to."""
+        return self._sums.tables(class_names)
