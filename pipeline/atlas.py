@@ -92,7 +92,13 @@ class Atlas:
           RunError: Its manifest is damaged.
         """
         if "://" in path:
-            filesystem, root = pafs.FileSystem.from_uri(path)
+            try:
+                filesystem, root = pafs.FileSystem.from_uri(path)
+            except pa.ArrowInvalid as error:  # a scheme that it does not know
+                raise ConfigurationError(
+                    f"{path} cannot be opened ({error}): give a local path, or one of gs://, s3:// "
+                    "and hdfs://"
+                ) from error
         else:
             filesystem, root = pafs.LocalFileSystem(), path
         root = root.rstrip("/")

@@ -7,6 +7,7 @@ of random length; what will not (no such file, no permission, a full disk) is no
 from __future__ import annotations
 
 import errno
+import importlib.util
 import io
 import logging
 import os
@@ -17,6 +18,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils import retry
 
+from transforms.errors import ConfigurationError
 from transforms.listing import is_hidden, with_no_folders
 from transforms.storage import FOLDER_MARK, FileEntry, LocalStorage, escape, join
 
@@ -134,12 +136,36 @@ class BeamStorage:
             _LOCAL.delete_empty(path)
 
     def absolute(self, path: str) -> str:
-        """The absolute path or URI."""
-        return path if "://" in path else os.path.abspath(path)
+        """The absolute path or URI.
+
+        Raises:
+          ConfigurationError: Nothing here reads that kind of URI.
+        """
+        if _is_local(path):
+            return os.path.abspath(path)
+        _check_scheme(path)
+        return path
 
 
 def _is_local(path: str) -> bool:
     return "://" not in path
+
+
+def _check_scheme(path: str) -> None:
+    scheme = path.partition("://")[0]
+    if scheme == "s3" and importlib.util.find_spec("boto3") is None:
+        raise ConfigurationError(
+            f"{path}: s3:// needs the package boto3, which is not installed here: "
+            "pip install 'apache-beam[aws]'"
+        )
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:  # of an unknown scheme, a missing library, or a missing option
+        reason = str(error).partition(",")[0]
+        raise ConfigurationError(
+            f"{path}: {scheme}:// cannot be used here ({reason}); give a local path, gs:// "
+            "(pip install '.[gcp]'), s3:// ('apache-beam[aws]') or hdfs:// (with Beam's options)"
+        ) from error
 
 
 def _match(pattern: str) -> list[FileEntry]:

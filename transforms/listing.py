@@ -61,6 +61,24 @@ def with_no_folders(pattern: str) -> list[str]:
     return [f"{head}{between}{rest}" for between in ("/", found) for rest in with_no_folders(tail)]
 
 
+def matches(pattern: str, path: str) -> bool:
+    """Whether a glob would match a path, if that were there.
+
+    >>> matches("in/**/*.parquet", "in/a/b.parquet"), matches("in/*.parquet", "in/a/b.parquet")
+    (True, False)
+    """
+    names = path.split("/")
+    return any(_match_parts(each.split("/"), names) for each in alternatives(pattern))
+
+
+def _match_parts(parts: list[str], names: list[str]) -> bool:
+    if not parts or not names:
+        return parts in (names, ["**"])
+    if parts[0] == "**":
+        return _match_parts(parts[1:], names) or _match_parts(parts, names[1:])
+    return fnmatch.fnmatchcase(names[0], parts[0]) and _match_parts(parts[1:], names[1:])
+
+
 def is_hidden(pattern: str, path: str) -> bool:
     """Whether a name has a leading dot where a pattern has wildcards, and the pattern has none.
 

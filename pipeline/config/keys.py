@@ -5,6 +5,7 @@ Relative paths are relative to the current working directory, not to the configu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from transforms.errors import ConfigurationError, alternatives
 from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
 from transforms.saliency.engines.engine import AUTO, engine_names
 
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
 
 
@@ -60,7 +62,7 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_keys_together(self) -> Config:
-        problems = [*_spec_problems(self), *self._without_effect()]
+        problems = [*_spec_problems(self), *self._without_effect(), *_path_problems(self)]
         if self.explain.target == "label" and self.source.features.label is None:
             problems.append(
                 "explain.target is 'label', but source.features.label is null; give the name of "
@@ -178,6 +180,25 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
 
 def _only(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: section[key] for key in keys if key in section}
+
+
+def _path_problems(config: Config) -> Iterator[str]:
+    """A line for each path that would be taken for another one than is meant."""
+    source = config.source
+    for key, path in (
+        *(("source.pattern", pattern) for pattern in source.patterns),
+        ("source.classes", source.classes or ""),
+        ("model.uri", config.model.uri),
+        ("output.path", config.output.path),
+    ):
+        if path.startswith(("~", "$")):
+            yield (
+                f"{key} is {path!r}, but only a shell knows what {path[0]} stands for: "
+                "write the whole path"
+            )
+        elif _ONE_SLASH.match(path):
+            scheme = path.partition(":")[0]
+            yield f"{key} is {path!r}, which has one slash: write {scheme}://"
 
 
 def _spec_problems(config: Config) -> list[str]:

@@ -12,7 +12,9 @@ from transforms.formats.estimate import estimate_records, most_records
 from transforms.formats.reader import feature_names, probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
-from transforms.storage import Storage
+from transforms.listing import matches
+from transforms.storage import Storage, join
+from transforms.store.layout import CLASSES, FAILURES, MANIFEST, block_path
 
 _PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
 _PROBED_RECORDS = 128  # of each of them, for a feature that only some records have
@@ -56,6 +58,7 @@ def inspect_inputs(config: Config, storage: Storage) -> Inputs:
     Raises:
       ConfigurationError: A pattern that no file matches, or class names that cannot be read.
     """
+    _require_apart(config, storage)
     shards = list_shards(config, storage)
     source = config.source_spec(class_names_of(config, storage))
     return Inputs(
@@ -65,6 +68,24 @@ def inspect_inputs(config: Config, storage: Storage) -> Inputs:
         records_estimated=estimate_records(shards, source, storage),
         most_records=most_records(shards, source, storage),
     )
+
+
+def _require_apart(config: Config, storage: Storage) -> None:
+    """Refuses an atlas whose own files the next run would take for inputs.
+
+    Raises:
+      ConfigurationError: A pattern matches what a run writes.
+    """
+    atlas = storage.absolute(config.output.path)
+    shard = Shard(join(atlas, "input"), 0)
+    written = [join(atlas, name) for name in (MANIFEST, CLASSES, FAILURES)]
+    written.append(block_path(atlas, shard, 0))
+    for pattern in config.source.patterns:
+        if any(matches(storage.absolute(pattern), path) for path in written):
+            raise ConfigurationError(
+                f"output.path: {atlas} lies where source.pattern {pattern!r} looks for inputs, so "
+                "the next run would read the atlas: give another path, or a narrower pattern"
+            )
 
 
 def list_shards(config: Config, storage: Storage) -> tuple[Shard, ...]:

@@ -148,6 +148,7 @@ def prepare(
         warnings=(
             *((no_examples_warning(inputs.shards),) if trial is None else trial.warnings),
             *_class_warnings(inputs.source, loaded.model),
+            *_padding_warnings(config),
             *unsplit_warning(job.portions, inputs.source),
         ),
     )
@@ -231,3 +232,13 @@ def _class_warnings(source: SourceSpec, model: LoadedModel) -> list[str]:
     if names and model.classes not in (None, names):
         return [f"source.classes has {names} names, the model {model.classes} outputs"]
     return []
+
+
+def _padding_warnings(config: Config) -> list[str]:
+    batch, block = config.explain.batch_size, config.output.block_size
+    if batch == "auto" or batch <= block:
+        return []
+    return [
+        f"explain.batch_size is {batch}, but a block has {block} records at most "
+        "(output.block_size): what is missing in a mini-batch is computed in vain"
+    ]

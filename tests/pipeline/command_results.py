@@ -34,6 +34,7 @@ PLAN: dict[str, Any] = {
     "first_look": {
         "file": "a.tfrecord",
         "examples": 16,
+        "different_ids": 16,
         "stored": {"low": 0.0, "mean": 100.0, "high": 255.0},
         "inputs": [{"low": 0.0, "mean": 0.41, "high": 1.0}] * 3,
         "labels": {"low": 0, "high": 9, "different": 10},

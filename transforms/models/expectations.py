@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_FEWEST_VALUES = 64
+_FEWEST_VALUES = 16
 """A mean or a variance of fewer says little."""
 
 _OTHER_SPREAD = 10.0

@@ -15,6 +15,7 @@ from transforms.models.expectations import LayerMoments, Rescaled
 
 _UNIT = 1.0  # where values end that have been divided by 255
 _BEYOND_UNIT = 4.0  # values up to here may be standardised ones
+_SMALLEST_PLAUSIBLE, _LARGEST_PLAUSIBLE = 1e-15, 1e15  # the largest value of several inputs
 _SURE = 0.8  # mean probability of what is predicted
 _FEWEST_LABELLED = 8
 _AS_GUESSING = 0.2
@@ -43,6 +44,11 @@ def doubts(
         doubt = moments.doubt()
         if doubt is not None:
             yield f"{doubt}: is source.input.scale what the model was trained with?"
+    if look.different_ids < look.examples:
+        yield (
+            f"the first {look.examples} examples have {look.different_ids} different ids, by which "
+            "they cannot be told apart: is source.features.id the right feature?"
+        )
     yield from _label_doubts(look, classes)
     yield from _output_doubts(look, classes)
     if look.empty_maps and look.empty_maps == look.examples:
@@ -61,6 +67,13 @@ def _scale_doubts(look: FirstLook, spec: InputSpec, rescaling: Rescaled | None) 
         yield (
             f"every value of the first examples' inputs is {stored.low:.3g}: is "
             "source.features.input the right feature?"
+        )
+        return
+    largest = max(abs(stored.low), abs(stored.high))
+    if not _SMALLEST_PLAUSIBLE < largest < _LARGEST_PLAUSIBLE:
+        yield (
+            f"the first examples' values are {shown}, as bytes of another type look: is "
+            "source.input.dtype that of the data?"
         )
         return
     within_unit = stored.low >= -_UNIT and stored.high <= _UNIT

@@ -89,6 +89,7 @@ class FirstLook:
     Attributes:
       file: The input file they are from.
       examples: How many could be explained.
+      different_ids: How many ids they have.
       stored: Range of the inputs as they are decoded, before the scale.
       inputs: Ranges of the inputs as the model gets them, by channel; one for all where there are
         many or none.
@@ -104,6 +105,7 @@ class FirstLook:
 
     file: str
     examples: int
+    different_ids: int
     stored: ValueRange | None
     inputs: tuple[ValueRange, ...]
     labels: LabelsSeen | None
@@ -226,6 +228,7 @@ def look(
     return FirstLook(
         file=file,
         examples=explained,
+        different_ids=len(set(table["example_id"].to_pylist())),
         stored=ValueRange.of(decoded) if decoded.size else None,
         inputs=channel_ranges(scaled) if scaled.size else (),
         labels=labels_seen(examples.labels),

@@ -28,6 +28,7 @@ LOGITS = OutputsSeen("logits", False, ValueRange(-9.0, 0.0, 9.0), 0.95)
 LOOK = FirstLook(
     file="a.tfrecord",
     examples=16,
+    different_ids=16,
     stored=ValueRange(0.0, 100.0, 255.0),
     inputs=(ValueRange(0.0, 0.4, 1.0),),
     labels=LabelsSeen(0, 9, 8),
@@ -142,6 +143,17 @@ def test_a_rescaling_that_gets_small_values_is_doubted() -> None:
 def test_values_that_are_all_the_same_are_doubted() -> None:
     (doubt,) = said(seen(stored=ValueRange(7.0, 7.0, 7.0)), TENSOR)
     assert doubt.startswith("every value of the first examples' inputs is 7: is source.features")
+
+
+@pytest.mark.parametrize("high", [1e-43, 3e38])
+def test_bytes_of_another_type_are_doubted(high: float) -> None:
+    (doubt,) = said(seen(stored=ValueRange(0.0, 0.0, high)), TENSOR)
+    assert "as bytes of another type look: is source.input.dtype that of the data?" in doubt
+
+
+def test_ids_that_are_not_unique_are_doubted() -> None:
+    (doubt,) = said(seen(different_ids=3))
+    assert doubt.startswith("the first 16 examples have 3 different ids")
 
 
 def test_labels_that_count_from_one_are_doubted() -> None:
