@@ -124,31 +124,48 @@ class Atlas:
     @property
     def classes(self) -> pa.Table:
         """The statistics, one row a class (`statistics/classes.parquet`)."""
-        return self._statistics(CLASSES)
+        return self.statistics(CLASSES)
 
     @property
     def slices(self) -> pa.Table:
         """The statistics, one row a class and value of a slice (`statistics/slices.parquet`)."""
-        return self._statistics(SLICES)
+        return self.statistics(SLICES)
 
     @property
     def folds(self) -> pa.Table:
         """Mean maps, one row a class and fold of its examples (`statistics/folds.parquet`)."""
-        return self._statistics(FOLDS)
+        return self.statistics(FOLDS)
 
     @property
     def confusion(self) -> pa.Table:
         """How many examples of a label were predicted as what (`statistics/confusion.parquet`)."""
-        return self._statistics(CONFUSION)
+        return self.statistics(CONFUSION)
 
     @property
     def failures(self) -> pa.Table:
         """One row a failed record or example (`failures.parquet`)."""
         return pq.read_table(f"{self.path}/{FAILURES}", filesystem=self._filesystem)
 
-    def _statistics(self, name: str) -> pa.Table:
+    def statistics(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns of one of the tables beside the maps.
+
+        Args:
+          name: The table's path in the atlas, such as `statistics/classes.parquet`.
+          columns: Their names; None takes all.
+
+        Raises:
+          ConfigurationError: The atlas has no such table, or no such column.
+        """
+        path = f"{self.path}/{name}"
         try:
-            return pq.read_table(f"{self.path}/{name}", filesystem=self._filesystem)
+            known = pq.read_schema(path, filesystem=self._filesystem).names
+            for each in columns or ():
+                if each not in known:
+                    raise ConfigurationError(
+                        f"{path} has no column {each!r}: if an older version made it, "
+                        "saliency-atlas summarize adds what is new"
+                    )
+            return pq.read_table(path, columns=columns, filesystem=self._filesystem)
         except FileNotFoundError as error:
             raise ConfigurationError(
                 f"the atlas {self.path} has no {name}: saliency-atlas summarize makes it"
@@ -270,6 +287,21 @@ class Atlas:
                     f"the atlas has no column {name!r}: it has {', '.join(known)}"
                 )
         return self._dataset.to_table(columns=chosen, filter=where)
+
+    def batches(
+        self, columns: Sequence[str], where: pc.Expression | None = None, folder: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of the maps table, some thousand rows at a time, in order of shard and record.
+
+        Args:
+          columns: Their names, each there.
+          where: Which rows, as an Arrow expression.
+          folder: Of which input file, by its folder (`Shard.folder`); None for all.
+        """
+        files = [path for path in self._files if folder is None or _folder(path) == folder]
+        if files:
+            scanner = self._dataset_of(files).scanner(columns=list(columns), filter=where)
+            yield from (batch for batch in scanner.to_batches() if batch.num_rows)
 
     def block_metadata(self) -> Iterator[dict[str, Any]]:
         """What each block's file says of itself, by path."""

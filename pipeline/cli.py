@@ -13,30 +13,29 @@ import re
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.plain_text import plain
-from pipeline.runners.presets import PRESETS
+from pipeline.arguments import Command, make_parser, split_beam_options
+from pipeline.plain_text import plain
 from pipeline.stopping import missing_modules_named, remembering_interrupts
-from transforms.errors import ConfigurationError, RunError, alternatives
+from transforms.errors import ConfigurationError, RunError
+from transforms.storage import LocalStorage
 
 if TYPE_CHECKING:
-    from pipeline.run.begin import Mode
+    from transforms.storage import Storage
 
 DONE = 0
+GATE_FAILED = 1
 CONFIGURATION_ERROR = 2
 RUN_FAILED = 3
 INTERRUPTED = 130
 TERMINATED = 143
 
+
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
-_EPILOG = """\
-exit codes: 0 done; 1 something unforeseen, with a traceback; 2 usage, configuration or
-installation; 3 the run failed, too many records did, or an atlas is not whole; 130 interrupted
-(Ctrl-C); 143 terminated (SIGTERM)
-Progress goes to stderr, results to stdout."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,32 +48,38 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    ours, beam_options = _split_beam_options(given)
+    ours, beam_options = split_beam_options(given)
     try:
         arguments = _parser().parse_args(ours)
     except SystemExit as error:  # argparse has printed what there is to say
         return CONFIGURATION_ERROR if error.code else DONE
     arguments.beam_options = beam_options
-    command: Callable[[argparse.Namespace], None] = arguments.command
     with remembering_interrupts() as interrupts:
         _set_up_logging(arguments, interrupts)
         try:
-            if beam_options and command not in (_run, _plan):
-                raise ConfigurationError(
-                    f"{arguments.name} takes no Beam options, so nothing after --: "
-                    f"{shlex.join(beam_options)}"
-                )
-            with missing_modules_named():
-                command(arguments)
+            return _execute(arguments)
         except ConfigurationError as error:
             return _fail(error, CONFIGURATION_ERROR)
-        except RunError as error:
+        except (RunError, OSError) as error:  # the latter of a storage: it names the path
             return _stopped(arguments, interrupts) if interrupts else _fail(error, RUN_FAILED)
-        except OSError as error:  # of a storage: it names the path
-            return _fail(error, RUN_FAILED)
         except KeyboardInterrupt:
             return _stopped(arguments, interrupts)
-    return DONE
+        except Exception:  # Python's own code is 1, which says that a gate failed
+            sys.stderr.write(plain(traceback.format_exc()))
+            return RUN_FAILED
+
+
+def _execute(arguments: argparse.Namespace) -> int:
+    """Runs a command and gives its exit code."""
+    command: Command = arguments.command
+    if arguments.beam_options and command not in (_run, _plan):
+        raise ConfigurationError(
+            f"{arguments.name} takes no Beam options, so nothing after --: "
+            f"{shlex.join(arguments.beam_options)}"
+        )
+    with missing_modules_named():
+        code = command(arguments)
+    return DONE if code is None else code
 
 
 def _plan(arguments: argparse.Namespace) -> None:
@@ -140,6 +145,34 @@ def _show(arguments: argparse.Namespace) -> None:
     _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    from pipeline.commands.console import print_audit
+    from pipeline.config.keys import load_audit
+
+    if arguments.set and arguments.config is None:
+        raise ConfigurationError("--set changes the configuration of --config, which is not given")
+    section = load_audit(arguments.config, arguments.set) if arguments.config else None
+    from pipeline.commands.audit import audit_atlas
+
+    folder = arguments.output or arguments.atlas
+    storage = _storage_of(folder)
+    result = audit_atlas(arguments.atlas, section, arguments.baseline, arguments.output, storage)
+    if arguments.json:
+        sys.stdout.write(result.to_json().decode())
+    else:
+        print_audit(result)
+    return GATE_FAILED if result.verdict == "fail" else DONE
+
+
+def _storage_of(path: str) -> Storage:
+    """Where a folder is. Beam takes seconds to import, which local folders do not need."""
+    if "://" not in path:
+        return LocalStorage()
+    from transforms.filesystems import BeamStorage
+
+    return BeamStorage()
+
+
 def _index(arguments: argparse.Namespace) -> None:
     from pipeline.commands.console import print_index
     from pipeline.commands.index import index
@@ -149,148 +182,17 @@ def _index(arguments: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="saliency-atlas",
-        description="Makes saliency maps of whole datasets, and statistics of them by class.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    return make_parser(
+        {
+            "audit": _audit,
+            "index": _index,
+            "plan": _plan,
+            "run": _run,
+            "show": _show,
+            "summarize": _summarize,
+            "verify": _verify,
+        }
     )
-    parser.add_argument(
-        "--version", action=_Version, nargs=0, help="print the version of this package"
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
-
-    plan = _add_command(commands, "plan", _plan, "check everything without writing anything")
-    _add_config(plan)
-    _add_runner(plan)
-
-    _add_run(commands)
-
-    summarize = _add_command(
-        commands, "summarize", _summarize, "rebuild the statistics from the maps"
-    )
-    summarize.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
-
-    verify = _add_command(commands, "verify", _verify, "check that an atlas is whole and right")
-    verify.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
-    verify.add_argument(
-        "--against", metavar="CONFIG", help="check that its inputs are what the atlas explains, too"
-    )
-    _add_set(verify)
-
-    index = _add_command(
-        commands, "index", _index, "index TFRecord files, so that big ones are read in portions"
-    )
-    index.add_argument("pattern", metavar="PATTERN", help="a glob; FILE.idx is written beside FILE")
-
-    show = _add_command(commands, "show", _show, "draw a map beside and over its input")
-    show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
-    show.add_argument("example_id", metavar="EXAMPLE_ID", help="an id in the maps table")
-    show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
-    return parser
-
-
-def _add_run(commands: Any) -> None:
-    run = _add_command(
-        commands,
-        "run",
-        _run,
-        "make or complete an atlas",
-        epilog="Everything after -- goes to Beam, whose own --runner names one of its classes: "
-        "saliency-atlas run CONFIG -- --runner=PortableRunner --job_endpoint=...",
-    )
-    _add_config(run)
-    _add_runner(run)
-    modes = run.add_mutually_exclusive_group()
-    for mode, meaning in (
-        ("resume", "complete the atlas that is there"),
-        ("extend", "complete it, with the input files added since"),
-        ("overwrite", "delete the atlas that is there and make it anew"),
-    ):
-        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
-    new: Mode = "new"
-    run.set_defaults(mode=new)
-
-
-def _add_command(
-    commands: Any,
-    name: str,
-    command: Callable[[argparse.Namespace], None],
-    meaning: str,
-    epilog: str | None = None,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=meaning,
-        description=f"{meaning.capitalize()}.",
-        epilog=epilog,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=command)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="no progress, no warnings")
-    loudness.add_argument(
-        "--verbose", action="store_true", help="what Beam and TensorFlow have to say, too"
-    )
-    return parser
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config",
-        metavar="CONFIG",
-        help="a YAML file; paths in it are relative to the current directory",
-    )
-    _add_set(parser)
-
-
-def _add_runner(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--runner",
-        type=_preset,
-        metavar="|".join(PRESETS),
-        help="where to run: a preset of Beam's options (default: local), which those of the "
-        "configuration and those after -- override",
-    )
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one key, such as explain.batch_size=8; may be repeated",
-    )
-
-
-def _preset(name: str) -> str:
-    if name not in PRESETS:
-        raise argparse.ArgumentTypeError(
-            f"{name!r} is not {alternatives(PRESETS)}; "
-            f"a runner of Beam's own goes after --: saliency-atlas run CONFIG -- --runner={name}"
-        )
-    return name
-
-
-def _split_beam_options(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Splits at the first `--`, which argparse would give to whatever comes last."""
-    if "--" not in argv:
-        return argv, []
-    place = argv.index("--")
-    return argv[:place], argv[place + 1 :]
-
-
-class _Version(argparse.Action):
-    """Prints the version when it is asked for, as finding it out reads a file."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        from transforms.process.version import package_version
-
-        sys.stdout.write(f"{parser.prog} {package_version()}\n")
-        parser.exit()
 
 
 class _PlainFormatter(logging.Formatter):

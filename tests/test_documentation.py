@@ -17,7 +17,8 @@ from architecture import ROOT
 from documentation import PAGES, name_of
 
 from pipeline import cli
-from pipeline.config.keys import Config
+from pipeline.arguments import split_beam_options
+from pipeline.config.keys import Config, load_audit, load_config
 
 CONFIGS, PIPELINE, TRANSFORMS = (
     ROOT / folder / "README.md" for folder in ("configs", "pipeline", "transforms")
@@ -60,7 +61,7 @@ def test_commands_are_those_there_are(page: Path) -> None:
         while "=" in words[0]:  # variables of the environment
             del words[0]
         if words[0] == "saliency-atlas":
-            ours, _ = cli._split_beam_options(words[1:])
+            ours, _ = split_beam_options(words[1:])
             cli._parser().parse_args(ours)  # else it exits, and says why
         elif words[0] not in ("pip", "pre-commit"):
             files = [word for word in words if re.match(r"(scripts|tests)/", word)]
@@ -82,9 +83,14 @@ def test_files_that_are_named_are_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_configurations_are_accepted(page: Path) -> None:
+def test_configurations_are_accepted(page: Path, tmp_path: Path) -> None:
     for block in documentation.blocks(page, "yaml"):
-        Config.from_dict(yaml.safe_load(block))
+        path = tmp_path / "config.yaml"
+        path.write_text(block)
+        if block.startswith("audit:"):
+            assert load_audit(str(path)).gates
+        else:
+            load_config(str(path))
 
 
 def leaves(model: type[pydantic.BaseModel], prefix: str = "") -> dict[str, Any]:

@@ -9,9 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.plain_text import plain
+from pipeline.audit.files.markdown import verdict_sentence
+from pipeline.audit.files.words import sentence
+from pipeline.audit.result import AuditResult
+from pipeline.plain_text import plain
 from pipeline.run.progress import describe_seconds
 
+_SHOWN_COMPARISONS = 40
+_VERDICT_STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow"}
 _SHOWN_LAYERS = 12  # The last of them: what output_layer names is near the end.
 _KIBI = 1024
 _UNFOLDED = 10_000  # characters
@@ -134,6 +139,20 @@ def print_verification(verified: Mapping[str, Any]) -> None:
     _print_rows("Verification", rows)
     for problem in problems:
         _print_line(f"{problem['path']}: {problem['what']}", style="red")
+
+
+def print_audit(result: AuditResult) -> None:
+    """Prints an audit's verdict, its gates, and what needs a look."""
+    _print_line(
+        f"{result.verdict}: {verdict_sentence(result)}", style=_VERDICT_STYLES[result.verdict]
+    )
+    looked_at = [each for each in result.gates if each.verdict != "pass"]
+    for each in looked_at[:_SHOWN_COMPARISONS]:
+        waived = f" (waived until {each.waived_until})" if each.waived_until else ""
+        status = f" [{each.status}]" if each.status else ""
+        _print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
+    if len(looked_at) > _SHOWN_COMPARISONS:
+        _print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
 
 
 def print_index(made: Mapping[str, Any]) -> None:

@@ -12,16 +12,17 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
+from pipeline.config.audit_section import AuditSection
 from pipeline.config.conditions import unmet_conditions
 from pipeline.config.document import read_document
 from pipeline.config.messages import explain_validation_error
+from pipeline.config.section import Section
 from pipeline.config.sections import (
     ExplainSection,
     FailuresSection,
     LimitsSection,
     ModelSection,
     OutputSection,
-    Section,
     SourceSection,
     StatisticsSection,
 )
@@ -31,6 +32,10 @@ from transforms.saliency.engines.engine import AUTO, engine_names
 
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
+
+
+AUDIT = "audit"
+"""The section that a file may hold alone."""
 
 
 class Config(Section):
@@ -43,6 +48,7 @@ class Config(Section):
     statistics: StatisticsSection = StatisticsSection.model_validate({})
     failures: FailuresSection = FailuresSection.model_validate({})
     limits: LimitsSection = LimitsSection.model_validate({})
+    audit: AuditSection = AuditSection.model_validate({})
     runner: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], _Scalar | list[_Scalar]] = Field(
         default_factory=dict,
         description="a mapping of Beam's pipeline options, without dashes, to values or lists",
@@ -165,6 +171,31 @@ class Config(Section):
         }
 
 
+def load_audit(path: str, overrides: Sequence[str] = ()) -> AuditSection:
+    """Reads what an atlas is judged by: of a whole configuration, or of a file with `audit` alone.
+
+    Args:
+      path: A YAML file.
+      overrides: Keys such as `audit.min_n=100`, which replace those of the file.
+
+    Raises:
+      ConfigurationError: With one line a problem; or there is no section `audit`.
+    """
+    document = read_document(path, overrides)
+    if AUDIT not in document:
+        raise ConfigurationError(
+            f"{path} has no section audit: add one such as "
+            "audit: {gates: [{statistic: corner_energy_mean, below: 0.3}]}"
+        )
+    if set(document) == {AUDIT}:
+        try:
+            return _AuditDocument.model_validate(document).audit
+        except pydantic.ValidationError as error:
+            said = explain_validation_error(error, _AuditDocument, document)
+            raise ConfigurationError(said) from error
+    return Config.from_dict(document).audit
+
+
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     """Reads and checks a configuration.
 
@@ -176,6 +207,12 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
       ConfigurationError: With one line a problem.
     """
     return Config.from_dict(read_document(path, overrides))
+
+
+class _AuditDocument(Section):
+    """A file for audits, which says nothing of runs."""
+
+    audit: AuditSection
 
 
 def _only(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -47,25 +47,45 @@ def _explain(
 ) -> Iterable[str]:
     if problem["type"] == "value_error":  # A validator over several keys: its lines are complete.
         return str(problem["ctx"]["error"]).splitlines()
-    location = problem["loc"]
     path: list[str] = []
     section: type[pydantic.BaseModel] | None = model
+    items: type[pydantic.BaseModel] | None = None  # of the list that the path has come to
     allowed = ""
     value: Any = document
-    for key in location:
+    for key in problem["loc"]:
+        if items is not None and isinstance(key, int):
+            path[-1] += f"[{key}]"
+            section, items, value = items, None, value[key]
+            allowed = _keys_of(section)
+            continue
         if section is None:
             break
-        field = section.model_fields.get(str(key))
+        field = _field(section, str(key))
         path.append(str(key))
         if field is None:
             return [_unknown_key(path, section, model)]
         present = isinstance(value, Mapping) and key in value
         value = value[key] if present else None
-        section = _as_section(field.annotation)
+        section, items = _as_section(field.annotation), _items(field.annotation)
         allowed = field.description or _keys_of(section)
         if not present:
             return [f"{'.'.join(path)} is missing: it must be {allowed}"]
     return [f"{'.'.join(path)} is {describe_value(value)}: it must be {allowed}"]
+
+
+def _field(section: type[pydantic.BaseModel], key: str) -> pydantic.fields.FieldInfo | None:
+    """The field that a document calls so."""
+    return next(
+        (field for name, field in section.model_fields.items() if (field.alias or name) == key),
+        None,
+    )
+
+
+def _items(annotation: Any) -> type[pydantic.BaseModel] | None:
+    """The section that each item of a list is."""
+    arguments = typing.get_args(annotation)
+    is_list = typing.get_origin(annotation) is tuple and len(arguments) > 1
+    return _as_section(arguments[0]) if is_list and arguments[1] is Ellipsis else None
 
 
 def _unknown_key(
@@ -73,14 +93,15 @@ def _unknown_key(
 ) -> str:
     *parents, key = path
     line = f"unknown key {'.'.join(path)}"
-    near = difflib.get_close_matches(key, section.model_fields, n=1)
+    known = [field.alias or name for name, field in section.model_fields.items()]
+    near = difflib.get_close_matches(key, known, n=1)
     elsewhere = [dotted for dotted in _dotted_keys(model) if dotted.endswith(f".{key}")]
     if near:
         return f"{line}: did you mean {near[0]}?"
     if elsewhere:
         return f"{line}: did you mean {elsewhere[0]}?"
     place = f"{'.'.join(parents)} has" if parents else "there are"
-    return f"{line}: {place} {', '.join(section.model_fields)}"
+    return f"{line}: {place} {', '.join(known)}"
 
 
 def _dotted_keys(model: type[pydantic.BaseModel], prefix: str = "") -> Iterable[str]:

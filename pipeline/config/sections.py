@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-import pydantic
 from pydantic import Field
 
+from pipeline.config.section import Count as _Count
+from pipeline.config.section import Lenient as _Lenient
+from pipeline.config.section import Section
+from pipeline.config.section import Text as _Text
 from transforms.codec import CodecName
 from transforms.errors import alternatives
 from transforms.formats.images.thumbnails import LONGEST_SIDE
@@ -34,10 +37,6 @@ from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.saliency.scores.targets import NamedTarget
 
-_Text = Annotated[str, Field(min_length=1)]
-_Count = Annotated[int, Field(ge=1)]
-# Strictly, a tuple cannot be had from a list; the items stay strict.
-_Lenient = Field(strict=False)
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
 _Module = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
@@ -55,14 +54,6 @@ def _scales() -> str:
         for name in get_args(NamedScale)
     ]
     return ", ".join([*named, "or {mean: [...], std: [...]}"])
-
-
-class Section(pydantic.BaseModel):
-    """A mapping of the document, whose keys are this and no others."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, populate_by_name=False
-    )
 
 
 class FeaturesSection(Section):

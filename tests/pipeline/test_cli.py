@@ -221,10 +221,14 @@ def test_errors_have_exit_codes_and_a_message(
         assert capsys.readouterr() == ("", message)
 
 
-def test_what_nobody_expected_keeps_its_traceback(calls: Calls) -> None:
-    calls.error = ZeroDivisionError()
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["run", "c.yaml"])
+def test_what_nobody_expected_keeps_its_traceback_and_is_no_failed_gate(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls.error = ZeroDivisionError("of \x1b[31m")
+    assert cli.main(["run", "c.yaml"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert said.endswith("ZeroDivisionError: of \\x1b[31m\n")
 
 
 @pytest.mark.parametrize(

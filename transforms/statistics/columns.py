@@ -25,6 +25,9 @@ UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_ener
 SKETCH_UNIT_BITS = 24
 """A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
 
+SHARES = frozenset({"pointing_hit"})
+"""Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""
+
 
 SHARES = frozenset({"pointing_hit"})
 """Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""

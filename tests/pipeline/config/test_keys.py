@@ -69,6 +69,13 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "max_block_bytes": 1073741824,
             "max_pixels": 67108864,
         },
+        "audit": {
+            "min_n": 50,
+            "confidence": 0.95,
+            "undecided": "warn",
+            "gates": [],
+            "waivers": [],
+        },
         "runner": {},
     }
 
@@ -248,7 +255,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 39
+    assert check(Config) == 44
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

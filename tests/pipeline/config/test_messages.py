@@ -18,7 +18,7 @@ LINES = [
     (
         "zzz=3",
         "unknown key zzz: there are source, model, explain, output, statistics, failures, limits, "
-        "runner",
+        "audit, runner",
     ),
     (
         "source.pattern=[]",

@@ -49,10 +49,7 @@ class EngineSpec:
 DEFAULT_ENGINE = EngineSpec()
 
 
-Inputs = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
-"""Bytes are an image's pixels as they are; an engine makes them float32 where it computes."""
-
-Run = Callable[[Inputs, npt.NDArray[np.int32]], Attribution]
+Run = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], Attribution]
 """(inputs (N, *shape), labels (N,)) -> tensors or arrays; N is the batch size. Thread-safe."""
 
 

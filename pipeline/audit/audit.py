@@ -1,0 +1,203 @@
+"""An audit, read top to bottom: gates, figures with intervals, verdicts, what changed since."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from pipeline.atlas import Atlas
+from pipeline.audit.comparable import check_finished, check_same_maps
+from pipeline.audit.estimation.intervals import simultaneous
+from pipeline.audit.exemplars import heaviest
+from pipeline.audit.figures import (
+    ClassFolds,
+    Paired,
+    of_change,
+    of_drift,
+    of_failures,
+    of_value,
+    paired_column,
+)
+from pipeline.audit.groups import Groups
+from pipeline.audit.judging import Judged, compare
+from pipeline.audit.pairs import CORRECT, paired_sums
+from pipeline.audit.result import AuditResult, Comparison, Status, Verdict
+from pipeline.audit.selection import Statistics, check_gates, check_labels
+from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
+from pipeline.config.audit_section import AuditSection, GateSection
+
+
+def audit(
+    atlas: Atlas,
+    section: AuditSection,
+    baseline: Atlas | None = None,
+    previous: AuditResult | None = None,
+    now: datetime.datetime | None = None,
+) -> AuditResult:
+    """Judges an atlas. Reads its small tables, and rows only where a figure needs them.
+
+    Args:
+      atlas: What is judged.
+      section: By what.
+      baseline: What changes and drift are measured from.
+      previous: The previous audit, by which failures are new or known.
+      now: When, UTC; the clock's unless given.
+
+    Raises:
+      ConfigurationError: A gate or waiver names what is not there; the baseline does not compare.
+      RunError: An atlas is not whole.
+    """
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    check_gates(section, baseline is not None)
+    for each in (atlas, *([] if baseline is None else [baseline])):
+        check_finished(each)
+    if baseline is not None:
+        check_same_maps(atlas, baseline)
+    work = _Audit(atlas, section, baseline, now.date())
+    comparisons = _with_status([*work.comparisons()], previous)
+    return AuditResult(
+        verdict=_verdict(comparisons, section),
+        atlas=atlas.path,
+        atlas_fingerprint=atlas.manifest["fingerprint"],
+        baseline=None if baseline is None else baseline.path,
+        baseline_fingerprint=None if baseline is None else baseline.manifest["fingerprint"],
+        made=now.isoformat(timespec="seconds"),
+        previous=None if previous is None else previous.made,
+        min_n=section.min_n,
+        confidence=section.confidence,
+        undecided=section.undecided,
+        gates=comparisons,
+    )
+
+
+class _Audit:
+    """What the gates of one audit share."""
+
+    def __init__(
+        self, atlas: Atlas, section: AuditSection, baseline: Atlas | None, today: datetime.date
+    ) -> None:
+        self._atlas, self._baseline = atlas, baseline
+        self._section, self._today = section, today
+        self._statistics = Statistics(atlas, section.gates)
+        self._selected = [
+            None if gate.statistic == FAILED else self._statistics.select(gate)
+            for gate in section.gates
+        ]
+        for gate, groups in zip(section.gates, self._selected, strict=True):
+            if groups is not None:
+                check_labels(gate, groups)
+        for waiver in section.waivers:
+            self._statistics.check_waiver(waiver)
+        against = [gate for gate in section.gates if gate.needs_baseline]
+        if baseline is not None and against:
+            self._others = Statistics(baseline, against)
+            self._pairs = _pairs(atlas, baseline, against)
+            if any(gate.statistic == DRIFT for gate in against):
+                self._folds = [ClassFolds.read(each) for each in (atlas, baseline)]
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Of all gates, in their order."""
+        for gate, selected in zip(self._section.gates, self._selected, strict=True):
+            groups, judged = self._judged(gate, selected)
+            found = compare(gate, groups, judged, self._section, self._today)
+            yield from self._with_examples(gate, found)
+
+    def _judged(self, gate: GateSection, groups: Groups | None) -> tuple[Groups, Judged]:
+        confidence = self._section.confidence
+        if groups is None:
+            return of_failures(self._atlas, confidence)
+        # Only those with examples enough are judged; which they are does not depend on values.
+        enough = self._figures(gate, groups, confidence).least_n >= self._section.min_n
+        return groups, self._figures(gate, groups, simultaneous(confidence, int(enough.sum())))
+
+    def _figures(self, gate: GateSection, groups: Groups, confidence: float) -> Judged:
+        if gate.statistic == DRIFT:
+            return of_drift(groups, self._folds[0], self._folds[1], confidence)
+        found = statistic(gate.statistic)
+        if gate.change is None:
+            return of_value(found, groups, confidence)
+        others = _same_groups(groups, self._others.all_of(groups.slice))
+        return of_change(found, groups, others, self._pairs.get(groups.slice, {}), confidence)
+
+    def _with_examples(self, gate: GateSection, found: list[Comparison]) -> list[Comparison]:
+        """Adds to failures the examples that weigh most in them."""
+        column = _column(gate)
+        failed = [place for place, each in enumerate(found) if each.verdict == "fail"]
+        if column is None or not failed:
+            return found
+        groups, highest, references = [], [], []
+        for place in failed:
+            each = found[place]
+            groups.append((each.class_number, each.slice_value))
+            bound = each.threshold.high
+            judged = each.value if each.change is None else each.change
+            highest.append(bound is not None and judged is not None and judged >= bound)
+            if gate.statistic == DRIFT:
+                key = str(each.class_number) if each.class_name is None else each.class_name
+                references.append(self._folds[1].mean_map(key))
+        slice_name = found[0].slice
+        ids = heaviest(
+            self._atlas, column, slice_name, groups, highest, references=references or None
+        )
+        for place, examples in zip(failed, ids, strict=True):
+            found[place] = found[place].model_copy(update={"examples": examples})
+        return found
+
+
+def _column(gate: GateSection) -> str | None:
+    """What of each example makes a statistic; None where no example does."""
+    if gate.statistic == DRIFT:
+        return "sketch"
+    if gate.statistic in (FAILED, UNDEFINED):
+        return None
+    return CORRECT if gate.statistic == ACCURACY else statistic(gate.statistic).of
+
+
+def _pairs(atlas: Atlas, baseline: Atlas, gates: Sequence[GateSection]) -> dict[str | None, Paired]:
+    """Sums over the examples of both, by slice: one pass over the rows for each."""
+    wanted: dict[str | None, dict[str, None]] = {}
+    for gate in gates:
+        column = None if gate.change is None else paired_column(statistic(gate.statistic))
+        if column is not None:
+            wanted.setdefault(gate.where.slice_name, {})[column] = None
+    return {
+        slice_name: paired_sums(atlas, baseline, list(columns), slice_name)
+        for slice_name, columns in wanted.items()
+    }
+
+
+def _same_groups(groups: Groups, others: Groups) -> Groups:
+    """The same groups of another atlas, null where it has none."""
+    places = {key: number for number, key in enumerate(others.keys)}
+    taken = pa.array([places.get(key) for key in groups.keys], pa.int64())
+    return Groups(others.table.take(taken), groups.slice)
+
+
+def _with_status(comparisons: list[Comparison], previous: AuditResult | None) -> list[Comparison]:
+    """Says of each whether it is new, known or resolved."""
+    before = {each.identity for each in previous.gates if _is_open(each)} if previous else set()
+    found = []
+    for each in comparisons:
+        status: Status | None = None
+        if each.verdict == "fail":
+            status = "known" if each.identity in before else "new"
+        elif each.identity in before:
+            status = "resolved" if each.verdict == "pass" else "known"
+        found.append(each if status is None else each.model_copy(update={"status": status}))
+    return found
+
+
+def _is_open(comparison: Comparison) -> bool:
+    """Whether it failed, or has been undecided since it failed."""
+    return comparison.verdict == "fail" or comparison.status == "known"
+
+
+def _verdict(comparisons: Sequence[Comparison], section: AuditSection) -> Verdict:
+    if any(each.counts_as_failure for each in comparisons):
+        return "fail"
+    undecided = any(each.verdict == "undecided" and each.severity == "fail" for each in comparisons)
+    if not undecided:
+        return "pass"
+    return "fail" if section.undecided == "fail" else "undecided"

@@ -1,0 +1,1 @@
+"""Estimates and their confidence intervals: means, shares, quantiles, divergences."""

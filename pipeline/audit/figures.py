@@ -1,0 +1,162 @@
+"""The figures of a gate's groups, each with its interval: of one atlas, or against a baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.atlas import Atlas
+from pipeline.audit.estimation.divergence import Folds, drift
+from pipeline.audit.estimation.intervals import (
+    Floats,
+    Intervals,
+    Moments,
+    mean_interval,
+    recovered_difference,
+    share_interval,
+)
+from pipeline.audit.groups import Groups
+from pipeline.audit.judging import Judged
+from pipeline.audit.pairs import CORRECT, Group, PairSums
+from pipeline.audit.statistics import ACCURACY, UNDEFINED, Statistic
+
+FOLDS = 16
+"""How many parts a class's examples are dealt to, in `statistics/folds.parquet`."""
+
+Paired = Mapping[str, Mapping[Group, PairSums]]
+"""Sums of pairs by statistic of the maps table and group."""
+
+
+def of_value(statistic: Statistic, groups: Groups, confidence: float) -> Judged:
+    """A statistic by itself."""
+    figures = statistic.figures(groups, confidence)
+    return Judged(np.nan_to_num(figures.n), figures.value, figures.value, figures.around)
+
+
+def of_failures(atlas: Atlas, confidence: float) -> tuple[Groups, Judged]:
+    """The share of records that failed, of the whole atlas: one group without a class."""
+    manifest = atlas.manifest
+    share, explained = manifest["failed_fraction"], manifest["explained_examples"]
+    # Where no record can be made out, how many failed is an estimate.
+    n = round(explained / (1 - share)) if share < 1 else manifest["records_read"]
+    whole = Groups(
+        pa.table(
+            {"class": pa.array([None], pa.int32()), "class_name": pa.array([None], pa.string())}
+        ),
+        None,
+    )
+    counted, value = np.array([float(n)]), np.array([share], np.float64)
+    around = share_interval(value * counted, counted, confidence)
+    return whole, Judged(counted, value, value, around)
+
+
+def paired_column(statistic: Statistic) -> str | None:
+    """What of each example makes a statistic whose changes can be paired; None of others."""
+    if statistic.name == ACCURACY:
+        return CORRECT
+    can = statistic.kind in ("mean", "share") and statistic.name != UNDEFINED
+    return statistic.of if can else None
+
+
+def of_change(
+    statistic: Statistic, groups: Groups, others: Groups, pairs: Paired, confidence: float
+) -> Judged:
+    """A statistic's change from the baseline: paired where the examples of a group are the same.
+
+    Args:
+      statistic: The statistic.
+      groups: Of the atlas.
+      others: The same groups of the baseline; what is not there is null.
+      pairs: Sums over the examples of both.
+      confidence: Of each interval.
+    """
+    ours, theirs = statistic.figures(groups, confidence), statistic.figures(others, confidence)
+    n, other_n = np.nan_to_num(ours.n), np.nan_to_num(theirs.n)
+    change = ours.value - theirs.value
+    around = statistic.change(groups, others, confidence)
+    sums = pairs.get(paired_column(statistic) or "", {})
+    keys = zip(groups.numbers, groups.values, strict=True)
+    of_groups = [sums.get(key, PairSums(0, np.zeros(3), np.zeros(3))) for key in keys]
+    both = np.array([each.n for each in of_groups])
+    paired = (both > 0) & (both == n) & (both == other_n)
+    places = np.flatnonzero(paired)
+    if len(places):
+        chosen = [of_groups[place] for place in places.tolist()]
+        if statistic.kind == "mean":
+            found = _of_differences(chosen, confidence)
+        else:
+            correlation = np.array([each.correlation for each in chosen])
+            found = recovered_difference(
+                ours.value[places],
+                Intervals(*(end[places] for end in ours.around)),
+                theirs.value[places],
+                Intervals(*(end[places] for end in theirs.around)),
+                correlation,
+            )
+        around = Intervals(around.low.copy(), around.high.copy())
+        around.low[places], around.high[places] = found
+    return Judged(n, ours.value, change, around, other_n, theirs.value, paired)
+
+
+def _of_differences(sums: Sequence[PairSums], confidence: float) -> Intervals:
+    columns = ([each.n, each.mean, each.std, each.skewness] for each in sums)
+    return mean_interval(Moments(*np.array(list(columns), np.float64).T), confidence)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolds:
+    """Mean maps of the folds of an atlas's classes.
+
+    Attributes:
+      folds: By the class's name, or number where it has none.
+    """
+
+    folds: Mapping[str, Folds]
+
+    @classmethod
+    def read(cls, atlas: Atlas) -> ClassFolds:
+        """Those of an atlas."""
+        table = atlas.folds
+        column = table["mean_map"].combine_chunks()
+        means = column.storage.flatten().to_numpy().astype(np.float64).reshape(len(table), -1)
+        names = table["class_name"].to_pylist()
+        numbers, folds = table["class"].to_pylist(), table["fold"].to_numpy()
+        n = table["n"].to_numpy()
+        keys = [
+            str(number) if name is None else name
+            for name, number in zip(names, numbers, strict=True)
+        ]
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        return cls({key: _class_folds(folds[at], n[at], means[at]) for key, at in rows.items()})
+
+    def mean_map(self, key: str) -> Floats:
+        """(cells,) the mean map of a class."""
+        return np.asarray(self.folds[key].sums.sum(axis=0))
+
+
+def _class_folds(numbers: Floats, n: Floats, means: Floats) -> Folds:
+    every = np.zeros(FOLDS, np.int64)
+    maps = np.zeros((FOLDS, means.shape[1]))
+    every[numbers], maps[numbers] = n, np.nan_to_num(means)
+    return Folds(every, maps)
+
+
+def of_drift(groups: Groups, ours: ClassFolds, theirs: ClassFolds, confidence: float) -> Judged:
+    """The divergence of classes' mean maps from the baseline's."""
+    none = Folds(np.zeros(FOLDS, np.int64), np.zeros((FOLDS, 1)))
+    keys = [key for key, _ in groups.keys]
+    pairs = [(ours.folds.get(key, none), theirs.folds.get(key, none)) for key in keys]
+    found = [
+        drift(one, other, confidence) if one.n.any() and other.n.any() else (np.nan,) * 3
+        for one, other in pairs
+    ]
+    value, low, high = np.array(found, np.float64).reshape(-1, 3).T
+    n, other_n = (
+        np.array([side.n.sum() for side in sides], np.float64) for sides in zip(*pairs, strict=True)
+    )
+    return Judged(n, value, value, Intervals(low, high), other_n)

@@ -1,0 +1,117 @@
+"""A summary in Markdown, for a pull request or a chat."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from pipeline.audit.files.words import describe_figure, describe_threshold, group_name
+from pipeline.audit.result import AuditResult, Comparison
+from pipeline.plain_text import plain
+
+_SHOWN = 50  # rows of a table; the rest is in audit.json
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
+
+
+def summary_markdown(result: AuditResult) -> bytes:
+    """The verdict in a sentence, the gates in a table, and what needs a look."""
+    return ("\n".join(_lines(result)) + "\n").encode(errors="backslashreplace")
+
+
+def _lines(result: AuditResult) -> Iterator[str]:
+    yield f"## Audit: {result.verdict}"
+    yield ""
+    yield f"{verdict_sentence(result)}"
+    yield ""
+    against = f", against {_escaped(result.baseline)}" if result.baseline else ""
+    yield f"Atlas {_escaped(result.atlas)}{against}; {result.made}."
+    yield ""
+    yield "| gate | has to be | pass | fail | undecided | waived |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for gate, group in itertools.groupby(result.gates, key=lambda each: each.gate):
+        found = list(group)
+        first = found[0]
+        name = _escaped(gate) + (" (warns)" if first.severity == "warn" else "")
+        where = f"{_escaped(first.statistic)} {describe_threshold(first.threshold)}"
+        counts = [sum(each.verdict == verdict for each in found) for verdict in _VERDICTS]
+        waived = sum(each.waived_until is not None for each in found)
+        yield f"| {name} | {where} | {' | '.join(map(str, (*counts, waived)))} |"
+    failed = [each for each in result.gates if each.verdict == "fail"]
+    yield from _table("Failures", failed)
+    yield from _table("Resolved", [each for each in result.gates if each.status == "resolved"])
+    yield from _table("Undecided", [each for each in result.gates if each.verdict == "undecided"])
+
+
+_VERDICTS = ("pass", "fail", "undecided")
+
+
+def verdict_sentence(result: AuditResult) -> str:
+    """What an audit came to, in a sentence made of its figures.
+
+    Says of one that passes how much it holds for, else what is wrong.
+    """
+    gates = _count(len({each.gate for each in result.gates}), "gate")
+    comparisons = _count(len(result.gates), "comparison")
+    failing = [each for each in result.gates if each.counts_as_failure]
+    undecided = sum(each.verdict == "undecided" for each in result.gates)
+    if failing:
+        names = len({each.gate for each in failing})
+        verb = "fails" if names == 1 else "fail"
+        said = f"{names} of {gates} {verb}, in {len(failing):,} of {comparisons}"
+        if result.previous is not None:
+            new = sum(each.status == "new" for each in failing)
+            said += f"; {new:,} new since {result.previous}"
+    elif undecided:
+        verb = "is" if undecided == 1 else "are"
+        said = f"Nothing fails; {undecided:,} of {comparisons} {verb} undecided"
+        if result.undecided == "fail":
+            said += ", which fails the audit (audit.undecided is fail)"
+    else:
+        said = f"{gates} passed in {comparisons}"
+        accepted = sum(each.verdict == "fail" for each in result.gates)
+        if accepted:
+            said += f", {accepted:,} of which failed and was waived or only warns"
+    return f"{said}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _table(title: str, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    if not comparisons:
+        return
+    yield ""
+    yield f"### {title}"
+    yield ""
+    yield "| gate | where | figure | has to be | |"
+    yield "| --- | --- | --- | --- | --- |"
+    for each in comparisons[:_SHOWN]:
+        cells = (
+            _escaped(each.gate),
+            _escaped(group_name(each)),
+            f"{_escaped(each.statistic)} {describe_figure(each)}",
+            describe_threshold(each.threshold),
+            _escaped(_remark(each)),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if len(comparisons) > _SHOWN:
+        yield ""
+        yield f"{len(comparisons) - _SHOWN:,} more are in audit.json."
+
+
+def _remark(comparison: Comparison) -> str:
+    waived = comparison.waived_until
+    said = [
+        comparison.status if comparison.status != "resolved" else None,
+        "only warns" if comparison.severity == "warn" and comparison.verdict == "fail" else None,
+        f"waived until {waived}: {comparison.reason}" if waived else None,
+        comparison.note,
+    ]
+    return "; ".join(each for each in said if each)
+
+
+def _escaped(text: str) -> str:
+    """Text from data as Markdown shows it: on one line, nothing in it a mark or a mention."""
+    return _SPECIAL.sub(r"\\\1", plain(text).replace("\n", " "))

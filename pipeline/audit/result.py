@@ -1,0 +1,149 @@
+"""What an audit came to: the content of `audit.json`, whose schema this is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+AUDIT_FORMAT: Literal[1] = 1
+"""Of `audit.json`; another one whenever a reader of this one would misread it."""
+
+Verdict = Literal["pass", "fail", "undecided"]
+Severity = Literal["fail", "warn"]
+Status = Literal["new", "known", "resolved"]
+
+
+class Part(pydantic.BaseModel):
+    """A part of `audit.json`: all of it is there, and it is not changed."""
+
+    model_config = pydantic.ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Threshold(Part):
+    """Where the figure has to lie: above `low`, below `high`; null where it may go on for ever.
+
+    Attributes:
+      low: The figure has to be above it.
+      high: The figure has to be below it.
+      of: What is judged: the statistic's `value`, or its `change` from the baseline.
+    """
+
+    low: float | None
+    high: float | None
+    of: Literal["value", "change"]
+
+
+class Comparison(Part):
+    """One class, or a part of one, held against one gate.
+
+    Attributes:
+      gate: The gate's name.
+      statistic: A column of the classes table, or a figure of the audit's own such as `drift`.
+      class_number: The class explained; None of figures of the whole atlas.
+      class_name: Its name; None where the atlas has none.
+      slice: The slice's name; None for the whole class.
+      slice_value: The slice's value, which may be None itself.
+      n: Examples that the figure is made of.
+      value: The statistic, or the drift from the baseline; None where it is undefined.
+      change: The statistic less the baseline's; None where the threshold is not of the change.
+      low: The lower end of the interval around what the threshold is of; None where there is none.
+      high: The upper end.
+      baseline_n: Examples of the baseline; None where no baseline is needed.
+      baseline_value: The statistic in the baseline; None where there is none, or for drift.
+      paired: Whether the two are about the same examples; None where no baseline is needed.
+      threshold: Where the figure has to lie.
+      verdict: `pass` and `fail` where the whole interval is on one side, else `undecided`.
+      severity: Whether a failure fails the audit, or only warns.
+      waived_until: The last day, as YYYY-MM-DD, of a waiver of this failure; None where there is
+        none, or none any more.
+      reason: The waiver's, also of one that has expired; None where there is none.
+      status: Against the previous audit: `new` and `known` of failures, and `known` too of an
+        undecided one that failed; `resolved` of what failed and passes; None of all else.
+      note: Why it is undecided, or that a waiver has expired; None where all is said.
+      examples: Ids of the examples that weigh most in a failure, the heaviest first.
+    """
+
+    gate: str
+    statistic: str
+    class_number: int | None = Field(alias="class")
+    class_name: str | None
+    slice: str | None
+    slice_value: str | None
+    n: int
+    value: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    baseline_n: int | None
+    baseline_value: float | None
+    paired: bool | None
+    threshold: Threshold
+    verdict: Verdict
+    severity: Severity
+    waived_until: str | None
+    reason: str | None
+    status: Status | None
+    note: str | None
+    examples: list[str]
+
+    @property
+    def identity(self) -> tuple[str, int | None, str | None, str | None]:
+        """What is compared, the same in every audit with these gates."""
+        return self.gate, self.class_number, self.slice, self.slice_value
+
+    @property
+    def counts_as_failure(self) -> bool:
+        """Whether it fails the audit: no warning, and not waived."""
+        return self.verdict == "fail" and self.severity == "fail" and self.waived_until is None
+
+
+class AuditResult(Part):
+    """All of an audit.
+
+    Attributes:
+      format: `AUDIT_FORMAT`.
+      verdict: `fail` where a failure counts; else `undecided` where a gate that may fail the audit
+        is undecided and `audit.undecided` is not `fail`; else `pass`.
+      atlas: The atlas.
+      atlas_fingerprint: Of its settings.
+      baseline: The atlas that it is compared with, or None.
+      baseline_fingerprint: Of its settings.
+      made: When, in ISO 8601, UTC.
+      previous: When the previous audit in the same folder was made; None where there is none.
+      min_n: Fewer examples are undecided.
+      confidence: Of all intervals of one gate together.
+      undecided: What an undecided gate does to the audit.
+      gates: Each comparison, by gate in the configuration's order, then slice value and class.
+    """
+
+    format: Literal[1] = AUDIT_FORMAT
+    verdict: Verdict
+    atlas: str
+    atlas_fingerprint: str
+    baseline: str | None
+    baseline_fingerprint: str | None
+    made: str
+    previous: str | None
+    min_n: int
+    confidence: float
+    undecided: Severity
+    gates: list[Comparison]
+
+    def to_json(self) -> bytes:
+        """The file: a line per comparison, so that two audits can be compared line by line."""
+        head = self.model_copy(update={"gates": []}).model_dump_json(by_alias=True, indent=2)
+        lines = ",\n".join(f"    {each.model_dump_json(by_alias=True)}" for each in self.gates)
+        if lines:
+            head = head.replace('"gates": []', f'"gates": [\n{lines}\n  ]')
+        return f"{head}\n".encode()
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> AuditResult:
+        """Takes back what `to_json` gives.
+
+        Raises:
+          pydantic.ValidationError: It is none.
+        """
+        return cls.model_validate_json(data)

@@ -1,0 +1,52 @@
+"""Judges an atlas by the gates of a configuration, and writes what machines and people act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.atlas import Atlas
+from pipeline.audit.audit import audit
+from pipeline.audit.files.folder import read_previous, write_audit
+from pipeline.audit.result import AuditResult
+from pipeline.config.audit_section import AuditSection
+from transforms.storage import Storage
+
+
+def audit_atlas(
+    atlas_path: str,
+    section: AuditSection | None,
+    baseline_path: str | None,
+    output: str | None,
+    storage: Storage,
+) -> AuditResult:
+    """Judges an atlas and writes the results' folder.
+
+    Args:
+      atlas_path: The atlas.
+      section: By what; None for what the configuration of the atlas's run says.
+      baseline_path: The atlas to compare with, or None.
+      output: The folder to write; None for `audit` in the atlas.
+      storage: Where the folder is.
+
+    Raises:
+      ConfigurationError: Nothing can be judged so; nothing was written.
+      RunError: An atlas is not whole, or the results cannot be written.
+    """
+    atlas = Atlas.open(atlas_path)
+    if section is None:
+        section = _recorded_section(atlas.manifest["config"])
+    folder = storage.absolute(output or f"{atlas_path}/audit")
+    result = audit(
+        atlas,
+        section,
+        baseline=None if baseline_path is None else Atlas.open(baseline_path),
+        previous=read_previous(folder, storage),
+    )
+    write_audit(folder, result, storage)
+    return result
+
+
+def _recorded_section(config: Mapping[str, Any]) -> AuditSection:
+    """What the configuration of the atlas's run says of audits; its defaults where nothing."""
+    return AuditSection.model_validate(config.get("audit", {}))
