@@ -22,7 +22,7 @@ from transforms.store.block_file import encode_block
 _WARM_BATCHES = 2
 _LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
 _GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
-_BLOCKS_HELD = 2  # beside the one being explained: the next, read, and the last, written
+_BLOCKS_HELD = 3  # beside the one being explained: the next, explained and read, the last, written
 
 
 @dataclasses.dataclass(frozen=True)

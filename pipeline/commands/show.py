@@ -153,6 +153,7 @@ def _find_picture(
     if found is not None:
         (decoded,), (fault,) = InputDecoder(config.input_spec()).decode(found)
         if fault is None:
+            decoded = decoded.astype(np.float32)
             return decoded if config.source.input.kind == "image" else _stretch(decoded), None
     return None, f"record {row['record']} of {row['shard']} is not {row['example_id']} any more"
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmark import host
 from benchmark import overhead as bench
 
 
@@ -60,3 +61,40 @@ def test_a_quick_benchmark_ends_with_a_table_and_a_document(
     assert report["overhead"]["many"]["examples"] == 40
     assert {"cpu_ratio", "cpu_ratio_with_start_up"} <= set(report["overhead"]["many"])
     assert "overhead: memory growth mib" in printed
+
+
+def test_the_hosts_figures_are_medians_of_rounds() -> None:
+    def round_of(rate: float, cpu: float) -> dict[str, float]:
+        seconds = {"cpu_seconds": cpu, "busiest_thread_seconds": cpu / 4}
+        return {"examples": 100, "examples_per_second": rate, **seconds}
+
+    runs = {
+        1: [round_of(10, 0.2), round_of(20, 0.4), round_of(30, 0.6)],
+        2: [round_of(20, 0.3), round_of(38, 0.4), round_of(30, 0.5)],
+    }
+    steps = [
+        {"read": 1.0, "decode": 9.0},
+        {"read": 3.0, "decode": 7.0},
+        {"read": 2.0, "decode": 8.0},
+    ]
+    summary = host.summarize(runs, steps)
+    assert summary["cores"]["2"] == {
+        "images_per_second": 30,
+        "times_of_fewest_cores": 1.9,
+        "cpu_us": pytest.approx(4000),
+        "busiest_thread_us": pytest.approx(1000),
+    }
+    assert summary["steps_us"] == {"read": 2.0, "decode": 8.0}
+    assert summary["steps_sum_us"] == 10.0
+
+
+def test_a_small_benchmark_of_the_host_ends_with_a_document(tmp_path: Path) -> None:
+    document = tmp_path / "host.json"
+    sizes = ["--side", "32", "--images", "24", "--batch-size", "4", "--block-size", "8"]
+    given = [*sizes, "--cores", "1", "--repeats", "1", "--json", str(document)]
+    assert host.main(given) == 0
+    report = json.loads(document.read_text())
+    assert report["cores"]["1"]["cpu_us"] > 0
+    assert set(report["steps_us"]) == {
+        *("read", "checksum", "parse", "decode", "rows", "gini", "encode", "commit", "aggregate")
+    }

@@ -8,14 +8,15 @@ mini-batch depends on the data alone, and so do the bytes of the result.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
 from transforms.errors import DataFault
@@ -28,18 +29,17 @@ from transforms.process.prefetch import computed_ahead
 from transforms.saliency.attribution import Arrays, Results
 from transforms.saliency.batching.isolation import Errors, IsolatingRunner, with_copies
 from transforms.saliency.batching.timing import BatchTimer
-from transforms.saliency.engines.engine import CompiledAttribution
+from transforms.saliency.engines.engine import CompiledAttribution, Inputs
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
-from transforms.saliency.rows import BlockRows
+from transforms.saliency.rows import BlockRows, RowsOfBatch
 from transforms.saliency.scores.operators import output_reading
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
 _Thumbnails: TypeAlias = list[bytes] | None
-_DecodedBatch: TypeAlias = tuple[
-    Examples, npt.NDArray[np.float32], list[DataFault | None], _Thumbnails
-]
+_DecodedBatch: TypeAlias = tuple[Examples, Inputs, list[DataFault | None], _Thumbnails]
+_ExplainedBatch: TypeAlias = tuple[Examples, list[DataFault | None], _Thumbnails, Results | None]
 
 _MAP_KINDS: dict[int, MapKind] = {1: "tabular", 2: "time_series", IMAGE_RANK: "image"}
 
@@ -138,6 +138,9 @@ class BlockExplainer:
         self._thumbnails: ThumbnailEncoder | None = None
         if spec.thumbnail is not None:
             self._thumbnails = ThumbnailEncoder(spec.program.inputs.decoded_shape, spec.thumbnail)
+        # Beside those that explain, which have nothing to wait for but the device.
+        self._rows_threads = spare_cores()
+        self._rows_pool = ThreadPoolExecutor(self._rows_threads, "rows")
         self._programs = programs or Programs(model, spec.program, spec.statistics, attribution)
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._load_claim = threading.Lock()
@@ -184,17 +187,20 @@ class BlockExplainer:
         failures = list(block.failures)
         rows = BlockRows(self.spec.map_format, block.key.shard.name)
         explained = 0
-        decoded = self._decoded(block.examples)
         # One more than are computed at once: it has been decoded by the time that one is finished.
-        ahead = BATCHES_AT_ONCE + 1
-        for batch, faults, thumbnails, results in computed_ahead(
-            self._explain_batch, decoded, self._programs.pool, ahead
+        batches = computed_ahead(
+            self._explain_batch,
+            self._decoded(block.examples),
+            self._programs.pool,
+            BATCHES_AT_ONCE + 1,
+        )
+        for batch, faults, made in computed_ahead(
+            functools.partial(_make_rows, rows), batches, self._rows_pool, self._rows_threads + 1
         ):
-            kept = [row for row, fault in enumerate(faults) if fault is None]
-            explained += len(kept)
             failures += _failures(block, batch, faults)
-            if results is not None and kept:
-                rows.add(batch, results, kept, thumbnails)
+            if made is not None:
+                explained += faults.count(None)
+                rows.add(made)
         ordered = tuple(sorted(failures, key=lambda f: (f.record is None, f.record)))
         return ExplainedBlock(
             key=block.key,
@@ -219,9 +225,7 @@ class BlockExplainer:
                 thumbnails = self._decoder.in_threads(self._thumbnails.encode, inputs)
             yield batch, inputs, faults, thumbnails
 
-    def _explain_batch(
-        self, decoded: _DecodedBatch
-    ) -> tuple[Examples, list[DataFault | None], _Thumbnails, Results | None]:
+    def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
         batch, inputs, faults, thumbnails = decoded
         for row, label in enumerate(batch.labels):
@@ -263,7 +267,7 @@ class BlockExplainer:
             )
         return None
 
-    def _arrays(self, batch: Examples, inputs: npt.NDArray[np.float32]) -> Arrays:
+    def _arrays(self, batch: Examples, inputs: Inputs) -> Arrays:
         if batch.boxes is None:
             return inputs, batch.labels
         cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
@@ -271,6 +275,16 @@ class BlockExplainer:
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         return self._programs.of_size(size).run(*arrays)
+
+
+def _make_rows(
+    rows: BlockRows, explained: _ExplainedBatch
+) -> tuple[Examples, list[DataFault | None], RowsOfBatch | None]:
+    """A mini-batch with the rows of those of its examples that have no fault, if there are any."""
+    batch, faults, thumbnails, results = explained
+    kept = [row for row, fault in enumerate(faults) if fault is None]
+    made = rows.rows_of(batch, results, kept, thumbnails) if results is not None and kept else None
+    return batch, faults, made
 
 
 def _model_errors() -> Errors:

@@ -32,6 +32,7 @@ from transforms.saliency.engines.engine import (
     DEFAULT_ENGINE,
     CompiledAttribution,
     EngineSpec,
+    Inputs,
     compile_attribution,
 )
 from transforms.saliency.methods import DEFAULT_METHOD, find_method
@@ -135,14 +136,14 @@ class Program:
 
     def run(
         self,
-        inputs: npt.NDArray[np.float32],
+        inputs: Inputs,
         labels: npt.NDArray[np.int32],
         box_mask: npt.NDArray[np.bool_] | None = None,
     ) -> Results:
         """Explains N examples for K targets each.
 
         Args:
-          inputs: (N, *decoded_shape) float32, not yet scaled, N at most the batch size.
+          inputs: (N, *decoded_shape) float32 or uint8, not yet scaled, N at most the batch size.
           labels: (N,) int32.
           box_mask: (N, H, W) bool, when the statistics are made with boxes.
 

@@ -6,7 +6,8 @@ costs 0.2 ms per map, as much as storing it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,25 @@ from transforms.store.map_format import THUMBNAIL, MapFormat
 _PREDICTIONS = ("predicted", "predicted_score")
 
 
+@dataclasses.dataclass(frozen=True)
+class RowsOfBatch:
+    """The rows of a mini-batch, examples in order, each with its targets in order.
+
+    Attributes:
+      ids: Of each row's example.
+      thumbnails: Of the same; empty where none are stored.
+      columns: By name, one value per row.
+    """
+
+    ids: Sequence[str]
+    thumbnails: Sequence[bytes]
+    columns: Mapping[str, npt.NDArray[Any]]
+
+
 class BlockRows:
-    """Collects rows, mini-batch after mini-batch.
+    """Makes rows of mini-batches, and collects them in the order in which they are added.
+
+    `rows_of` may be called by several threads at once.
 
     Args:
       map_format: What is stored.
@@ -39,14 +57,14 @@ class BlockRows:
         boxed = ("pointing_hit",) if map_format.with_boxes else ()
         self._of_maps = tuple(name for name in (*named, *boxed) if name != "gini")
 
-    def add(
+    def rows_of(
         self,
         batch: Examples,
         results: Results,
         kept: Sequence[int],
         thumbnails: Sequence[bytes] | None = None,
-    ) -> None:
-        """Adds the rows of a mini-batch, examples in order, each with its targets in order.
+    ) -> RowsOfBatch:
+        """Makes the rows of a mini-batch, their Gini indices among them.
 
         Args:
           batch: The examples.
@@ -58,17 +76,26 @@ class BlockRows:
         if len(kept) == len(batch):
             rows = slice(None)  # A view, no copy.
         targets = results["target"].shape[1]
-        self._ids += [batch.ids[row] for row in kept for _ in range(targets)]
-        if thumbnails is not None:
-            self._thumbnails += [thumbnails[row] for row in kept for _ in range(targets)]
-        for name in self._of_maps:
-            self._append(name, _by_row(results[name][rows]))
-        self._append("gini", gini_from_codes(_by_row(results["level"][rows])))
+        columns = {name: _by_row(results[name][rows]) for name in self._of_maps}
+        columns["gini"] = gini_from_codes(_by_row(results["level"][rows]))
         of_examples: dict[str, npt.NDArray[Any]] = {"record": batch.records, "label": batch.labels}
         if self._format.with_predictions:
             of_examples |= {name: results[name] for name in _PREDICTIONS}
         for name, values in of_examples.items():
-            self._append(name, np.repeat(values[rows], targets, axis=0))
+            columns[name] = np.repeat(values[rows], targets, axis=0)
+        of_rows = [row for row in kept for _ in range(targets)]
+        return RowsOfBatch(
+            ids=[batch.ids[row] for row in of_rows],
+            thumbnails=[] if thumbnails is None else [thumbnails[row] for row in of_rows],
+            columns=columns,
+        )
+
+    def add(self, rows: RowsOfBatch) -> None:
+        """Adds the rows of the next mini-batch."""
+        self._ids += rows.ids
+        self._thumbnails += rows.thumbnails
+        for name, values in rows.columns.items():
+            self._parts.setdefault(name, []).append(values)
 
     def table(self) -> pa.Table:
         """The table of all rows added; call it once."""
@@ -98,9 +125,6 @@ class BlockRows:
             hits = arrays["pointing_hit"]
             columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
         return self._format.table(columns)
-
-    def _append(self, name: str, values: npt.NDArray[Any]) -> None:
-        self._parts.setdefault(name, []).append(values)
 
 
 def _by_row(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

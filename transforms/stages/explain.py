@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.elements import Block, CommittedBlock, ExplainedBlock, Failure
 from transforms.filesystems import BeamStorage
 from transforms.process.metrics import METRICS_NAMESPACE
+from transforms.process.pending import PendingResults
 from transforms.process.version import package_version, require_version
 from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples
 
+_BLOCKS_AT_ONCE = 2
+
+_Place: TypeAlias = tuple[Any, Any, int]
+"""Timestamp and window of a block's element, and how many of its records could not be read."""
+
 
 class ExplainBlocks(beam.PTransform):
     """Explains `Block`s; lets `CommittedBlock`s through.
+
+    Two are explained at once: the first mini-batches of one are decoded while the device has the
+    last of the one before, so that it never waits for the end of a block.
 
     Args:
       spec: Model, target, operator, codec: what an explanation is.
@@ -114,22 +126,54 @@ class _ExplainBlocksFn(beam.DoFn):
     def setup(self) -> None:
         require_version(self._launcher_version)
         self._explainer = acquire_explainer(self._spec, self._shared)
+        self._pending = PendingResults[tuple[ExplainedBlock, int], _Place](
+            threads=_BLOCKS_AT_ONCE, name="block", most=_BLOCKS_AT_ONCE - 1
+        )
 
-    def process(self, block: Block | CommittedBlock) -> Iterator[ExplainedBlock | CommittedBlock]:
+    def start_bundle(self) -> None:
+        # What a failed bundle left unfinished is made again by its retry.
+        self._pending.forget()
+
+    def process(
+        self,
+        block: Block | CommittedBlock,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[CommittedBlock | WindowedValue]:
         if isinstance(block, CommittedBlock):
             yield block
             return
         if self._explainer.claim_load():  # Counters of `setup` never reach a runner's results.
             self._models_loaded.inc()
+        self._pending.submit(
+            functools.partial(self._explain, block), (timestamp, window, len(block.failures))
+        )
+        for (explained, msec), place in self._pending.surplus():
+            yield self._counted(explained, msec, place)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for (explained, msec), place in self._pending.rest():
+            yield self._counted(explained, msec, place)
+
+    def teardown(self) -> None:
+        self._pending.close()
+
+    def _explain(self, block: Block) -> tuple[ExplainedBlock, int]:
+        """The block, explained, and how many milliseconds that took."""
         begun = time.monotonic()
         explained = self._explainer.explain(block)
-        self._explain_msec.update(int(1000 * (time.monotonic() - begun)))
+        return explained, int(1000 * (time.monotonic() - begun))
+
+    def _counted(self, explained: ExplainedBlock, msec: int, place: _Place) -> WindowedValue:
+        """The block where it belongs, in the metrics, too: those are for the bundle's thread."""
+        self._explain_msec.update(msec)
         self._examples_explained.inc(explained.examples)
         halvings = self._explainer.claim_halvings()
         if halvings:  # A counter that is never touched stays out of the results.
             self._batch_size_halved.inc(halvings)
-        self._examples_failed.inc(len(explained.failures) - len(block.failures))
-        yield explained
+        timestamp, window, unread = place
+        self._examples_failed.inc(len(explained.failures) - unread)
+        return WindowedValue(explained, timestamp, (window,))
 
 
 class _ExplainExamplesFn(beam.DoFn):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -14,14 +14,22 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
+from transforms.models.devices import usable_cores
 from transforms.process.metrics import METRICS_NAMESPACE
+from transforms.process.pending import PendingResults
 from transforms.store.blocks import commit_block
 from transforms.store.budget import FailureBudget
 from transforms.store.lease_file import run_folder
 
+_MOST_THREADS = 8
+_MOST_BYTES = 1 << 29  # of the tables that wait, unless it is one
+
+_Place: TypeAlias = tuple[Any, Any]
+"""Timestamp and window of a block's element."""
+
 
 class WriteBlocks(beam.PTransform):
-    """Commits one file a block, while the next block is being explained.
+    """Commits one file a block, several at once, while the next ones are being explained.
 
     Args:
       root: The atlas.
@@ -65,18 +73,6 @@ class WriteBlocks(beam.PTransform):
         return blocks | "CommitBlock" >> beam.ParDo(self._fn).with_output_types(CommittedBlock)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pending:
-    """A block that is being committed, and where its element belongs."""
-
-    commit: concurrent.futures.Future[CommittedBlock]
-    timestamp: Any
-    window: Any
-
-    def result(self) -> WindowedValue:
-        return WindowedValue(self.commit.result(), self.timestamp, (self.window,))
-
-
 class _WriteBlocksFn(beam.DoFn):
     def __init__(
         self,
@@ -102,13 +98,15 @@ class _WriteBlocksFn(beam.DoFn):
     def setup(self) -> None:
         if not self._folder_is_made:
             self._storage.make_folder(run_folder(self._root, self._attempt))
-        # One thread: a block is written while the next is explained, and no more than one waits.
-        self._writer = concurrent.futures.ThreadPoolExecutor(1, "commit")
-        self._pending: _Pending | None = None
+        # Encoding takes less than a quarter of the host's work, so this many threads keep up.
+        threads = min(max(1, usable_cores() // 4), _MOST_THREADS)
+        self._pending = PendingResults[CommittedBlock, _Place](
+            threads, "commit", most=threads, most_bytes=_MOST_BYTES
+        )
 
     def start_bundle(self) -> None:
         # What a failed bundle left unfinished is made again by its retry.
-        self._pending = None
+        self._pending.forget()
 
     def process(
         self,
@@ -122,18 +120,17 @@ class _WriteBlocksFn(beam.DoFn):
         if isinstance(block, CommittedBlock):
             yield block
             return
-        previous = self._pending
-        self._pending = _Pending(self._writer.submit(self._commit, block), timestamp, window)
-        if previous is not None:
-            yield self._finished(previous)
+        commit = functools.partial(self._commit, block)
+        self._pending.submit(commit, (timestamp, window), block.table.nbytes)
+        for committed, place in self._pending.surplus():
+            yield self._counted(committed, place)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            yield self._finished(pending)
+        for committed, place in self._pending.rest():
+            yield self._counted(committed, place)
 
     def teardown(self) -> None:
-        self._writer.shutdown(wait=True)
+        self._pending.close()
 
     def _commit(self, block: ExplainedBlock) -> CommittedBlock:
         committed = commit_block(
@@ -141,8 +138,9 @@ class _WriteBlocksFn(beam.DoFn):
         )
         return dataclasses.replace(committed, time_span=(block.started, time.time()))
 
-    def _finished(self, pending: _Pending) -> WindowedValue:
-        windowed = pending.result()
+    def _counted(self, committed: CommittedBlock, place: _Place) -> WindowedValue:
+        """The block where it belongs, in the metrics, too: those are for the bundle's thread."""
         self._blocks_committed.inc()
-        self._map_bytes.inc(windowed.value.stored_bytes)
-        return windowed
+        self._map_bytes.inc(committed.stored_bytes)
+        timestamp, window = place
+        return WindowedValue(committed, timestamp, (window,))

@@ -41,7 +41,7 @@ class DecodedExamples:
             return cls(np.empty(0, np.int64), np.empty(shape, np.float32), np.empty(0, np.int32))
         inputs, faults = InputDecoder(spec).decode(examples.inputs)
         rows = np.array([row for row, fault in enumerate(faults) if fault is None], np.int64)
-        return cls(rows, inputs[rows], examples.labels[rows])
+        return cls(rows, inputs[rows].astype(np.float32), examples.labels[rows])
 
     def first(self, count: int) -> DecodedExamples:
         """At most so many of them."""

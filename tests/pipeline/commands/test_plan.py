@@ -32,8 +32,8 @@ def test_a_run_is_many_blocks_after_one_start() -> None:
     assert estimate.map_bytes == 4000
 
 
-@pytest.mark.parametrize(("examples", "blocks_more"), [(100, 0), (101, 1), (300, 2), (10**6, 2)])
-def test_the_next_block_and_the_last_are_held_too(examples: int, blocks_more: int) -> None:
+@pytest.mark.parametrize(("examples", "blocks_more"), [(100, 0), (101, 1), (400, 3), (10**6, 3)])
+def test_the_next_two_blocks_and_the_last_are_held_too(examples: int, blocks_more: int) -> None:
     estimate = predict(BLOCK, examples, start_up=0.0)
     assert estimate.memory_bytes == 1_000_000 + blocks_more * 2000
 

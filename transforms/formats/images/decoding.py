@@ -11,13 +11,14 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataFault
 from transforms.formats.images.headers import ImageHeader, first_frame, jpeg_scans, read_header
+from transforms.formats.images.pixels import decode_pixels, decoder_errors
 from transforms.formats.source import InputSpec
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _WHITE = 255.0
 _SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
 _GREY_CHANNELS = 2  # grey alone, or grey with alpha
 _MAX_THREADS = 16
+
+_Decoded: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 # Images decoded by one call of the compiled function. Measured on 2 cores (JPEG quality 90, crop
 # and resize), CPU and wall-clock time an image in microseconds:
@@ -63,7 +66,7 @@ class InputDecoder:
 
     def decode(
         self, inputs: Sequence[bytes] | npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
+    ) -> tuple[_Decoded, list[DataFault | None]]:
         """Decodes a batch.
 
         Args:
@@ -71,12 +74,14 @@ class InputDecoder:
             numbers, each row an example of the spec's shape (pixels in 0..255 for images).
 
         Returns:
-          (N, *decoded_shape) float32, images in 0..255; and N faults (stage `decode`), None where
-          all is well. The inputs of faulty examples are 0.
+          (N, *decoded_shape) float32, images in 0..255, or uint8 where all of them are such
+          numbers, a quarter of the bytes; and N faults (stage `decode`), None where all is well.
+          The inputs of faulty examples are 0.
 
         Raises:
           ValueError: Numeric rows have another length than the spec's shape.
         """
+        decoded: _Decoded
         if isinstance(inputs, np.ndarray):
             decoded, faults = self._decode_rows(inputs)
         elif self._spec.kind == "tensor":
@@ -129,11 +134,10 @@ class InputDecoder:
             cropped: npt.NDArray[np.float32] = self._fit(tf.constant(decoded)).numpy()
         return cropped, faults
 
-    def _decode_raw(
-        self, inputs: Sequence[bytes]
-    ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
+    def _decode_raw(self, inputs: Sequence[bytes]) -> tuple[_Decoded, list[DataFault | None]]:
         dtype, elements = self._spec.raw_dtype, self._spec.elements
-        decoded = np.zeros((len(inputs), *self._spec.decoded_shape), np.float32)
+        kept = dtype if dtype == np.uint8 else np.float32
+        decoded = np.zeros((len(inputs), *self._spec.decoded_shape), kept)
         faults: list[DataFault | None] = [None] * len(inputs)
         for row, data in enumerate(inputs):
             if len(data) != elements * dtype.itemsize:
@@ -152,57 +156,75 @@ class InputDecoder:
         shaped = values.reshape(len(values), *self._spec.shape)
         return np.moveaxis(shaped, 1, -1) if self._spec.channels == "first" else shaped
 
-    def _decode_images(
-        self, inputs: Sequence[bytes]
-    ) -> tuple[npt.NDArray[np.float32], list[DataFault | None]]:
-        decoded = np.zeros((len(inputs), *self._spec.decoded_shape), np.float32)
-        faults: list[DataFault | None] = [None] * len(inputs)
-        encoded: list[bytes] = list(inputs)
-        sixteen_bit = np.zeros(len(inputs), bool)
-        fits = np.zeros(len(inputs), bool)
-        pixels = np.zeros(len(inputs), np.int64)
-        for row, data in enumerate(inputs):
-            try:
-                header = self._checked_header(data)
-                sixteen_bit[row] = header.sixteen_bit
-                pixels[row] = header.height * header.width
-                fits[row] = not header.sixteen_bit and self._fits(header)
-                if header.kind == "GIF":
-                    encoded[row] = first_frame(data)
-            except DataFault as fault:
-                faults[row] = fault
-            except ValueError as error:
-                faults[row] = self._undecodable(data, str(error))
+    def _decode_images(self, inputs: Sequence[bytes]) -> tuple[_Decoded, list[DataFault | None]]:
+        headers, encoded, faults = self._read_headers(inputs)
+        pixels = np.zeros((len(inputs), *self._spec.decoded_shape), np.uint8)
+        others = np.array([each is not None for each in headers], bool)
+        as_they_are = np.array([each is not None and self._fits(each) for each in headers], bool)
+        declared = np.array([0 if each is None else each.pixels for each in headers], np.int64)
+        large = declared > _LARGE_PIXELS
 
         def decode_chunk(rows: npt.NDArray[np.intp]) -> None:
-            as_they_are = [fits[row] and _decode_into(decoded[row], encoded[row]) for row in rows]
-            fit_chunk(rows[~np.array(as_they_are, bool)])
+            others[rows] = ~decode_pixels(pixels, encoded, rows)
+
+        self._in_chunks(decode_chunk, as_they_are, large)
+        if not others.any():
+            return pixels, faults
+        decoded = pixels.astype(np.float32)
+        sixteen_bit = np.array([each is not None and each.sixteen_bit for each in headers], bool)
 
         def fit_chunk(rows: npt.NDArray[np.intp]) -> None:
-            if not len(rows):
-                return
             try:
                 decoded[rows] = self._compiled([encoded[row] for row in rows], sixteen_bit[rows])
-            except _decoder_errors() as error:
+            except decoder_errors() as error:
                 if len(rows) > 1:
                     for row in rows:
                         fit_chunk(rows[rows == row])
                 else:
                     faults[rows[0]] = self._undecodable(encoded[rows[0]], reason_of(error))
 
-        good = np.array([row for row, fault in enumerate(faults) if fault is None], np.intp)
-        large = pixels[good] > _LARGE_PIXELS
-        usual = good[~large]
+        self._in_chunks(fit_chunk, others.copy(), large)
+        return decoded, faults
+
+    def _read_headers(
+        self, inputs: Sequence[bytes]
+    ) -> tuple[list[ImageHeader | None], list[bytes], list[DataFault | None]]:
+        """Headers, what is to be decoded, and for each image that is refused its fault."""
+        headers: list[ImageHeader | None] = [None] * len(inputs)
+        encoded: list[bytes] = list(inputs)
+        faults: list[DataFault | None] = [None] * len(inputs)
+        for row, data in enumerate(inputs):
+            try:
+                header = self._checked_header(data)
+                if header.kind == "GIF":
+                    encoded[row] = first_frame(data)
+                headers[row] = header
+            except DataFault as fault:
+                faults[row] = fault
+            except ValueError as error:
+                faults[row] = self._undecodable(data, str(error))
+        return headers, encoded, faults
+
+    def _in_chunks(
+        self,
+        work: Callable[[npt.NDArray[np.intp]], None],
+        wanted: npt.NDArray[np.bool_],
+        large: npt.NDArray[np.bool_],
+    ) -> None:
+        """Calls `work` with the numbers of the rows that are wanted, in as many threads as may be.
+
+        Large images come one at a time, so that memory holds one of them.
+        """
+        usual = np.flatnonzero(wanted & ~large)
         size = min(_CHUNK_IMAGES, -(-len(usual) // self._threads)) or 1
         chunks = [usual[start : start + size] for start in range(0, len(usual), size)]
-        self.in_threads(decode_chunk, chunks)
-        for row in good[large]:  # One at a time, so that memory holds one of them.
-            decode_chunk(np.array([row]))
-        return decoded, faults
+        self.in_threads(work, chunks)
+        for row in np.flatnonzero(wanted & large):
+            work(np.array([row]))
 
     def _checked_header(self, data: bytes) -> ImageHeader:
         header = read_header(data)
-        if header.height * header.width > self._spec.max_pixels:
+        if header.pixels > self._spec.max_pixels:
             raise DataFault(
                 "decode",
                 "TooManyPixels",
@@ -217,8 +239,9 @@ class InputDecoder:
         return header
 
     def _fits(self, header: ImageHeader) -> bool:
-        """Whether the image has the model's height and width, so that nothing has to be resized."""
-        return self._spec.crop is None and (header.height, header.width) == self._spec.positions
+        """Whether it has 8 bits, and the model's height and width, so that its pixels stay."""
+        same_size = (header.height, header.width) == self._spec.positions
+        return self._spec.crop is None and same_size and not header.sixteen_bit
 
     def _wrong_shape(self, height: int, width: int) -> DataFault | None:
         """The fault of an image that would need the resizing that is switched off."""
@@ -322,34 +345,6 @@ def _check_scans(jpeg: bytes) -> None:
         raise DataFault("decode", "TruncatedImage", "the JPEG has no end mark: it is cut short")
 
 
-def _decode_into(decoded: npt.NDArray[np.float32], data: bytes) -> bool:
-    """Decodes an image of 8 bits that needs no fitting, by one operation.
-
-    It gives what the compiled function gives at about 0.6 of the cost (CPU time of a JPEG, 224 x
-    224: 280 us rather than 410; 64 x 64: 55 rather than 104), as pixels are copied once, as bytes.
-
-    Args:
-      decoded: (H, W, C), where the pixels go.
-      data: An encoded image of H x W.
-
-    Returns:
-      Whether it could be decoded and has C channels; if not, the compiled function fits it, or says
-      what is wrong.
-    """
-    import tensorflow as tf
-
-    try:
-        with tf.device("/CPU:0"):
-            encoded = tf.constant(data)  # The operation's own conversion takes 10 us more.
-            pixels = tf.raw_ops.DecodeImage(contents=encoded, expand_animations=False).numpy()
-    except _decoder_errors():
-        return False
-    if pixels.shape != decoded.shape:
-        return False
-    decoded[:] = pixels
-    return True
-
-
 def _cropped_size(side: int, crop: float) -> int:
     """Pixels of a side that the crop keeps: rounded (half to even), at least 1."""
     return max(1, round(side * crop))
@@ -384,13 +379,6 @@ def _to_channels(image: tf.Tensor, wanted: int) -> tf.Tensor:
         lambda: tf.fill(tf.shape(image[..., :1]), _WHITE),
     )
     return tf.concat([color, alpha], axis=-1)
-
-
-def _decoder_errors() -> tuple[type[Exception], ...]:
-    """What TensorFlow raises for data it cannot decode."""
-    import tensorflow as tf
-
-    return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
 def reason_of(error: Exception) -> str:

@@ -56,6 +56,11 @@ class ImageHeader:
     width: int
     sixteen_bit: bool = False
 
+    @property
+    def pixels(self) -> int:
+        """How many it declares."""
+        return self.height * self.width
+
 
 def image_kind(data: bytes) -> ImageKind | None:
     """The kind by the first bytes; None for anything else.

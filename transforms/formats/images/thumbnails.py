@@ -12,6 +12,9 @@ from PIL import Image
 LONGEST_SIDE = 96
 """In pixels, unless the configuration says otherwise."""
 
+Pixels = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""The thumbnail of equal values is the same bytes."""
+
 _MIN_BYTES = 1024  # Tables and headers alone take 600.
 _PIXELS_PER_BYTE = 3
 _QUALITIES = (80, 60, 40, 20, 5)  # Noise of 96 x 96 pixels takes 2.5 KB at 20.
@@ -46,7 +49,7 @@ class ThumbnailEncoder:
         self.max_bytes = max(_MIN_BYTES, longest_side**2 // _PIXELS_PER_BYTE)
         self._factor = _factor(height, width, longest_side)
 
-    def encode(self, pixels: npt.NDArray[np.float32]) -> bytes:
+    def encode(self, pixels: Pixels) -> bytes:
         """The thumbnail of one input.
 
         Args:
@@ -60,7 +63,7 @@ class ThumbnailEncoder:
                 break
         return sink.getvalue()
 
-    def _shrunk(self, pixels: npt.NDArray[np.float32]) -> Image.Image:
+    def _shrunk(self, pixels: Pixels) -> Image.Image:
         height, width, channels = pixels.shape
         factor = self._factor
         rows = pixels.reshape(height, width * channels)
@@ -94,8 +97,9 @@ def _factor(height: int, width: int, longest_side: int) -> int:
     return -(-max(height, width) // longest_side)
 
 
-def _mean_levels(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def _mean_levels(rows: Pixels) -> npt.NDArray[np.uint8]:
     """(N, K, W) in 0..255 -> (N, W), each the mean of K; the same additions on every machine."""
-    means: npt.NDArray[np.float32] = np.add.reduce(rows, axis=1)
-    means *= np.float32(1 / rows.shape[1])
+    exact = np.uint32 if rows.dtype == np.uint8 else np.float32
+    sums = np.add.reduce(rows, axis=1, dtype=exact).astype(np.float32, copy=False)
+    means: npt.NDArray[np.float32] = sums * np.float32(1 / rows.shape[1])
     return np.clip(means, 0, _WHITE, out=means).astype(np.uint8)

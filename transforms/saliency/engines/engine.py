@@ -49,7 +49,10 @@ class EngineSpec:
 DEFAULT_ENGINE = EngineSpec()
 
 
-Run = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], Attribution]
+Inputs = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""Bytes are an image's pixels as they are; an engine makes them float32 where it computes."""
+
+Run = Callable[[Inputs, npt.NDArray[np.int32]], Attribution]
 """(inputs (N, *shape), labels (N,)) -> tensors or arrays; N is the batch size. Thread-safe."""
 
 

@@ -26,6 +26,7 @@ from transforms.saliency.engines.engine import (
     CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
+    Inputs,
 )
 from transforms.saliency.engines.rewriting.freezing import (
     RESULT_NAMES,
@@ -137,7 +138,7 @@ class _Runner:
             name: streams[0].output(f"{name}:0") for name in RESULT_NAMES if name not in constants
         }
 
-    def run(self, inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> Attribution:
+    def run(self, inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
         """Computes a batch."""
         count = len(inputs)
         results = {
@@ -149,7 +150,8 @@ class _Runner:
 
         def compute(start: int) -> None:
             rows = slice(start, start + self._part)
-            given = {"inputs:0": inputs[rows], "labels:0": labels[rows]}
+            part = inputs[rows].astype(np.float32, copy=False)  # Bytes: here, for the caches.
+            given = {"inputs:0": part, "labels:0": labels[rows]}
             request = self._of_thread.request
             request.infer({name: given[name] for name in self._inputs & given.keys()})
             for name in self._outputs:

@@ -14,6 +14,7 @@ from transforms.saliency.engines.engine import (
     CompiledAttribution,
     EngineSpec,
     EngineUnavailableError,
+    Inputs,
     Precision,
 )
 from transforms.saliency.engines.rewriting.freezing import NotFreezableError, find_effect, freeze
@@ -56,9 +57,9 @@ class TensorFlowEngine:
         if xla and find_effect(traced) is None:  # XLA would leave effects out.
             call = _with_xla(call, function, notes)
 
-        def run(inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> Attribution:
-            arguments = tf.convert_to_tensor(inputs), tf.convert_to_tensor(labels)
-            return Attribution(*call(*arguments))
+        def run(inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
+            given = tf.cast(tf.convert_to_tensor(inputs), tf.float32)  # On the device.
+            return Attribution(*call(given, tf.convert_to_tensor(labels)))
 
         return CompiledAttribution(run, tuple(notes), step=1 if any_size else None)
 

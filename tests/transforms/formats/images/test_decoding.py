@@ -61,8 +61,7 @@ def gif(*frames: npt.NDArray[np.uint8]) -> bytes:
 def decode(spec: InputSpec, *inputs: bytes, **options: Any) -> npt.NDArray[np.float32]:
     decoded, faults = InputDecoder(spec, **options).decode(inputs)
     assert faults == [None] * len(inputs)
-    assert decoded.dtype == np.float32
-    return decoded
+    return decoded.astype(np.float32)
 
 
 def fault_of(spec: InputSpec, data: bytes, **options: Any) -> DataFault:
@@ -118,6 +117,32 @@ def test_images_that_need_no_fitting_are_what_the_compiled_function_gives() -> N
         as_they_are = decode(exactly(channels), *images)
         np.testing.assert_array_equal(as_they_are, decode(whole, *images))
         assert as_they_are.any(axis=(1, 2, 3)).all()
+
+
+def test_pixels_stay_bytes_unless_one_of_the_batch_has_to_be_fitted() -> None:
+    spec = InputSpec("image", (6, 8, 3))
+    images = [png(np.roll(COLOR, shift, 0)) for shift in range(9)]
+    decoded, faults = InputDecoder(spec).decode([*images, b"no image"])
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded[:9], [np.roll(COLOR, shift, 0) for shift in range(9)])
+    assert not decoded[9].any()
+    assert [fault is None for fault in faults] == [True] * 9 + [False]
+    for other in (png(COLOR[:3]), png(GREY)):
+        fitted, _ = InputDecoder(spec).decode([*images, other])
+        assert fitted.dtype == np.float32
+        np.testing.assert_array_equal(fitted[:9], decoded[:9])
+        np.testing.assert_array_equal(fitted[9], decode(spec, other)[0])
+
+
+def test_an_image_that_breaks_off_leaves_those_decoded_with_it_as_they_are() -> None:
+    images = [png(np.roll(COLOR, shift, 0)) for shift in range(8)]
+    images[3] = images[3][:-20]
+    decoded, faults = InputDecoder(exactly(3), threads=1).decode(images)
+    assert [row for row, fault in enumerate(faults) if fault is not None] == [3]
+    expected = [
+        np.roll(COLOR, shift, 0) if shift != 3 else np.zeros_like(COLOR) for shift in range(8)
+    ]
+    np.testing.assert_array_equal(decoded, expected)
 
 
 def test_sixteen_bits_are_rescaled_not_cut() -> None:
@@ -263,6 +288,8 @@ def test_raw_tensors(dtype: str) -> None:
     values = RANDOM.integers(0, 2, (4, 2, 3)).astype(spec.raw_dtype)
     inputs = [row.tobytes() for row in values]
     np.testing.assert_array_equal(decode(spec, *inputs), values.astype(np.float32))
+    kept = np.uint8 if dtype == "uint8" else np.float32
+    assert InputDecoder(spec).decode(inputs)[0].dtype == kept
     decoded, faults = InputDecoder(spec).decode([inputs[0][:-1], inputs[1]])
     assert faults[0] is not None
     assert faults[0].error == "WrongLength"

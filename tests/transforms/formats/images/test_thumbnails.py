@@ -67,6 +67,14 @@ def test_equal_inputs_have_equal_bytes_whatever_came_before() -> None:
     assert encoder.encode(pixels.copy()) == first == other.encode(np.asfortranarray(pixels))
 
 
+@pytest.mark.parametrize("side", [15, 50, 97, 111, 224])
+def test_bytes_give_the_thumbnail_of_the_same_floats(side: int) -> None:
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side + 3, 3), np.uint8)
+    for longest in (16, 31, 96):
+        encode = ThumbnailEncoder(pixels.shape, longest).encode
+        assert encode(pixels) == encode(pixels.astype(np.float32))
+
+
 def test_noise_takes_no_more_than_it_may() -> None:
     noise = np.random.default_rng(3).integers(0, 256, (96, 96, 3)).astype(np.float32)
     encoder = ThumbnailEncoder(noise.shape)
