@@ -132,9 +132,7 @@ class _Steps:
 
     def _storing(self, blocks: list[Block], decoding: float) -> Figures:
         """From decoded images to statistics."""
-        from transforms.statistics.classes import ClassAccumulator
         from transforms.statistics.maps import gini_from_codes
-        from transforms.statistics.rows import rows_by_class
         from transforms.store.block_file import encode_block
         from transforms.store.blocks import commit_block
         from transforms.store.lease_file import run_folder
@@ -158,11 +156,9 @@ class _Steps:
         )
 
         def aggregate() -> None:
-            classes: dict[int, ClassAccumulator] = {}
+            sums = job.explain.map_format.no_sums()
             for block in committed:
-                for number, rows in rows_by_class(block.summary):
-                    sums = ClassAccumulator(job.explain.map_format.sketch_shape, with_boxes=False)
-                    classes.setdefault(number, sums).add(rows)
+                sums.add(block.summary)
 
         return {
             "rows": explaining - decoding - gini,
