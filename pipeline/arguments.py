@@ -49,6 +49,11 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     _add_config(plan)
     _add_runner(plan)
+    plan.add_argument(
+        "--picture",
+        metavar="PNG",
+        help="draw the first 16 inputs as the model sees them, with their maps",
+    )
 
     _add_run(commands, given["run"])
 
@@ -84,6 +89,9 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
     show.add_argument("example_id", metavar="EXAMPLE_ID", help="an id in the maps table")
+    show.add_argument(
+        "--target", metavar="CLASS", help="which of its maps, by the class's number or name"
+    )
     show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
     return parser
 

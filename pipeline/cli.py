@@ -91,7 +91,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     from pipeline.commands.plan import plan
     from transforms.filesystems import BeamStorage
 
-    made = plan(config, BeamStorage(), arguments.beam_options, arguments.runner)
+    made = plan(config, BeamStorage(), arguments.beam_options, arguments.runner, arguments.picture)
     _print(arguments, made.as_dict(), print_plan)
 
 
@@ -142,7 +142,11 @@ def _show(arguments: argparse.Namespace) -> None:
     _start_tensorflow(arguments)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", arguments.example_id)[:_LONGEST_NAME]
     output = arguments.output or f"{name}.png"
-    _print(arguments, show(arguments.atlas, arguments.example_id, output), print_shown)
+    _print(
+        arguments,
+        show(arguments.atlas, arguments.example_id, output, arguments.target),
+        print_shown,
+    )
 
 
 def _audit(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     if plan["sample"]:
         means = [(name, _number(value)) for name, value in plan["sample"].items()]
         _print_rows("Means over the first examples", means)
+    if plan["picture"]:
+        _print_line(f"wrote {plan['picture']}")
     for warning in plan["warnings"]:
         _print_line(f"warning: {warning}", style="yellow")
 

@@ -8,18 +8,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from pipeline.commands.drawing.examples import draw_example
+from pipeline.commands.drawing.sheet import contact_sheet
 from pipeline.config.keys import Config
 from pipeline.run.begin import check_output
 from pipeline.run.first_look.look import FirstLook
 from pipeline.run.job import Job, Prepared, prepare
+from transforms.codec import decode
 from transforms.elements import Block, Examples
+from transforms.errors import ConfigurationError
 from transforms.formats.reader import read_blocks
 from transforms.process import memory
 from transforms.storage import Storage
 from transforms.store.block_file import encode_block
+from transforms.store.map_format import map_codes
 
 _WARM_BATCHES = 2
+_DRAWN = 16  # maps on a contact sheet
+_CAPTION_LETTERS = 20  # of an id, its last ones
 _LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
 _GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
 _BLOCKS_HELD = 3  # beside the one being explained: the next, explained and read, the last, written
@@ -41,6 +49,7 @@ class Plan:
       seconds_estimated: For all of them in one process, from starting to the manifest.
       map_bytes_estimated: Size of the maps.
       memory_bytes_estimated: Peak of one process.
+      picture: The contact sheet that was written; None where none was asked for.
       first_look: What the model gets and makes of the first examples; None where there are none.
       sample: Means over the examples that were tried, by column.
       warnings: What no check refuses but a user should know.
@@ -57,6 +66,7 @@ class Plan:
     seconds_estimated: float | None
     map_bytes_estimated: int | None
     memory_bytes_estimated: int | None
+    picture: str | None
     first_look: FirstLook | None
     sample: dict[str, float]
     warnings: tuple[str, ...]
@@ -72,14 +82,17 @@ def plan(
     storage: Storage,
     beam_options: Sequence[str] = (),
     preset: str | None = None,
+    picture: str | None = None,
 ) -> Plan:
-    """Checks a configuration as `run` would, and estimates. Writes nothing.
+    """Checks a configuration as `run` would, and estimates. Writes nothing but a picture.
 
     Args:
       config: The configuration.
       storage: Where inputs, model and atlas are.
       beam_options: As `run` is to be given them.
       preset: The same.
+      picture: A PNG to write, with the first inputs as the model sees them and their maps; None
+        for none.
 
     Raises:
       ConfigurationError: What `run` would refuse.
@@ -93,6 +106,8 @@ def plan(
     begun = time.perf_counter()
     prepared = prepare(config, storage, "overwrite", processes=processes_here(options))
     start_up = time.perf_counter() - begun
+    if picture is not None:
+        _draw(prepared, picture)
     job = prepared.job
     examples = prepared.records_estimated
     measured = _measure(prepared, storage) if prepared.examples else None
@@ -111,6 +126,7 @@ def plan(
         seconds_estimated=None if estimate is None else estimate.seconds,
         map_bytes_estimated=None if estimate is None else estimate.map_bytes,
         memory_bytes_estimated=None if estimate is None else estimate.memory_bytes,
+        picture=picture,
         first_look=None if prepared.trial is None else prepared.trial.look,
         sample={} if measured is None else dict(measured.means),
         warnings=prepared.warnings,
@@ -228,3 +244,38 @@ def _first_block(job: Job, storage: Storage, records: int) -> Block:
 def _input_bytes(examples: Examples) -> int:
     inputs = examples.inputs
     return inputs.nbytes if isinstance(inputs, np.ndarray) else sum(map(len, inputs))
+
+
+def _draw(prepared: Prepared, picture: str) -> None:
+    """Writes the first examples that were explained as a contact sheet.
+
+    Raises:
+      ConfigurationError: There are none, or the file cannot be written.
+    """
+    trial = prepared.trial
+    if trial is None or not trial.explained.examples:
+        raise ConfigurationError(
+            f"--picture {picture}: none of the first examples can be explained: "
+            f"{'; '.join(prepared.warnings)}"
+        )
+    table = trial.explained.table.slice(0, _DRAWN)
+    maps = decode(map_codes(table), table["map_scale"].to_numpy())
+    inputs = dict(zip(trial.records.tolist(), trial.inputs, strict=True))
+    is_image = prepared.job.inputs.kind == "image"
+    columns = ("record", "example_id", "label", "target", "predicted")
+    tiles = [
+        (draw_example(values, inputs[row["record"]], is_image=is_image), _caption(row))
+        for values, row in zip(maps, table.select(columns).to_pylist(), strict=True)
+    ]
+    try:
+        Image.fromarray(contact_sheet(tiles)).save(picture, format="PNG")
+    except OSError as error:
+        raise ConfigurationError(f"--picture {picture} cannot be written: {error}") from error
+
+
+def _caption(row: Mapping[str, Any]) -> str:
+    """The example, and which class is whose."""
+    classes = [
+        f"{name} {row[name]}" for name in ("label", "target", "predicted") if row[name] is not None
+    ]
+    return f"{row['example_id'][-_CAPTION_LETTERS:]}: {', '.join(classes)}"

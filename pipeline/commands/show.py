@@ -14,45 +14,32 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.atlas import Atlas
+from pipeline.commands.drawing.examples import draw_example
 from pipeline.config.keys import Config
 from transforms.elements import Shard
-from transforms.errors import ConfigurationError, RunError
+from transforms.errors import ConfigurationError, RunError, alternatives
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.reader import read_blocks
 from transforms.storage import escape
 
-_INFERNO = np.array(
-    [
-        [0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96],
-        [207, 68, 70], [237, 105, 37], [251, 155, 6], [247, 209, 61], [252, 255, 164],
-    ],
-    np.float64,
-)  # fmt: skip
-"""Matplotlib's perceptually uniform colour map at ten even steps, dark where little is."""
-
-_BRIGHTEST_PERCENTILE = 99.0  # A few extreme pixels would leave the rest of a map dark.
-_PANEL_PIXELS = 256  # Smaller maps are magnified by a whole number up to about this.
-_GAP_PIXELS = 8
-_STRIP_ASPECT = 8  # A tabular map is drawn this many times wider than high.
-_FAINTEST, _STRONGEST = 0.15, 0.85  # How much of the overlay is the map's colour.
-_PICTURE_CHANNELS = (1, 3, 4)
-_PICTURE_RANK = 3
 _NEAREST = 3
 _SEARCHED_IDS = 50_000  # Comparing with more takes longer than a user waits for a suggestion.
 
-Pixels = npt.NDArray[np.uint8]
 
+def show(
+    atlas_path: str, example_id: str, output_png: str, target: str | None = None
+) -> dict[str, Any]:
+    """Draws an example's map with its input: over an image, under a series, as bars of a table.
 
-def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
-    """Draws an example's first map beside and over its input.
-
-    Time series and tabular examples get their map alone. An image whose file has gone, or is not
-    the one that was explained, is shown by its thumbnail, if the atlas has thumbnails.
+    An image whose file has gone, or is not the one that was explained, is shown by its thumbnail,
+    if the atlas has thumbnails.
 
     Args:
       atlas_path: The atlas.
       example_id: The example.
       output_png: The file to write.
+      target: Which of its maps, by the class explained, its number or its name; None takes the
+        first.
 
     Returns:
       The example's row of the maps table, less map and sketch, with `output`, the file written,
@@ -60,53 +47,31 @@ def show(atlas_path: str, example_id: str, output_png: str) -> dict[str, Any]:
       nothing to see).
 
     Raises:
-      ConfigurationError: There is no such atlas or no map of that example, or the file cannot be
-        written.
+      ConfigurationError: There is no such atlas or no map of that example and target, or the file
+        cannot be written.
     """
     atlas = Atlas.open(atlas_path)
     rows = _find_rows(atlas, example_id)
-    row = rows[0]
-    place = row.pop("place")
+    row = rows[0] if target is None else _row_of_target(atlas, rows, target)
+    place = row["place"]
     values = atlas.map(place, row["target"])
-    picture, note = _find_picture(atlas, row, place)
+    config = Config.from_dict(atlas.manifest["config"])
+    inputs, note = _find_inputs(atlas, config, row, place)
+    is_image = config.source.input.kind == "image"
     if note is not None:
-        picture, note = _find_thumbnail(atlas, place, note, values.shape)
-    places = list(dict.fromkeys([place, *(other["place"] for other in rows[1:])]))
+        inputs, note = _find_thumbnail(atlas, place, note, values.shape)
+        is_image = True
+    drawn = draw_example(values, inputs, is_image=is_image, names=_feature_names(config))
+    places = list(dict.fromkeys([place, *(other["place"] for other in rows)]))
     if len(places) > 1:
         several = f"{len(places)} examples have this id, name one by its place: {', '.join(places)}"
         note = several if note is None else f"{note}; {several}"
     try:
-        Image.fromarray(draw(values, picture)).save(output_png, format="PNG")
+        Image.fromarray(drawn).save(output_png, format="PNG")
     except OSError as error:
         raise ConfigurationError(f"{output_png} cannot be written: {error}") from error
+    del row["place"]
     return {**row, "output": output_png, "note": note}
-
-
-def draw(values: npt.NDArray[np.float32], picture: npt.NDArray[np.float32] | None) -> Pixels:
-    """Draws a map, between its input and the two over each other where there is a picture.
-
-    Args:
-      values: (H, W), (H, W, C), (T, W) or (W,) saliency, at least 0. Channels show their maximum.
-      picture: (H, W, C) in 0..255, or None.
-
-    Returns:
-      (height, width, 3) uint8.
-    """
-    brightness = _brightness(_as_plane(values))
-    colours = _colour(brightness)
-    panels: list[npt.NDArray[Any]] = [colours]
-    if picture is not None:
-        base = np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., :3]
-        share = (_FAINTEST + (_STRONGEST - _FAINTEST) * brightness)[..., np.newaxis]
-        panels = [base, colours, (1 - share) * base + share * colours]
-    factor = max(1, _PANEL_PIXELS // max(brightness.shape))
-    pixels = [
-        np.clip(np.rint(panel), 0, 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
-        for panel in panels
-    ]
-    gap = np.full((pixels[0].shape[0], _GAP_PIXELS, 3), 255, np.uint8)
-    spaced = [part for panel in pixels for part in (gap, panel)][1:]
-    return np.concatenate(spaced, axis=1)
 
 
 def _find_rows(atlas: Atlas, example_id: str) -> list[dict[str, Any]]:
@@ -137,14 +102,33 @@ def _find_failure(atlas: Atlas, example_id: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _find_picture(
-    atlas: Atlas, row: dict[str, Any], place: str
+def _row_of_target(atlas: Atlas, rows: list[dict[str, Any]], target: str) -> dict[str, Any]:
+    """The first row whose class is called so, or has that number."""
+    names = atlas.manifest["class_names"]
+    number = names.index(target) if target in names else target
+    for row in rows:
+        if str(row["target"]) == str(number):
+            return row
+    explained = alternatives(dict.fromkeys(_class_title(row["target"], names) for row in rows))
+    raise ConfigurationError(
+        f"example {rows[0]['example_id']} has no map of target {target}: give {explained}"
+    )
+
+
+def _class_title(number: int, names: Sequence[str]) -> str:
+    return f"{number} ({names[number]})" if number < len(names) else str(number)
+
+
+def _feature_names(config: Config) -> tuple[str, ...]:
+    """The names of a table's features, where each is a column of its own."""
+    feature: object = config.source.features.input
+    return () if isinstance(feature, str) else tuple(feature)  # type: ignore[arg-type]
+
+
+def _find_inputs(
+    atlas: Atlas, config: Config, row: dict[str, Any], place: str
 ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
-    """The input as (H, W, C) in 0..255; or None, and why where one would expect it."""
-    config = Config.from_dict(atlas.manifest["config"])
-    shape = config.input_spec().decoded_shape
-    if len(shape) != _PICTURE_RANK or shape[-1] not in _PICTURE_CHANNELS:
-        return None, None
+    """The input as it is before the scale; or None, and why where one would expect it."""
     shard = next(shard for shard in atlas.shards if shard.folder == place.rpartition(":")[0])
     try:
         found = _read_input(shard, config, row)
@@ -153,8 +137,7 @@ def _find_picture(
     if found is not None:
         (decoded,), (fault,) = InputDecoder(config.input_spec()).decode(found)
         if fault is None:
-            decoded = decoded.astype(np.float32)
-            return decoded if config.source.input.kind == "image" else _stretch(decoded), None
+            return decoded.astype(np.float32), None
     return None, f"record {row['record']} of {row['shard']} is not {row['example_id']} any more"
 
 
@@ -212,28 +195,3 @@ class _AllBut(Container[int]):
 
     def __contains__(self, number: object) -> bool:
         return number != self._number
-
-
-def _as_plane(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    plane = values.astype(np.float64)
-    if plane.ndim == 1:
-        return np.repeat(plane[np.newaxis], max(1, len(plane) // _STRIP_ASPECT), axis=0)
-    return plane.max(axis=-1) if plane.ndim == _PICTURE_RANK else plane
-
-
-def _brightness(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """In 0..1, where 1 is the brightest percentile or more."""
-    brightest = np.percentile(plane, _BRIGHTEST_PERCENTILE) or plane.max()
-    return np.clip(plane / brightest, 0, 1) if brightest > 0 else np.zeros_like(plane)
-
-
-def _colour(brightness: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    steps = np.linspace(0, 1, len(_INFERNO))
-    return np.stack([np.interp(brightness, steps, channel) for channel in _INFERNO.T], axis=-1)
-
-
-def _stretch(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A tensor of any range in 0..255."""
-    low, high = float(values.min()), float(values.max())
-    stretched: npt.NDArray[np.float32] = (values - low) * (255 / (high - low if high > low else 1))
-    return stretched

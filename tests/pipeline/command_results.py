@@ -31,6 +31,7 @@ PLAN: dict[str, Any] = {
     "seconds_estimated": 100.0,
     "map_bytes_estimated": 2048,
     "memory_bytes_estimated": 3 << 30,
+    "picture": "first.png",
     "first_look": {
         "file": "a.tfrecord",
         "examples": 16,

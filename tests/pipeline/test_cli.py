@@ -177,14 +177,15 @@ def test_summarize_says_whether_anything_changed(
 
 def test_show_prints_the_numbers(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", "atlases/train", "a/b:1"]) == 0
-    assert calls == [("show", "atlases/train", "a/b:1", "a_b_1.png")]
+    assert calls == [("show", "atlases/train", "a/b:1", "a_b_1.png", None)]
     assert capsys.readouterr().out == (
         "a/b:1 (a.tfrecord, record 1): target 3, predicted 4, score 0.25, entropy 0.9877\n"
         "note: the input has gone: the map is shown alone\n"
         "wrote a_b_1.png\n"
     )
-    assert cli.main(["show", "atlases/train", "a/b:1", "--output", "x.png"]) == 0
-    assert calls[-1] == ("show", "atlases/train", "a/b:1", "x.png")
+    more = ["--output", "x.png", "--target", "3"]
+    assert cli.main(["show", "atlases/train", "a/b:1", *more]) == 0
+    assert calls[-1] == ("show", "atlases/train", "a/b:1", "x.png", "3")
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_only_run_and_plan_take_beam_options(
     )
     assert not calls
     assert cli.main(["plan", "c.yaml", "--runner", "prism", "--", "--x=y"]) == 0
-    assert calls[-1] == ("plan", calls[-1][1], BeamStorage(), ["--x=y"], "prism")
+    assert calls[-1] == ("plan", calls[-1][1], BeamStorage(), ["--x=y"], "prism", None)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])

@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.atlas import Atlas
-from pipeline.commands.show import draw, show
+from pipeline.commands.drawing.maps import draw
+from pipeline.commands.show import show
 from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
 from transforms.errors import ConfigurationError
@@ -137,13 +138,14 @@ def test_what_cannot_be_shown_is_said(make_config: MakeConfig, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("shape", "drawn"),
     [
-        ((16,), (2 * 16, 16 * 16, 3)),
-        ((8, 2), (8 * 32, 2 * 32, 3)),
+        ((16,), (18 * 18, 640, 3)),  # a bar each, what they are above, and a line below
+        ((8, 2), (2 * 116 + 30, 900, 3)),  # a panel each, and the time below
+        ((8, 13), (8 * 19, 13 * 19, 3)),  # too many for lines
         ((4, 5, 3), (4 * 51, 3 * 5 * 51 + 2 * GAP, 3)),  # like an image, and shown like one
         ((4, 5, 2), (4 * 51, 5 * 51, 3)),
     ],
 )
-def test_tensors_have_an_input_panel_only_if_they_are_like_images(
+def test_tensors_are_drawn_by_their_kind(
     make_config: MakeConfig, tmp_path: Path, shape: tuple[int, ...], drawn: tuple[int, ...]
 ) -> None:
     import keras
@@ -174,6 +176,28 @@ def test_tensors_have_an_input_panel_only_if_they_are_like_images(
         row = values[3].reshape(shape)
         expected = (row - row.min()) / (row.max() - row.min()) * 255
         np.testing.assert_allclose(pixels[::51, : 5 * 51 : 51], expected, atol=0.51)
+
+
+def test_a_target_is_shown_by_number_or_name(make_config: MakeConfig, tmp_path: Path) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("ant\nbee\ncow\ndog\n")
+    given = make_config().as_dict()["source"]
+    config = make_config(source={**given, "classes": str(classes)}, explain={"target": {"top": 2}})
+    run_in_memory(config)
+    output = str(tmp_path / "shown.png")
+    atlas = Atlas.open(config.output.path)
+    first, second = atlas.rows("1/2")["target"].to_pylist()
+    names = atlas.manifest["class_names"]
+    assert show(config.output.path, "1/2", output)["target"] == first
+    for target in (str(second), names[second]):
+        assert show(config.output.path, "1/2", output, target)["target"] == second
+        pixels = np.asarray(Image.open(output))
+        picture = pixels[::FACTOR, :PANEL:FACTOR].astype(np.float32)
+        np.testing.assert_array_equal(pixels, draw(atlas.map("1/2", second), picture))
+    with pytest.raises(ConfigurationError) as raised:
+        show(config.output.path, "1/2", output, "wasp")
+    expected = f"{first} ({names[first]}) or {second} ({names[second]})"
+    assert str(raised.value) == f"example 1/2 has no map of target wasp: give {expected}"
 
 
 def test_the_command_shows_an_example(
