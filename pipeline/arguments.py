@@ -81,10 +81,15 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     index.add_argument("pattern", metavar="PATTERN", help="a glob; FILE.idx is written beside FILE")
 
+    _add_show(commands, given["show"])
+    return parser
+
+
+def _add_show(commands: Any, command: Command) -> None:
     show = _add_command(
         commands,
         "show",
-        given["show"],
+        command,
         "draw a map beside and over its input",
     )
     show.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
@@ -93,7 +98,6 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
         "--target", metavar="CLASS", help="which of its maps, by the class's number or name"
     )
     show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
-    return parser
 
 
 def _add_run(commands: Any, command: Command) -> None:
