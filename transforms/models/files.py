@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import json
 import logging
 import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -38,13 +40,14 @@ _REASON_CHARACTERS = 240
 
 # Keras has error classes for neither; .keras files give the first message, .h5 files the second.
 _UNKNOWN_CODE = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'")
-# What Keras 3 lacks of Keras 2: options of a layer, and the modules that .keras files name.
-_KERAS_2 = re.compile(
-    r"Unrecognized keyword arguments? passed to \w+: \{'(groups|batch_input_shape|time_major)'"
-    r"|keras\.src\.engine"
-)
-_UNSAFE_CODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization")
 
+SAFE_MODE_REFUSES = re.compile(r"safe_mode=False|enable_unsafe_deserialization")
+"""What Keras says of code in a file."""
+
+LAMBDA_REMEDY = (
+    "holds Python code (a Lambda layer), which runs once it is loaded; if you trust it set "
+    "model.allow_unsafe: true, else"
+)
 
 FOREIGN_FORMATS = {
     ".tflite": "a TensorFlow Lite model, which has no gradients; give the Keras model or "
@@ -136,6 +139,10 @@ def local_model(uri: str, storage: Storage) -> Iterator[str]:
         yield root
 
 
+class Keras2Error(Exception):
+    """A file that Keras 2 has saved, with what Keras 3 does not read."""
+
+
 def open_keras(
     uri: str, path: str, allow_unsafe: bool, code: Mapping[str, Any] = _NO_CODE
 ) -> keras.Model:
@@ -149,6 +156,7 @@ def open_keras(
 
     Raises:
       ConfigurationError: Keras cannot, or will not without `allow_unsafe`.
+      Keras2Error: It is for Keras 2 to read.
     """
     import keras
 
@@ -157,16 +165,11 @@ def open_keras(
             path, custom_objects=dict(code), compile=False, safe_mode=not allow_unsafe
         )
     except Exception as error:  # whatever a file can make Keras and custom layers raise
-        if _UNSAFE_CODE.search(str(error)) and not allow_unsafe:
+        if _saved_by_keras_2(path):
+            raise Keras2Error from error
+        if SAFE_MODE_REFUSES.search(str(error)) and not allow_unsafe:
             raise ConfigurationError(
-                f"model {uri} holds Python code (a Lambda layer), which runs once it is loaded; if "
-                "you trust it set model.allow_unsafe: true, else export it as a SavedModel: "
-                f"{EXPORT}"
-            ) from error
-        if _KERAS_2.search(str(error)):
-            raise ConfigurationError(
-                f"model {uri} was saved by Keras 2, and has what Keras 3 does not read; export it "
-                "as a SavedModel with the Keras that made it (tf_keras: model.export)"
+                f"model {uri} {LAMBDA_REMEDY} export it as a SavedModel: {EXPORT}"
             ) from error
         if unknown := _UNKNOWN_CODE.search(str(error)):
             name = unknown[1] or unknown[2]
@@ -178,6 +181,22 @@ def open_keras(
             f"model {uri} cannot be loaded ({reason(error)}); save it again with Keras 3, or "
             f"export it as a SavedModel: {EXPORT}"
         ) from error
+
+
+def _saved_by_keras_2(path: str) -> bool:
+    """Whether a Keras file says so; what is no such file says nothing."""
+    import h5py
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                version = json.loads(archive.read("metadata.json")).get("keras_version")
+        else:
+            with h5py.File(path, "r") as file:
+                version = file.attrs.get("keras_version")
+    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        return False  # damaged: whoever has tried to load it says how
+    return str(version).startswith("2.")
 
 
 def open_saved_model(uri: str, path: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import reason
+from transforms.models.keras2 import is_keras_2
 from transforms.models.layers import find_layer, list_layers, recorded_calls
 from transforms.models.softmax import SoftmaxEnding, find_softmax
 from transforms.models.training_mode import TrainingOperations, find_training_operations
@@ -162,7 +163,7 @@ class KerasFunction(ModelFunction):
         if self._target is None and len(outputs) > 1:
             raise ConfigurationError(several("outputs", title, list(model.output_names)))
         # A model that overrides __call__ (a wrapper, as Xplique documents them) need not take it.
-        own_call = type(model).__call__ is not keras.Layer.__call__
+        own_call = type(model).__call__ is not keras.Layer.__call__ and not is_keras_2(model)
         self._mode: dict[str, bool] = {} if own_call else {"training": False}
         self._structure = getattr(model, "input", None)
 
@@ -365,7 +366,9 @@ def _keras_input(model: keras.Model, title: str) -> ModelInput:
     if inputs:
         if len(inputs) > 1:
             raise ConfigurationError(several("inputs", title, [each.name for each in inputs]))
-        return ModelInput(inputs[0].name, tuple(inputs[0].shape[1:]), inputs[0].dtype)
+        dtype = inputs[0].dtype  # its name in Keras 3
+        name = dtype if isinstance(dtype, str) else dtype.name
+        return ModelInput(inputs[0].name, tuple(inputs[0].shape[1:]), name)
     # A subclassed model knows what it was built with, if it was.
     shape = (model.get_build_config() or {}).get("input_shape")
     if isinstance(shape, list | tuple) and all(

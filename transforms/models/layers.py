@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
+from transforms.models.keras2 import is_keras_2
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +51,7 @@ def list_layers(model: keras.Model, prefix: str = "") -> list[NamedLayer]:
     layers = []
     for layer in model.layers:
         layers.append(NamedLayer(prefix + layer.name, layer))
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) or (is_keras_2(layer) and hasattr(layer, "layers")):
             layers.extend(list_layers(layer, f"{prefix}{layer.name}/"))
     return layers
 

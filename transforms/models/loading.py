@@ -6,10 +6,12 @@ import copy
 import dataclasses
 import logging
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from transforms.errors import ConfigurationError, RunError
 from transforms.models.files import (
+    Keras2Error,
     is_keras_file,
     local_model,
     model_digest,
@@ -26,6 +28,7 @@ from transforms.models.functions import (
     trace,
 )
 from transforms.models.imports import import_modules
+from transforms.models.keras2 import is_keras_2, open_keras_2
 from transforms.models.layers import list_layers
 from transforms.models.logits import LogitsFunction
 from transforms.models.softmax import SoftmaxEnding
@@ -155,7 +158,7 @@ class LoadedModel:
         keras_model = self.function.keras_model
         return {
             "uri": self.uri,
-            "format": "SavedModel" if keras_model is None else "Keras",
+            "format": _format(keras_model),
             "digest": self.digest,
             "input": {
                 "name": self.function.input.name,
@@ -216,8 +219,7 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
         digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
         _require_digest(spec, digest)
         if is_keras_file(path):
-            model = open_keras(uri, path, spec.allow_unsafe, code)
-            function = KerasFunction(model, spec.output_layer)
+            function = KerasFunction(_open(spec, path, code), spec.output_layer)
         else:
             saved = open_saved_model(uri, path)
             function = SignatureFunction(saved, f"model {uri}", spec.output_layer)
@@ -233,6 +235,14 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
     check_no_random_operation(function.title, loaded.training)
     warn_about_softmax(function, loaded.softmax)
     return loaded
+
+
+def _open(spec: ModelSpec, path: str, code: Mapping[str, Any]) -> Any:
+    """A Keras file's model, by the Keras that reads it."""
+    try:
+        return open_keras(spec.uri, path, spec.allow_unsafe, code)
+    except Keras2Error:
+        return open_keras_2(spec.uri, path, spec.allow_unsafe, code)
 
 
 def channels_to_front(inputs: tf.Tensor) -> tf.Tensor:
@@ -281,6 +291,12 @@ def warn_about_softmax(function: ModelFunction, softmax: SoftmaxEnding | None) -
         return
     _warned_of_softmax.add(function.model)
     _logger.warning("%s: %s", function.title, softmax.advice)
+
+
+def _format(keras_model: Any) -> str:
+    if keras_model is None:
+        return "SavedModel"
+    return "Keras 2" if is_keras_2(keras_model) else "Keras"
 
 
 def _with_batch(shape: Shape) -> str:

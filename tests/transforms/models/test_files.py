@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import keras
 import pytest
 
@@ -225,17 +223,3 @@ def test_other_formats_are_named(name: str, what: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"weights")
     with pytest.raises(ConfigurationError, match=f"{name} is {what}"):
         list_model(str(tmp_path / name), LocalStorage())
-
-
-def test_a_file_of_keras_2_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "model.h5"
-    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.DepthwiseConv2D(3)]).save(path)
-    with h5py.File(path, "r+") as file:
-        settings = json.loads(file.attrs["model_config"])
-        for layer in settings["config"]["layers"]:
-            if layer["class_name"] == "DepthwiseConv2D":
-                layer["config"]["groups"] = 1  # As Keras 2 writes it.
-        file.attrs["model_config"] = json.dumps(settings)
-
-    with pytest.raises(ConfigurationError, match=r"was saved by Keras 2, .* as a SavedModel"):
-        open_keras("model.h5", str(path), allow_unsafe=False)
