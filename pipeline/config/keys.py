@@ -159,7 +159,7 @@ class Config(Section):
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
-            "model": _only(used["model"], "output_layer", "output", "imports"),
+            "model": _only(used["model"], "output_layer", "output", "signature", "imports"),
             "explain": _only(
                 used["explain"], "method", "target", "operator", "reducer", "precision"
             ),

@@ -117,6 +117,9 @@ class ModelSection(Section):
         None, description="the name or the index of a layer, or null for the last"
     )
     output: ModelOutput = Field("as_is", description=_values(ModelOutput))
+    signature: _Text | None = Field(
+        None, description="the name of a SavedModel's signature, or null for serving_default"
+    )
     imports: Annotated[tuple[_Module, ...], _Lenient] = Field(
         (), description="a list of modules such as [package.module]"
     )

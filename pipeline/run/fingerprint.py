@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.keys import Config
 from transforms.elements import Shard
-from transforms.models.imports import module_digest
+from transforms.models.opening.imports import module_digest
 from transforms.saliency.block import ExplainSpec
 
 Settings = dict[str, Any]

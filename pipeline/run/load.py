@@ -62,6 +62,7 @@ def load_for_run(
         input_shape=inputs.spec.shape,
         output=config.model.output,
         imports=config.model.imports,
+        signature=config.model.signature,
     )
     model = load_model(spec, storage)
     operator = resolve_operator(config.explain.operator)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import reason
-from transforms.models.keras2 import is_keras_2
 from transforms.models.layers import find_layer, list_layers, recorded_calls
+from transforms.models.opening.keras2 import is_keras_2
 from transforms.models.softmax import SoftmaxEnding, find_softmax
 from transforms.models.training_mode import TrainingOperations, find_training_operations
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Shape = tuple[int | None, ...]
-
-MOST_CONSTANT_BYTES = 1_900_000_000
-"""A graph is one protocol buffer, which cannot exceed 2 GiB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +38,18 @@ class ModelInput:
     shape: Shape | None = None
     dtype: str = "float32"
     batch: int | None = None
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether its values have gradients."""
+        return "float" in self.dtype
+
+    @property
+    def size(self) -> int | None:
+        """How many numbers one example has; None where the shape leaves it open."""
+        if self.shape is None or None in self.shape:
+            return None
+        return math.prod(cast("tuple[int, ...]", self.shape))
 
     def fits(self, shape: Shape) -> bool:
         """Whether inputs of this shape (without the batch axis) can be fed."""
@@ -87,22 +97,21 @@ class ModelFunction:
 
     Attributes:
       title: How messages call the model.
-      input: What it takes.
+      input: What it takes, and is explained at.
+      others: What it takes beside that.
     """
 
     def __init__(
-        self, call: Callable[[tf.Tensor], Any], title: str, model_input: ModelInput
+        self,
+        call: Callable[..., Any],
+        title: str,
+        model_input: ModelInput,
+        others: tuple[ModelInput, ...] = (),
     ) -> None:
-        import tensorflow as tf
-
-        if not tf.as_dtype(model_input.dtype).is_floating:
-            raise ConfigurationError(
-                f"{title} takes {model_input.dtype} inputs ({model_input.name!r}), which have no "
-                "gradient; export it with a floating-point input"
-            )
         self._call = call
         self.title = title
         self.input = model_input
+        self.others = others
 
     output_name: str | None = None
     """The name of the output; None where layers are known, or nothing is."""
@@ -117,9 +126,20 @@ class ModelFunction:
         """The Keras model; None where it is of another kind."""
         return None
 
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Outputs (N, ...) of inputs (N, ...), which are of the input's dtype."""
-        return self.single(self._call(inputs))
+    def __call__(self, inputs: tf.Tensor, others: Sequence[tf.Tensor] = ()) -> tf.Tensor:
+        """Outputs (N, ...).
+
+        Args:
+          inputs: (N, ...), of the input's dtype.
+          others: (N, ...) of each of the others, of their dtypes.
+        """
+        return self.single(self._call(inputs, *others))
+
+    def example_inputs(self, count: int) -> list[tf.Tensor]:
+        """Zeros for the other inputs, in a graph that is traced for its shapes alone."""
+        import tensorflow as tf
+
+        return [tf.zeros((count, *(each.shape or ())), each.dtype) for each in self.others]
 
     @contextlib.contextmanager
     def recorded_layers(self) -> Iterator[Mapping[str, Any]]:
@@ -152,11 +172,17 @@ class ModelFunction:
 class KerasFunction(ModelFunction):
     """A Keras model, or the output of one of its layers."""
 
-    def __init__(self, model: keras.Model, output_layer: str | int | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        output_layer: str | int | None = None,
+        explained: str | None = None,
+    ) -> None:
         import keras
 
         title = f"model {model.name!r}"
-        super().__init__(model, title, _keras_input(model, title))
+        own, others = choose_input(_keras_inputs(model), explained, title)
+        super().__init__(model, title, own, others)
         self._keras_model = model
         self._target = None if output_layer is None else find_layer(model, output_layer)
         outputs = getattr(model, "outputs", None) or ()
@@ -166,6 +192,7 @@ class KerasFunction(ModelFunction):
         own_call = type(model).__call__ is not keras.Layer.__call__ and not is_keras_2(model)
         self._mode: dict[str, bool] = {} if own_call else {"training": False}
         self._structure = getattr(model, "input", None)
+        self._names = [each.name for each in _keras_inputs(model)]
 
     @property
     def model(self) -> keras.Model:
@@ -177,12 +204,15 @@ class KerasFunction(ModelFunction):
         """The Keras model."""
         return self._keras_model
 
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, others: Sequence[tf.Tensor] = ()) -> tf.Tensor:
         """Outputs of the model, or of its chosen layer, in inference mode."""
         import keras
 
         if isinstance(self._structure, dict | list | tuple):
-            inputs = keras.tree.pack_sequence_as(self._structure, [inputs])
+            given = {each.name: value for each, value in zip(self.others, others, strict=True)}
+            given[self.input.name] = inputs
+            flat = [given[name] for name in self._names]
+            inputs = keras.tree.pack_sequence_as(self._structure, flat)
         if self._target is None:
             return self.single(self._keras_model(inputs, **self._mode))
         with recorded_calls([self._target]) as outputs:
@@ -199,104 +229,6 @@ class KerasFunction(ModelFunction):
         """What each layer returns, by path, in calls made meanwhile."""
         with recorded_calls(list_layers(self._keras_model)) as outputs:
             yield outputs
-
-
-class SignatureFunction(ModelFunction):
-    """The `serving_default` signature of a SavedModel, or one of its outputs."""
-
-    NAME = "serving_default"
-
-    def __init__(self, saved: Any, title: str, output_layer: str | int | None = None) -> None:
-        import tensorflow as tf
-
-        if self.NAME not in saved.signatures:
-            there = ", ".join(sorted(saved.signatures)) or "none"
-            raise ConfigurationError(
-                f"{title} has no signature {self.NAME!r} (it has: {there}); export it with one"
-            )
-        self._saved = saved  # owns the variables that the signature reads
-        self.signature = saved.signatures[self.NAME]
-        inputs = self.signature.structured_input_signature[1]
-        if len(inputs) != 1:
-            raise ConfigurationError(several("inputs", title, sorted(inputs)))
-        self._call_signature = _differentiable(self.signature, title)
-        ((name, spec),) = inputs.items()
-        known = spec.shape.rank is not None
-        shape = tuple(spec.shape[1:].as_list()) if known else None
-        batch = spec.shape[0] if known else None
-        super().__init__(saved, title, ModelInput(name, shape, tf.as_dtype(spec.dtype).name, batch))
-        self.output_name = self._choose(sorted(self.signature.structured_outputs), output_layer)
-
-    @property
-    def model(self) -> Any:
-        """What `tf.saved_model.load` returned."""
-        return self._saved
-
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The signature's output."""
-        return self.single(self._call_signature(inputs)[str(self.output_name)])
-
-    def _choose(self, names: list[str], output_layer: str | int | None) -> str:
-        if output_layer is None:
-            if len(names) == 1:
-                return names[0]
-            raise ConfigurationError(several("outputs", self.title, names))
-        if output_layer not in names:
-            raise ConfigurationError(
-                f"{self.title} is a SavedModel, whose layers are not kept: output_layer "
-                f"{output_layer!r} must be one of its outputs: {', '.join(names)}"
-            )
-        return str(output_layer)
-
-
-def _differentiable(signature: Any, title: str) -> Callable[[tf.Tensor], Mapping[str, Any]]:
-    """A signature of one input as a function that TensorFlow can differentiate.
-
-    A loaded loop that reads variables has lost what its gradient needs to know of them: there the
-    variables become constants first.
-
-    Raises:
-      ConfigurationError: There is such a loop, and the variables do not fit into a graph.
-    """
-    import tensorflow as tf
-
-    ((name, _),) = signature.structured_input_signature[1].items()
-    definition = signature.graph.as_graph_def()
-    bodies = (each.node_def for each in definition.library.function)
-    if not any(node.op == "While" for nodes in (definition.node, *bodies) for node in nodes):
-        return lambda inputs: signature(**{name: inputs})
-    constant = constant_signature(signature, f"{title}, whose graph loops,")
-
-    def call(inputs: tf.Tensor) -> Mapping[str, Any]:
-        outputs: Mapping[str, Any] = tf.nest.pack_sequence_as(
-            signature.structured_outputs, constant(inputs)
-        )
-        return outputs
-
-    return call
-
-
-def constant_signature(signature: Any, title: str) -> Any:
-    """A signature as a concrete function whose variables are constants, without calls.
-
-    Args:
-      signature: Of a SavedModel.
-      title: How messages call the model.
-
-    Raises:
-      ConfigurationError: The variables do not fit into a graph.
-    """
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    size = sum(each.dtype.size * each.shape.num_elements() for each in signature.graph.variables)
-    if size > MOST_CONSTANT_BYTES:
-        raise ConfigurationError(
-            f"{title} has {size / 1e9:.1f} GB of variables, and can be explained up to "
-            f"{MOST_CONSTANT_BYTES / 1e9:.1f} GB as a SavedModel; give it as a .keras file"
-        )
-    return convert_variables_to_constants_v2(signature, lower_control_flow=False)
 
 
 def trace(function: ModelFunction, shape: Shape) -> Trace:
@@ -317,7 +249,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
         with function.recorded_layers() as layers:
-            output = function(inputs)
+            output = function(inputs, function.example_inputs(batch))
         recorded.append((output, layers))
         return output
 
@@ -352,7 +284,8 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
 def several(what: str, title: str, names: list[str] | int) -> str:
     """The message where one input or output is meant and the model has another number of them."""
     remedy = {
-        "inputs": "only models of one input can be explained: export one that fixes the others",
+        "inputs": "name it, and the features that feed the others, by model.inputs; in memory, "
+        "give a function of one input",
         "outputs": "choose one by output_layer",
     }[what]
     listed = (
@@ -361,21 +294,69 @@ def several(what: str, title: str, names: list[str] | int) -> str:
     return f"{title} has {listed}, but one is explained; {remedy}"
 
 
-def _keras_input(model: keras.Model, title: str) -> ModelInput:
+def choose_input(
+    inputs: Sequence[ModelInput], explained: str | None, title: str
+) -> tuple[ModelInput, tuple[ModelInput, ...]]:
+    """The input that is explained, and the others.
+
+    Args:
+      inputs: All that the model takes.
+      explained: Its name; None where there is only one.
+      title: How messages call the model.
+
+    Raises:
+      ConfigurationError: There are several, none of them is called so, or another one's shape is
+        not known.
+    """
+    names = [each.name for each in inputs]
+    if explained is None:
+        if len(inputs) != 1:
+            raise ConfigurationError(several("inputs", title, names))
+        return inputs[0], ()
+    if explained not in names:
+        raise ConfigurationError(
+            f"model.inputs.explained is {explained!r}, but {title} takes {', '.join(names)}; name "
+            "one of these"
+        )
+    others = tuple(each for each in inputs if each.name != explained)
+    for each in others:
+        if each.size is None:
+            raise ConfigurationError(
+                f"input {each.name!r} of {title} has shape {each.shape}; only the input that is "
+                "explained may leave a length open: export it with fixed lengths"
+            )
+    return inputs[names.index(explained)], others
+
+
+def check_floating(function: ModelFunction) -> ModelFunction:
+    """Refuses a function whose input has no gradient.
+
+    Raises:
+      ConfigurationError: It is of integers, or of text.
+    """
+    if not function.input.is_floating:
+        raise ConfigurationError(
+            f"{function.title} takes {function.input.dtype} inputs ({function.input.name!r}), "
+            "which have no gradient; export it with a floating-point input, or explain it in a run"
+        )
+    return function
+
+
+def _keras_inputs(model: keras.Model) -> list[ModelInput]:
     inputs = getattr(model, "inputs", None)
     if inputs:
-        if len(inputs) > 1:
-            raise ConfigurationError(several("inputs", title, [each.name for each in inputs]))
-        dtype = inputs[0].dtype  # its name in Keras 3
-        name = dtype if isinstance(dtype, str) else dtype.name
-        return ModelInput(inputs[0].name, tuple(inputs[0].shape[1:]), name)
+        return [
+            # A type is its name in Keras 3, and not in Keras 2.
+            ModelInput(each.name, tuple(each.shape[1:]), getattr(each.dtype, "name", each.dtype))
+            for each in inputs
+        ]
     # A subclassed model knows what it was built with, if it was.
     shape = (model.get_build_config() or {}).get("input_shape")
     if isinstance(shape, list | tuple) and all(
         each is None or isinstance(each, int) for each in shape
     ):
-        return ModelInput(shape=tuple(shape[1:]))
-    return ModelInput()
+        return [ModelInput(shape=tuple(shape[1:]))]
+    return [ModelInput()]
 
 
 def _tensor_names(layers: Mapping[str, Any], graph: Any) -> dict[str, str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.models.keras2 import is_keras_2
+from transforms.models.opening.keras2 import is_keras_2
 
 if TYPE_CHECKING:
     import keras

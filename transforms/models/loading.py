@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from transforms.errors import ConfigurationError, RunError
@@ -22,15 +22,16 @@ from transforms.models.functions import (
     KerasFunction,
     ModelFunction,
     Shape,
-    SignatureFunction,
     Trace,
     class_count,
     trace,
 )
-from transforms.models.imports import import_modules
-from transforms.models.keras2 import is_keras_2, open_keras_2
+from transforms.models.integers import DifferentiableFunction, EmbeddedFunction, differentiable
 from transforms.models.layers import list_layers
 from transforms.models.logits import LogitsFunction
+from transforms.models.opening.imports import import_modules
+from transforms.models.opening.keras2 import is_keras_2, open_keras_2
+from transforms.models.signatures import SignatureFunction
 from transforms.models.softmax import SoftmaxEnding
 from transforms.models.training_mode import TrainingOperations, check_no_random_operation
 from transforms.storage import LocalStorage, Storage
@@ -67,11 +68,47 @@ class LoadedModel:
         self._trace: Trace = trace(function, shape)
         self._reading: OutputReading | None = None
         self._takes_channels_first = False
+        self._others: Sequence[tf.Tensor] | None = None
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
-        outputs = self.function(channels_to_front(inputs) if self._takes_channels_first else inputs)
+        taken = channels_to_front(inputs) if self._takes_channels_first else inputs
+        return self._read(self.function(taken, self._beside(inputs)))
+
+    def _beside(self, inputs: tf.Tensor) -> Sequence[tf.Tensor]:
+        if self._others is None:
+            return self.function.example_inputs(len(inputs)) if self.function.others else ()
+        return self._others
+
+    def _read(self, outputs: tf.Tensor) -> tf.Tensor:
         return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
+
+    def with_others(self, others: Sequence[tf.Tensor]) -> LoadedModel:
+        """The same model with its other inputs (N, ...) given, in `function`'s order."""
+        model = copy.copy(self)
+        model._others = others
+        return model
+
+    @property
+    def embedding_width(self) -> int | None:
+        """How many numbers stand for each token; None where the inputs are no tokens."""
+        function = self.function
+        return function.width if isinstance(function, EmbeddedFunction) else None
+
+    def embedded(self, tokens: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        """Tokens (N, T) as rows (N, T, width), and the function from rows to outputs (N, ...)."""
+        function = self.function
+        assert isinstance(function, EmbeddedFunction)  # noqa: S101 - `embedding_width` tells
+        beside = self._beside(tokens)
+        return function.embedded(tokens), lambda rows: self._read(
+            function.outputs(tokens, rows, beside)
+        )
+
+    @property
+    def integer_dtype(self) -> str | None:
+        """The integer type that the model takes in use; None where it takes numbers."""
+        function = self.function
+        return function.integer_dtype if isinstance(function, DifferentiableFunction) else None
 
     def read_as(self, reading: OutputReading) -> LoadedModel:
         """The same model with its outputs taken for something; what is loaded is shared.
@@ -163,7 +200,7 @@ class LoadedModel:
             "input": {
                 "name": self.function.input.name,
                 "shape": list(self.input_shape),
-                "dtype": self.input_dtype,
+                "dtype": self.integer_dtype or self.input_dtype,
             },
             "output": {"layer": self.explained_layer, "shape": list(self._trace.output_shape)},
             "parameters": None if keras_model is None else int(keras_model.count_params()),
@@ -189,6 +226,8 @@ class ModelSpec:
       digest: SHA-256 of its content, in hex, where it is known; another content is refused.
       output: `as_is`; `logits` is what the softmax or sigmoid that it ends in is computed of.
       imports: Modules to import first: the model's own code.
+      signature: Of a SavedModel; None is `serving_default`.
+      explained_input: The name of the input that is explained; None where there is one.
     """
 
     uri: str
@@ -198,6 +237,8 @@ class ModelSpec:
     digest: str | None = None
     output: ModelOutput = "as_is"
     imports: tuple[str, ...] = ()
+    signature: str | None = None
+    explained_input: str | None = None
 
 
 def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
@@ -219,10 +260,18 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
         digest = model_digest(path, LocalStorage())  # of a remote one's copy: it is read once
         _require_digest(spec, digest)
         if is_keras_file(path):
-            function = KerasFunction(_open(spec, path, code), spec.output_layer)
+            if spec.signature is not None:
+                raise ConfigurationError(
+                    f"model.signature is {spec.signature!r}, but {uri} is a Keras file; only "
+                    "SavedModels have signatures, so leave it out"
+                )
+            opened = _open(spec, path, code)
+            function = KerasFunction(opened, spec.output_layer, spec.explained_input)
         else:
             saved = open_saved_model(uri, path)
-            function = SignatureFunction(saved, f"model {uri}", spec.output_layer)
+            function = SignatureFunction(
+                saved, f"model {uri}", spec.output_layer, spec.signature, spec.explained_input
+            )
     if spec.output == "logits":
         function = LogitsFunction(function)
     shape = spec.input_shape if spec.input_shape is not None else function.input.shape
@@ -231,7 +280,7 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
             f"model {uri} does not say what shape its input has; give source.input.shape, or save "
             "the model after it was called once"
         )
-    loaded = LoadedModel(uri, digest, function, shape)
+    loaded = LoadedModel(uri, digest, differentiable(function, shape), shape)
     check_no_random_operation(function.title, loaded.training)
     warn_about_softmax(function, loaded.softmax)
     return loaded

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.models.functions import ModelFunction, SignatureFunction, constant_signature
+from transforms.models.functions import ModelFunction
+from transforms.models.signatures import SignatureFunction
 from transforms.models.softmax import logits_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class LogitsFunction(ModelFunction):
     """Another function without the softmax or sigmoid that it ends in."""
 
     def __init__(self, function: ModelFunction) -> None:
-        super().__init__(_logits_call(function), function.title, function.input)
+        super().__init__(_logits_call(function), function.title, function.input, function.others)
         self._function = function
         self.output_name = function.output_name
 
@@ -39,13 +40,13 @@ class LogitsFunction(ModelFunction):
         with self._function.recorded_layers() as layers:
             yield layers
 
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, others: Sequence[tf.Tensor] = ()) -> tf.Tensor:
         """Logits (N, ...) of inputs (N, ...)."""
         import tensorflow as tf
 
         if tf.executing_eagerly():  # Without a graph there is nothing to look behind.
-            return tf.function(self._call, autograph=False)(inputs)
-        return self._call(inputs)
+            return tf.function(self._call, autograph=False)(inputs, others)
+        return self._call(inputs, others)
 
 
 def _logits_call(function: ModelFunction) -> Any:
@@ -53,8 +54,8 @@ def _logits_call(function: ModelFunction) -> Any:
     if isinstance(function, SignatureFunction):
         return _signature_logits(function)
 
-    def call(inputs: tf.Tensor) -> tf.Tensor:
-        output = function(inputs)
+    def call(inputs: tf.Tensor, others: Sequence[tf.Tensor]) -> tf.Tensor:
+        output = function(inputs, others)
         return _reshaped(_behind(output, function.title), output)
 
     return call
@@ -62,11 +63,10 @@ def _logits_call(function: ModelFunction) -> Any:
 
 def _signature_logits(function: SignatureFunction) -> Any:
     """A signature is a call, which is looked into once it is a graph without calls."""
-    constant = constant_signature(function.signature, function.title)
-    names = sorted(function.signature.structured_outputs)
-    output = constant.outputs[names.index(str(function.output_name))]
+    constant = function.constant()
+    output = constant.outputs[function.output_names.index(str(function.output_name))]
     pruned = constant.prune(constant.inputs, [_behind(output, function.title)])
-    return lambda inputs: pruned(inputs)[0]
+    return lambda inputs, others: pruned(inputs, *others)[0]
 
 
 def _behind(output: tf.Tensor, title: str) -> tf.Tensor:

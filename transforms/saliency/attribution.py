@@ -90,12 +90,14 @@ class AttributionFunction:
       shape: The shape of one input.
       batch_size: Examples in each call of what is compiled.
       separable: Whether a batch may be computed in parts: the model takes batches of any size.
+      gradient_shape: The shape of one gradient; None where it is the input's.
     """
 
     call: Callable[[tf.Tensor, tf.Tensor, float], Attribution]
     shape: tuple[int, ...]
     batch_size: int
     separable: bool = True
+    gradient_shape: tuple[int, ...] | None = None
 
     def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
         """The concrete function of `size` examples, None for any number.

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import Channels
-from transforms.models.functions import KerasFunction, ModelFunction, ModelInput, Shape, trace
+from transforms.models.functions import (
+    KerasFunction,
+    ModelFunction,
+    ModelInput,
+    Shape,
+    check_floating,
+    trace,
+)
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
 from transforms.saliency.attribution import attribute, check_inputs, check_targets, pad
 from transforms.saliency.batching.batches import array_batches, dataset_batches
@@ -165,7 +172,7 @@ def _as_function(
     import keras
 
     if isinstance(model, keras.Model):
-        return KerasFunction(model, output_layer)
+        return check_floating(KerasFunction(model, output_layer))
     if output_layer is not None:
         remedy = "load_model" if isinstance(model, LoadedModel) else "a Keras model"
         raise ConfigurationError(

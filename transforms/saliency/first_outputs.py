@@ -17,7 +17,7 @@ from transforms.models.expectations import (
 )
 from transforms.models.loading import LoadedModel
 from transforms.models.training_mode import check_function_of_input
-from transforms.saliency.program import ProgramSpec, model_inputs
+from transforms.saliency.program import ProgramSpec, explained_inputs
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -59,14 +59,14 @@ def first_outputs(
 
     if not len(inputs):
         return None
-    taking = model.with_channels(spec.inputs.channels)
     keras_model = model.function.keras_model
     recorder = MomentsRecorder(keras_model)
 
     @functools.partial(tf.function, autograph=False)
     def traced(batch: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         with recorder.listening() as given:
-            outputs = taking(model_inputs(batch, model, spec))
+            taking, explained = explained_inputs(batch, model, spec)
+            outputs = taking(explained)
         return outputs, recorder.moments(given)
 
     found: list[dict[str, tf.Tensor]] = []

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.codec import CodecName
-from transforms.errors import RunError
-from transforms.formats.source import InputSpec
+from transforms.errors import ConfigurationError, RunError
+from transforms.formats.source import IMAGE_RANK, InputSpec
 from transforms.models.loading import LoadedModel
 from transforms.saliency.attribution import (
     Attribution,
@@ -232,24 +232,74 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
     operator = resolve_operator(spec.operator)
     check_explained(model, operator, spec.target)
 
+    gradient_shape = _gradient_shape(model, spec)
+
     def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
-        return attribute(
-            model.with_channels(spec.inputs.channels),
+        taking, explained = explained_inputs(inputs, model, spec)
+        attribution = attribute(
+            taking,
             operator,
-            model_inputs(inputs, model, spec),
+            explained,
             lambda outputs: spec.target.choose(outputs, labels, model.classes),
             loss_scale,
         )
+        return dataclasses.replace(
+            attribution, gradients=_of_shape(attribution.gradients, gradient_shape)
+        )
 
     separable = model.batch is None
-    return AttributionFunction(call, spec.inputs.decoded_shape, spec.batch_size, separable)
+    return AttributionFunction(
+        call, spec.inputs.decoded_shape, spec.batch_size, separable, gradient_shape
+    )
+
+
+def explained_inputs(
+    inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]:
+    """Of decoded inputs: a function to the model's outputs, and what it is differentiated by."""
+    taking = model.with_channels(spec.inputs.channels)
+    given = model_inputs(inputs, model, spec)
+    if model.embedding_width is None:
+        return taking, given
+    rows, outputs = taking.embedded(given)
+    return outputs, rows
 
 
 def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf.Tensor:
     """What the model is given of decoded inputs."""
     import tensorflow as tf
 
-    return tf.cast(apply_scale(inputs, spec.inputs.scale), model.input_dtype)
+    scaled = apply_scale(inputs, spec.inputs.scale)
+    if model.integer_dtype is None:
+        return tf.cast(scaled, model.input_dtype)
+    dtype = tf.as_dtype(model.integer_dtype)
+    low, high = (0, 1) if dtype.is_bool else (dtype.min, dtype.max)
+    return tf.clip_by_value(tf.round(scaled), float(low), float(high))  # as the deployed one gets
+
+
+def _gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
+    """Of one gradient: the input's; of tokens (T, 1, width), an image's with a row each."""
+    inputs, width = spec.inputs, model.embedding_width
+    if model.integer_dtype is not None and inputs.scale != "none":
+        raise ConfigurationError(
+            f"source.input.scale is {inputs.scale!r}, but the model takes {model.integer_dtype}; "
+            "it scales its inputs itself, so leave it out"
+        )
+    if width is None:
+        return inputs.decoded_shape
+    if check_reducer(spec.reducer) == "none":
+        raise ConfigurationError(
+            "explain.reducer is 'none', but the model takes tokens, whose maps have one value per "
+            "token; choose max, mean, min or sum"
+        )
+    return (*inputs.shape, 1, width)
+
+
+def _of_shape(gradients: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """(N, K, ...) -> (N, K, *shape)."""
+    import tensorflow as tf
+
+    return tf.reshape(gradients, (tf.shape(gradients)[0], gradients.shape[1], *shape))
 
 
 def map_function(spec: ProgramSpec) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -261,8 +311,8 @@ def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedM
     import tensorflow as tf
 
     make_maps = map_function(spec)
-    shape = spec.inputs.decoded_shape
-    has_channels = spec.inputs.has_channels
+    shape = _gradient_shape(model, spec)
+    has_channels = len(shape) == IMAGE_RANK
     keeps_channels = has_channels and check_reducer(spec.reducer) == "none"
     count = spec.target.count
 
@@ -280,6 +330,8 @@ def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedM
             maps = tf.squeeze(maps, axis=-1)
         # With all channels kept, statistics describe positions: their largest channel.
         flat = tf.reduce_max(maps, axis=-1) if keeps_channels else maps
+        if model.embedding_width is not None:
+            maps = flat = tf.reshape(maps, (-1, *spec.inputs.positions))
         if box_mask is not None:
             box_mask = tf.repeat(box_mask, count, axis=0)
         per_map = statistics.compute(flat, box_mask)

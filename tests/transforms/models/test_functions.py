@@ -9,7 +9,13 @@ import pytest
 import tensorflow as tf
 
 from transforms.errors import ConfigurationError
-from transforms.models.functions import KerasFunction, ModelFunction, ModelInput, trace
+from transforms.models.functions import (
+    KerasFunction,
+    ModelFunction,
+    ModelInput,
+    check_floating,
+    trace,
+)
 
 layers = keras.layers
 
@@ -113,7 +119,7 @@ def integers() -> keras.Model:
 )
 def test_models_that_cannot_be_explained(build: Callable[[], keras.Model], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        KerasFunction(build())
+        check_floating(KerasFunction(build()))
 
 
 def test_one_of_two_outputs_is_chosen_by_output_layer() -> None:

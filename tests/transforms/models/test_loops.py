@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import InputSpec
-from transforms.models import functions
+from transforms.models import signatures
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.engines.engine import EngineSpec, EngineUnavailableError, find_engine
 from transforms.saliency.engines.selection import choose_engine
@@ -90,6 +90,6 @@ def test_a_loop_with_too_many_variables_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make("gru", tmp_path / "exported")
-    monkeypatch.setattr(functions, "MOST_CONSTANT_BYTES", 100)
+    monkeypatch.setattr(signatures, "MOST_CONSTANT_BYTES", 100)
     with pytest.raises(ConfigurationError, match=r"loops, has 0.0 GB .* as a \.keras file"):
         load(tmp_path / "exported")

@@ -223,6 +223,7 @@ class _Comparison:
         for _ in range(2):
             attribution = choice.compiled.run(*self._batch)
         gradients = np.asarray(attribution.gradients)[: self.examples]
-        maps = self._make_maps(tf.constant(gradients.reshape(-1, *self.function.shape)))
+        shape = self.function.gradient_shape or self.function.shape
+        maps = self._make_maps(tf.constant(gradients.reshape(-1, *shape)))
         flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
         return flat

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from transforms.models.functions import MOST_CONSTANT_BYTES
+from transforms.models.signatures import MOST_CONSTANT_BYTES
 from transforms.saliency.engines.rewriting.constant_folding import constant_values
 from transforms.saliency.engines.rewriting.graph_copy import Rewrite, copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES

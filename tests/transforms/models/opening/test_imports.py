@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from transforms.errors import ConfigurationError
-from transforms.models.imports import import_modules, module_digest
 from transforms.models.loading import ModelSpec, load_model
+from transforms.models.opening.imports import import_modules, module_digest
 from transforms.storage import LocalStorage
 
 KEY = "model.imports"
@@ -57,8 +57,8 @@ def test_layers_of_ones_own(
 
 
 def test_only_what_a_module_defines_is_its_own() -> None:
-    assert "import_modules" in import_modules(["transforms.models.imports"])
-    assert "Path" not in import_modules(["transforms.models.imports"])
+    assert "import_modules" in import_modules(["transforms.models.opening.imports"])
+    assert "Path" not in import_modules(["transforms.models.opening.imports"])
 
 
 @pytest.mark.parametrize(
