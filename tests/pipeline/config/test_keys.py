@@ -257,7 +257,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 44
+    assert check(Config) == 45
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:
