@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -137,6 +137,7 @@ class Examples:
         they are in the model's range is checked where the model is known.
       boxes: N arrays of (K, 4) float32 `[ymin, xmin, ymax, xmax]` in 0..1; None where the source
         has none.
+      slices: Name of a slice -> the N examples' values, None where an example has none.
 
     >>> import numpy as np
     >>> labels = np.array([3, 0], np.int32)
@@ -150,6 +151,7 @@ class Examples:
     inputs: tuple[bytes, ...] | npt.NDArray[Any]
     labels: npt.NDArray[np.int32]
     boxes: tuple[npt.NDArray[np.float32], ...] | None = None
+    slices: Mapping[str, tuple[str | None, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -159,6 +161,9 @@ class Examples:
             raise ValueError(f"labels must be ({count},) int32, not {_describe(self.labels)}")
         if len(self.inputs) != count:
             raise ValueError(f"{len(self.inputs)} inputs for {count} ids")
+        for name, values in self.slices.items():
+            if len(values) != count:
+                raise ValueError(f"{len(values)} values of the slice {name!r} for {count} ids")
         if self.boxes is not None:
             if len(self.boxes) != count:
                 raise ValueError(f"{len(self.boxes)} sets of boxes for {count} ids")
@@ -177,9 +182,10 @@ class Examples:
         crc = google_crc32c.value(self.records.tobytes() + self.labels.tobytes())
         inputs = self.inputs
         columns: tuple[Sequence[bytes], ...] = (
-            [name.encode(errors="surrogatepass") for name in self.ids],
+            [_utf8(name) for name in self.ids],
             [inputs.tobytes()] if isinstance(inputs, np.ndarray) else inputs,
             [boxes.tobytes() for boxes in self.boxes or ()],
+            *(_slice_bytes(name, values) for name, values in sorted(self.slices.items())),
         )
         for values in columns:
             for value in values:  # each with its length, so that no two columns look alike
@@ -345,6 +351,16 @@ class CommittedBlock:
     time_span: tuple[float, float] | None
     extent: Extent | None = None
     input_digest: str | None = None
+
+
+def _slice_bytes(name: str, values: Sequence[str | None]) -> list[bytes]:
+    """A slice's name and values; no value is another one than an empty one."""
+    encoded = (b"" if value is None else b"=" + _utf8(value) for value in values)
+    return [_utf8(name), *encoded]
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def _describe(array: npt.NDArray[Any]) -> str:

@@ -167,8 +167,8 @@ def _read_input(
     from transforms.filesystems import BeamStorage
 
     source = config.source_spec()
-    # Labels may need class names, boxes may be wrong: neither is drawn.
-    features = dataclasses.replace(source.features, label=None, boxes=None)
+    # Labels may need class names, boxes and slices may be wrong: none of them is drawn.
+    features = dataclasses.replace(source.features, label=None, boxes=None, slices=())
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     number = row["record"] // block_size

@@ -29,6 +29,7 @@ from pipeline.config.sections import (
 from transforms.errors import ConfigurationError, alternatives
 from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
 from transforms.saliency.engines.engine import AUTO, engine_names
+from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME
 
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
@@ -68,7 +69,12 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_keys_together(self) -> Config:
-        problems = [*_spec_problems(self), *self._without_effect(), *_path_problems(self)]
+        problems = [
+            *_spec_problems(self),
+            *self._without_effect(),
+            *_path_problems(self),
+            *_slice_problems(self.source.features.slices),
+        ]
         if self.explain.target == "label" and self.source.features.label is None:
             problems.append(
                 "explain.target is 'label', but source.features.label is null; give the name of "
@@ -236,6 +242,21 @@ def _path_problems(config: Config) -> Iterator[str]:
         elif _ONE_SLASH.match(path):
             scheme = path.partition(":")[0]
             yield f"{key} is {path!r}, which has one slash: write {scheme}://"
+
+
+def _slice_problems(slices: Sequence[str]) -> Iterator[str]:
+    """A line for each slice whose name the tables have taken."""
+    for name in slices:
+        if name in MAPS_COLUMNS:
+            yield (
+                f"source.features.slices names {name!r}, and the maps table has a column of that "
+                "name; give the feature another one in the data"
+            )
+        elif name == OUTCOME:
+            yield (
+                f"source.features.slices names {name!r}, a slice that every atlas has; give the "
+                "feature another name in the data"
+            )
 
 
 def _spec_problems(config: Config) -> list[str]:

@@ -63,6 +63,9 @@ class FeaturesSection(Section):
     input: _Text = Field(description="the name of the feature that holds the input")
     label: _Text | None = Field(None, description="the name of a feature, or null for no labels")
     boxes: _Text | None = Field(None, description="the name of a feature, or null for no boxes")
+    slices: Annotated[tuple[_Text, ...], _Lenient] = Field(
+        (), description="a list of names of features, such as [camera, year]"
+    )
 
 
 class ChannelScaleSection(Section):

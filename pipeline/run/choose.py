@@ -120,6 +120,7 @@ def _explain_spec(
         threads=loaded.threads,
         sketch=config.statistics.sketch,
         with_boxes=config.source.features.boxes is not None,
+        slices=config.source.features.slices,
         thumbnail=config.thumbnail,
     )
 

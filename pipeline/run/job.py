@@ -16,7 +16,7 @@ from pipeline.run.begin import Mode, check_atlas
 from pipeline.run.choose import Choice, choose_explainer
 from pipeline.run.fingerprint import run_settings, settings_digest
 from pipeline.run.first_look.trial import Trial, try_examples
-from pipeline.run.inspect import Inputs, inspect_inputs, no_examples_warning
+from pipeline.run.inspect import FirstExamples, Inputs, inspect_inputs, no_examples_warning
 from pipeline.run.load import ModelOfRun, load_for_run
 from transforms.elements import Portion, Shard
 from transforms.formats.portions import plan_portions, unsplit_warning
@@ -149,6 +149,7 @@ def prepare(
             *((no_examples_warning(inputs.shards),) if trial is None else trial.warnings),
             *_class_warnings(inputs.source, loaded.model),
             *_padding_warnings(config),
+            *_slice_warnings(choice.first),
             *unsplit_warning(job.portions, inputs.source),
         ),
     )
@@ -225,6 +226,18 @@ def _manifest(
         started=timestamp(started),
         versions=installed_versions(),
     )
+
+
+def _slice_warnings(first: FirstExamples | None) -> list[str]:
+    """Slices that look misspelt: in a tf.train.Example, what is not there is null."""
+    if first is None:
+        return []
+    return [
+        f"source.features.slices: none of the first {len(first.examples)} examples of "
+        f"{first.shard.path} has a value of {name!r}; is that what the feature is called?"
+        for name, values in first.examples.slices.items()
+        if set(values) == {None}
+    ]
 
 
 def _class_warnings(source: SourceSpec, model: LoadedModel) -> list[str]:

@@ -15,9 +15,12 @@ import numpy.typing as npt
 
 from transforms.elements import BOX_COORDINATES, NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
-from transforms.formats.source import InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec, key_of, slice_role
 
 MAX_LABEL = int(np.iinfo(np.int32).max)
+
+MAX_SLICE_BYTES = 1024
+"""A longer value of a slice is no name of anything."""
 
 BOX_TOLERANCE = 0.01
 """How far beyond 0..1 a coordinate may be, from rounding; it is clipped."""
@@ -138,6 +141,7 @@ class _Conversion:
         self._shard = shard
         self._records = records
         self._names = source.features.named()
+        self._slice_names = source.features.slices
         self._class_indices = {name.encode(): i for i, name in enumerate(source.class_names)}
         self._elements = input_spec.elements
         self._faults = dict(records.faults)
@@ -149,6 +153,7 @@ class _Conversion:
         labels = self._labels()
         ids = self._ids(unread)
         boxes = self._boxes()
+        slices = {name: self._slice(slice_role(name)) for name in self._slice_names}
         rows = [row for row in range(self._records.count) if row not in self._faults]
         examples = Examples(
             records=np.array(rows, np.int64) + self._records.first,
@@ -156,6 +161,7 @@ class _Conversion:
             inputs=self._inputs(rows),
             labels=labels[rows],
             boxes=None if boxes is None else tuple(boxes[row] for row in rows),
+            slices={name: tuple(values[row] for row in rows) for name, values in slices.items()},
         )
         name = self._shard.name
         failures = tuple(
@@ -273,6 +279,29 @@ class _Conversion:
                 boxes.append(clipped.reshape(-1, BOX_COORDINATES))
         return boxes
 
+    def _slice(self, role: str) -> list[str | None]:
+        column = self._records.columns[role]
+        values: list[str | None] = [None] * self._records.count
+        self._require_one_value(role)
+        kind = column.values.dtype.kind
+        if not column.is_bytes and kind not in "biu":
+            self._fail_kind(role, "a string, an integer or a boolean")
+            return values
+        for row in np.flatnonzero(column.lengths == 1).tolist():
+            value = column.values[column.splits[row]]
+            if not column.is_bytes:
+                values[row] = str(value).lower() if kind == "b" else str(value)
+            elif len(value) <= MAX_SLICE_BYTES:
+                values[row] = _text(value)
+            else:
+                self._fail(
+                    row,
+                    "SliceTooLong",
+                    f"{self._described(role)} has a value of {len(value)} bytes; a slice's values "
+                    f"have at most {MAX_SLICE_BYTES}",
+                )
+        return values
+
     def _require_values(self, role: str) -> None:
         name = self._names[role]
         for row in np.flatnonzero(self._records.columns[role].lengths == 0).tolist():
@@ -320,7 +349,7 @@ def describe(role: str, name: str) -> str:
     >>> describe("label", "y")
     "feature 'y' (source.features.label)"
     """
-    return f"feature {name!r} (source.features.{role})"
+    return f"feature {name!r} ({key_of(role)})"
 
 
 def _text(value: bytes) -> str:

@@ -16,7 +16,7 @@ from transforms.formats.columns import to_examples
 from transforms.formats.listed_file import check_listed_size, check_listed_version
 from transforms.formats.parquet import row_groups as parquet
 from transforms.formats.parts import BlockBudget, Part
-from transforms.formats.source import InputSpec, SourceSpec
+from transforms.formats.source import Features, InputSpec, SourceSpec
 from transforms.formats.tfrecord import blocks as tfrecord
 from transforms.storage import Storage
 
@@ -92,7 +92,7 @@ def _read_blocks(  # noqa: PLR0917
             if portion.first_block > 0:  # It could be read when it was cut into portions.
                 raise RunError(f"{shard.path} cannot be read any more: {fault}") from fault
             if 0 not in unwanted:
-                yield _unreadable_shard(shard, fault, has_boxes=source.features.boxes is not None)
+                yield _unreadable_shard(shard, fault, source.features)
 
 
 def _to_block(
@@ -191,7 +191,7 @@ def _read_parquet(
         yield Part(number, records, np.ones(records.count, np.int64), (), end)
 
 
-def _unreadable_shard(shard: Shard, fault: DataFault, has_boxes: bool) -> Block:
+def _unreadable_shard(shard: Shard, fault: DataFault, features: Features) -> Block:
     """The only block of a shard of which nothing can be read, not even how much it holds."""
     failure = Failure(shard.name, None, None, fault.stage, fault.error, str(fault))
     nothing = Examples(
@@ -199,7 +199,8 @@ def _unreadable_shard(shard: Shard, fault: DataFault, has_boxes: bool) -> Block:
         ids=(),
         inputs=(),
         labels=np.zeros(0, np.int32),
-        boxes=() if has_boxes else None,
+        boxes=None if features.boxes is None else (),
+        slices=dict.fromkeys(features.slices, ()),
     )
     return Block(
         BlockKey(shard, 0, 0, 1, last=True),

@@ -49,6 +49,8 @@ class Features:
       label: Integer class index, or a string among the class names; None where there are no labels.
       boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
         none.
+      slices: Strings, integers or booleans by which statistics are split; an example without a
+        value has the value null.
 
     >>> Features(input="image.bytes", label="label").id is None
     True
@@ -58,12 +60,16 @@ class Features:
     id: str | None = None
     label: str | None = None
     boxes: str | None = None
+    slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for role, name in self.named().items():
             if not name:
+                raise ConfigurationError(f"{key_of(role)} is empty; give the name of a feature")
+        for name in self.slices:
+            if self.slices.count(name) > 1:
                 raise ConfigurationError(
-                    f"source.features.{role} is empty; give the name of a feature"
+                    f"source.features.slices names {name!r} twice; give each feature once"
                 )
 
     def named(self) -> dict[str, str]:
@@ -73,7 +79,22 @@ class Features:
         {'input': 'image', 'label': 'y'}
         """
         roles = {"input": self.input, "id": self.id, "label": self.label, "boxes": self.boxes}
-        return {role: name for role, name in roles.items() if name is not None}
+        slices = {slice_role(name): name for name in self.slices}
+        return {role: name for role, name in roles.items() if name is not None} | slices
+
+
+def slice_role(name: str) -> str:
+    """The role of a feature by which statistics are split."""
+    return f"slices.{name}"
+
+
+def key_of(role: str) -> str:
+    """The configuration's key that names the feature of a role.
+
+    >>> key_of("label"), key_of(slice_role("camera"))
+    ('source.features.label', 'source.features.slices')
+    """
+    return f"source.features.{role.partition('.')[0]}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,7 @@ class ExplainSpec:
       with_boxes: Whether examples have boxes.
       with_predictions: Whether the model returns scores of classes; an explainer corrects it.
       thumbnail: Longest side of the thumbnails of images, in pixels; None makes none.
+      slices: Features of the examples by which statistics are split.
 
     >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
     >>> spec.map_format.map_shape, spec.map_format.sketch_shape
@@ -69,6 +70,7 @@ class ExplainSpec:
     with_boxes: bool
     with_predictions: bool = True
     thumbnail: int | None = None
+    slices: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -98,6 +100,7 @@ class ExplainSpec:
             thumbnail_shape=None
             if self.thumbnail is None
             else thumbnail_shape(inputs.decoded_shape, self.thumbnail),
+            slices=self.slices,
         )
 
 
@@ -314,6 +317,7 @@ def _slice(examples: Examples, start: int, stop: int) -> Examples:
         inputs=examples.inputs[start:stop],
         labels=examples.labels[start:stop],
         boxes=None if boxes is None else boxes[start:stop],
+        slices={name: values[start:stop] for name, values in examples.slices.items()},
     )
 
 

@@ -84,6 +84,8 @@ class BlockRows:
         for name, values in of_examples.items():
             columns[name] = np.repeat(values[rows], targets, axis=0)
         of_rows = [row for row in kept for _ in range(targets)]
+        for name in self._format.slices:
+            columns[name] = np.array([batch.slices[name][row] for row in of_rows], object)
         return RowsOfBatch(
             ids=[batch.ids[row] for row in of_rows],
             thumbnails=[] if thumbnails is None else [thumbnails[row] for row in of_rows],
@@ -116,6 +118,7 @@ class BlockRows:
             "shard": pa.array([self._shard] * rows, pa.string()),
             "label": pa.array(label, pa.int32(), mask=label == NO_LABEL),
         }
+        columns |= {name: pa.array(arrays[name], pa.string()) for name in self._format.slices}
         if not self._format.with_predictions:
             schema = self._format.schema
             columns |= {name: pa.nulls(rows, schema.field(name).type) for name in _PREDICTIONS}

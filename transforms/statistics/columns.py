@@ -25,9 +25,18 @@ UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_ener
 SKETCH_UNIT_BITS = 24
 """A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
 
-SHARES = frozenset({"pointing_hit"})
-"""Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""
+MAPS_COLUMNS = frozenset(
+    {
+        *("example_id", "shard", "record", "label", "target", "predicted", "score"),
+        *("predicted_score", "map", "map_scale", "sketch", "thumbnail", "peak_window"),
+        *("input_height", "input_width", "luminance", "contrast", "saturation", "sharpness"),
+        *(*STATISTICS, *BOX_STATISTICS, "mask_energy"),
+    }
+)
+"""Columns that the maps table may have beside those of slices, which have the features' names."""
 
+OUTCOME = "outcome"
+"""The slice that is always there: whether the prediction is the label."""
 
 SHARES = frozenset({"pointing_hit"})
 """Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""

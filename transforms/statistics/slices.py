@@ -18,9 +18,6 @@ from transforms.statistics.classes import classes_schema, group_arrays
 from transforms.statistics.groups import GroupAccumulator
 from transforms.statistics.rows import StoredRows
 
-OUTCOME = "outcome"
-"""The slice that is always there: whether the prediction is the label."""
-
 OUTCOMES = ("wrong", "correct", None)
 """Its values, by `StoredRows.outcomes`."""
 

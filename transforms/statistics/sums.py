@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.statistics.classes import classes_table
+from transforms.statistics.columns import OUTCOME
 from transforms.statistics.confusion import Confusion
 from transforms.statistics.folds import FoldSums, folds_of
 from transforms.statistics.groups import GroupAccumulator
 from transforms.statistics.rows import ROWS_AT_ONCE, StoredRows
 from transforms.statistics.slices import (
-    OUTCOME,
     OUTCOMES,
     Groups,
     LeftOutSlice,

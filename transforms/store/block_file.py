@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import ExplainedBlock
-from transforms.statistics.columns import SKETCH_UNIT_BITS
+from transforms.statistics.columns import MAPS_COLUMNS, SKETCH_UNIT_BITS
 from transforms.store.layout import FORMAT_VERSION
 from transforms.store.map_format import MAP, PICTURES
 
@@ -57,6 +57,7 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
 
 def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
     """The Parquet file of a maps table and what it says of itself."""
+    slices = [name for name in table.schema.names if name not in MAPS_COLUMNS]
     table = table.replace_schema_metadata(
         {METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()}
     )
@@ -68,7 +69,7 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
         compression_level=COMPRESSION_LEVEL,
         write_page_checksum=True,
         write_statistics=[name for name in table.schema.names if name not in {*PICTURES, "sketch"}],
-        use_dictionary=["shard", "label", "target", "predicted"],
+        use_dictionary=["shard", "label", "target", "predicted", *slices],
         column_encoding={"sketch.list.element": "BYTE_STREAM_SPLIT"},  # a fifth smaller
     ) as writer:
         writer.write_table(table, rows_per_group(table.schema.field(MAP).type.byte_width))

@@ -33,7 +33,13 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "pattern": "data/*.tfrecord",
             "format": "tfrecord",
             "compression": "auto",
-            "features": {"id": None, "input": "image", "label": "label", "boxes": None},
+            "features": {
+                "id": None,
+                "input": "image",
+                "label": "label",
+                "boxes": None,
+                "slices": [],
+            },
             "classes": None,
             "input": {
                 "kind": "image",
@@ -198,7 +204,7 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
     config = load_config(
         write(),
         [
-            "source.features={id: a, input: b, label: c, boxes: d}",
+            "source.features={id: a, input: b, label: c, boxes: d, slices: [e]}",
             "source.compression=zlib",
             "source.input={shape: [3, 8, 9], channels: first, resize: area, crop: 0.5, "
             "scale: {mean: [1, 2, 3], std: [4, 5, 6]}}",
@@ -206,7 +212,7 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
     )
     assert config.source_spec(["cat", "dog"]) == SourceSpec(
         format="tfrecord",
-        features=Features(id="a", input="b", label="c", boxes="d"),
+        features=Features(id="a", input="b", label="c", boxes="d", slices=("e",)),
         compression="zlib",
         class_names=("cat", "dog"),
     )
@@ -257,7 +263,7 @@ def test_every_field_says_what_is_allowed() -> None:
                 count += 1
         return count
 
-    assert check(Config) == 45
+    assert check(Config) == 46
 
 
 def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:

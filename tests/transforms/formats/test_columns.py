@@ -9,7 +9,7 @@ import pytest
 from transforms.elements import NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
 from transforms.formats.columns import Column, Records, to_examples
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import Features, InputSpec, SourceSpec, slice_role
 
 SHARD = Shard("/data/a.tfrecord", 1)
 FEATURES = Features("image", id="name", label="y", boxes="bbox")
@@ -28,13 +28,18 @@ def convert(
     ids: Sequence[Sequence[Any]] | None = None,
     labels: Sequence[Sequence[Any]] | None = None,
     boxes: Sequence[Sequence[Any]] | None = None,
+    slices: dict[str, Sequence[Sequence[Any]]] | None = None,
     faults: dict[int, DataFault] | None = None,
     class_names: tuple[str, ...] = (),
     shape: tuple[int, ...] = (2,),
 ) -> tuple[Examples, tuple[Failure, ...]]:
     given = {"input": inputs, "id": ids, "label": labels, "boxes": boxes}
     columns = {role: column(rows) for role, rows in given.items() if rows is not None}
-    names = {role: name for role, name in FEATURES.named().items() if role in columns}
+    names: dict[str, Any] = {
+        role: name for role, name in FEATURES.named().items() if role in columns
+    }
+    names["slices"] = tuple(slices or {})
+    columns |= {slice_role(name): column(rows) for name, rows in (slices or {}).items()}
     records = Records(100, len(inputs), columns, faults or {}, lambda _: ["image", "other"])
     source = SourceSpec("tfrecord", Features(**names), class_names=class_names)
     return to_examples(SHARD, records, source, InputSpec("tensor", shape))
@@ -197,3 +202,54 @@ def test_concatenated_columns_keep_their_type_beside_empty_ones() -> None:
     assert whole.splits.tolist() == [0, 1, 3, 3, 3, 4]
     assert whole[1:4].values.tolist() == [2, 3]
     assert whole[1:4].splits.tolist() == [0, 2, 2, 2]
+
+
+def test_slices_are_strings_whatever_they_were() -> None:
+    examples, failures = convert(
+        inputs=[[b"x"]] * 4,
+        slices={
+            "camera": [[b"A"], [b""], [], ["日本".encode()]],
+            "year": [[2024], [-1], [], [0]],
+            "night": [[True], [False], [], [True]],
+            "nowhere": [[], [], [], []],
+        },
+    )
+    assert failures == ()
+    assert examples.slices == {
+        "camera": ("A", "", None, "日本"),
+        "year": ("2024", "-1", None, "0"),
+        "night": ("true", "false", None, "true"),
+        "nowhere": (None, None, None, None),
+    }
+
+
+def test_values_that_name_nothing_are_faults() -> None:
+    camera = [[b"A", b"B"], [b"x" * 1024], [b"x" * 1025], [b"\xff"]]
+    examples, failures = convert(inputs=[[b"x"]] * 4, slices={"camera": camera})
+    assert reasons(failures) == [(100, "SeveralValues"), (102, "SliceTooLong")]
+    assert failures[1].message == (
+        "feature 'camera' (source.features.slices) has a value of 1025 bytes; a slice's values "
+        "have at most 1024"
+    )
+    assert examples.slices["camera"] == ("x" * 1024, "\\xff")
+    _, failures = convert(inputs=[[b"x"]], slices={"weight": [[1.5]]})
+    assert [failure.message for failure in failures] == [
+        "feature 'weight' (source.features.slices) holds numbers, not a string, an integer or a "
+        "boolean"
+    ]
+
+
+def test_the_digest_tells_slices_apart() -> None:
+    def digest(*values: Sequence[Any], name: str = "camera") -> str:
+        return convert(inputs=[[b"x"]] * 2, slices={name: values})[0].digest()
+
+    plain = convert(inputs=[[b"x"]] * 2)[0].digest()
+    digests = {
+        plain,
+        digest([b"A"], [b"B"]),
+        digest([b"B"], [b"A"]),
+        digest([], [b"A"]),
+        digest([b""], [b"A"]),
+        digest([b"A"], [b"B"], name="lens"),
+    }
+    assert len(digests) == 6

@@ -25,7 +25,7 @@ from transforms.formats.parquet.bounds import ARROW_ERRORS, bound_decoding, gath
 from transforms.formats.parquet.pieces import cut, join
 from transforms.formats.parquet.watched_file import WatchedFile
 from transforms.formats.parts import BlockBudget
-from transforms.formats.source import Features
+from transforms.formats.source import Features, slice_role
 
 _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
 _BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
@@ -168,6 +168,18 @@ class _RowGroups:
         self._roles = list(features.named())
         self._selected = _select(schema, features)
         self._names = [name for field in schema for name in _field_names(field)]
+        self._absent = self._absent_slice(features)
+
+    def _absent_slice(self, features: Features) -> DataFault | None:
+        """The fault of every record where a slice is no column; null is a value, that is not."""
+        found = {selected.role for selected in self._selected}
+        for name in features.slices:
+            if slice_role(name) not in found:
+                described = describe(slice_role(name), name)
+                names = ", ".join(self._names) or "none"
+                why = f"there is no {described}; there are: {names}"
+                return DataFault("parse", "MissingFeature", why)
+        return None
 
     def read(self, group: int, first: int, count: int, batch_rows: int) -> Iterator[Records]:
         """Records of one row group; those that cannot be read have a fault each.
@@ -179,7 +191,7 @@ class _RowGroups:
           batch_rows: Rows to read at a time.
         """
         if not self._selected:
-            yield from self._in_batches(first, count, batch_rows, None)
+            yield from self._in_batches(first, count, batch_rows, self._absent)
             return
         done = 0
         columns = sorted({selected.name for selected in self._selected})
@@ -225,7 +237,7 @@ class _RowGroups:
             yield self.without_values(first + start, min(batch_rows, count - start), fault)
 
     def _to_records(self, batch: pa.RecordBatch, first: int) -> Records:
-        records = self.without_values(first, batch.num_rows)
+        records = self.without_values(first, batch.num_rows, self._absent)
         for selected in self._selected:
             array = batch.column(batch.schema.get_field_index(selected.column))
             for field in selected.fields:
