@@ -18,7 +18,7 @@ from documentation import PAGES, name_of
 
 from pipeline import cli
 from pipeline.arguments import split_beam_options
-from pipeline.config.keys import Config, load_audit, load_config
+from pipeline.config.keys import LATER_KEYS, Config, load_audit, load_config
 
 CONFIGS, PIPELINE, TRANSFORMS = (
     ROOT / folder / "README.md" for folder in ("configs", "pipeline", "transforms")
@@ -137,6 +137,7 @@ def test_keys_that_change_the_bytes_are_marked() -> None:
     settings = [Config.from_dict(each).fingerprint_settings() for each in (image, tensor)]
     # What `auto` and a path came to in the run is added there.
     chosen = {f"explain.{key}" for key in ("batch_size", "threads", "engine")} | {"model.uri"}
+    chosen |= set(LATER_KEYS)  # These count where they are not what was before.
     known = {key for key in leaves(Config) if any(_has(each, key) for each in settings)}
     assert marked == known | chosen
 

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 from pipeline.config.sections import SourceSection
+from transforms.formats.source import UNSMOOTHED_RESIZES
 
 _IMAGE_RANK = 3
 
@@ -22,7 +23,8 @@ class Condition:
     Attributes:
       key: With the sections it is in, such as `limits.max_pixels`.
       holds: Whether it has one on a source.
-      otherwise: Why not, after "KEY is VALUE, "; may name {format}, {kind} and {shape}.
+      otherwise: Why not, after "KEY is VALUE, "; may name {format}, {kind}, {shape} and
+        {resize}.
       default_is_harmless: Whether who gives the key its default value asks for nothing that does
         not happen, as `compression: auto` does of Parquet.
     """
@@ -35,7 +37,10 @@ class Condition:
     def refusal(self, value: object, source: SourceSection) -> str:
         """What to say to who has given a value where the key has no effect."""
         why = self.otherwise.format(
-            format=source.format, kind=source.input.kind, shape=list(source.input.shape)
+            format=source.format,
+            kind=source.input.kind,
+            shape=list(source.input.shape),
+            resize=source.input.resize,
         )
         return f"{self.key} is {value!r}, {why}, so leave it out"
 
@@ -51,6 +56,18 @@ def _has_tfrecords(source: SourceSection) -> bool:
 
 def _has_images(source: SourceSection) -> bool:
     return source.input.kind == "image"
+
+
+def _resizes(source: SourceSection) -> bool:
+    return not _has_images(source) or source.input.resize != "none"
+
+
+def _may_smooth(source: SourceSection) -> bool:
+    return not _has_images(source) or source.input.resize not in UNSMOOTHED_RESIZES
+
+
+def _may_leave_unsmoothed(source: SourceSection) -> bool:
+    return not _has_images(source) or source.input.decoder != "pillow"
 
 
 def _has_tensors(source: SourceSection) -> bool:
@@ -77,6 +94,47 @@ _CONDITIONS = (
     ),
     Condition("source.input.resize", _has_images, f"{_OF_TENSORS}only images are resized"),
     Condition("source.input.crop", _has_images, f"{_OF_TENSORS}only images are cropped"),
+    Condition(
+        "source.input.antialias",
+        _has_images,
+        f"{_OF_TENSORS}only images are resized",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.antialias",
+        _may_smooth,
+        "but source.input.resize is '{resize}', which it does not change",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.antialias",
+        _may_leave_unsmoothed,
+        "but source.input.decoder is 'pillow', which always smooths what it shrinks",
+    ),
+    Condition(
+        "source.input.fit",
+        _has_images,
+        f"{_OF_TENSORS}only images are resized",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.fit",
+        _resizes,
+        "but source.input.resize is 'none'",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.orientation",
+        _has_images,
+        f"{_OF_TENSORS}only images are turned",
+        default_is_harmless=True,
+    ),
+    Condition(
+        "source.input.decoder",
+        _has_images,
+        f"{_OF_TENSORS}only images are decoded",
+        default_is_harmless=True,
+    ),
     Condition(
         "limits.max_pixels",
         _has_images,

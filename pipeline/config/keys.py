@@ -34,6 +34,17 @@ from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
 
+LATER_KEYS = (
+    "source.input.channels",
+    "source.input.antialias",
+    "source.input.fit",
+    "source.input.orientation",
+    "source.input.decoder",
+    "model.imports",
+    "model.signature",
+)
+"""Keys that earlier versions did not have: their defaults leave a fingerprint as it was."""
+
 
 AUDIT = "audit"
 """The section that a file may hold alone."""
@@ -92,15 +103,20 @@ class Config(Section):
     def _without_effect(self) -> Iterator[str]:
         """A line for each key that was given and has no effect."""
         for condition in unmet_conditions(self.source):
-            *path, key = condition.key.split(".")
-            section: Any = self
-            for name in path:
-                section = getattr(section, name)
+            section, key = self._section_of(condition.key)
             value = getattr(section, key)
             default = type(section).model_fields[key].default
             harmless = value is None or (condition.default_is_harmless and value == default)
             if key in section.model_fields_set and not harmless:
                 yield condition.refusal(value, self.source)
+
+    def _section_of(self, dotted: str) -> tuple[Section, str]:
+        """The section that a key such as `limits.max_pixels` is in, and its name there."""
+        *path, key = dotted.split(".")
+        section: Any = self
+        for name in path:
+            section = getattr(section, name)
+        return section, key
 
     def source_spec(self, class_names: Sequence[str] = ()) -> SourceSpec:
         """What readers need to know.
@@ -127,7 +143,11 @@ class Config(Section):
             shape=spec.shape,
             dtype=spec.dtype,
             resize=spec.resize,
+            antialias=spec.antialias,
+            fit=spec.fit,
             crop=spec.crop,
+            orientation=spec.orientation,
+            decoder=spec.decoder,
             scale=scale if isinstance(scale, str) else ChannelScale(scale.mean, scale.std),
             max_pixels=self.limits.max_pixels,
             channels=spec.channels,
@@ -161,6 +181,10 @@ class Config(Section):
         used = self.as_dict()
         if self.explain.precision == "auto":
             del used["explain"]["precision"]
+        for dotted in LATER_KEYS:
+            section, key = self._section_of(dotted)
+            if getattr(section, key) == type(section).model_fields[key].default:
+                _drop(used, dotted)
         return {
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
@@ -219,6 +243,14 @@ class _AuditDocument(Section):
     """A file for audits, which says nothing of runs."""
 
     audit: AuditSection
+
+
+def _drop(settings: dict[str, Any], dotted: str) -> None:
+    """Takes a key such as `source.input.fit` out of a document, where it is there."""
+    *path, key = dotted.split(".")
+    for name in path:
+        settings = settings[name]
+    settings.pop(key, None)
 
 
 def _only(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

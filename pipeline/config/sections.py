@@ -25,9 +25,12 @@ from transforms.formats.source import (
     SCALED_RANGES,
     Channels,
     Compression,
+    Decoder,
+    Fit,
     Format,
     InputKind,
     NamedScale,
+    Orientation,
     Resize,
 )
 from transforms.models.loading import ModelOutput
@@ -86,9 +89,13 @@ class InputSection(Section):
     channels: Channels | None = Field(None, description=f"{_values(Channels)}, or null")
     dtype: _Text = Field("float32", description="the name of a NumPy type, such as float32")
     resize: Resize = Field("bilinear", description=_values(Resize))
+    antialias: bool = Field(False, description="true or false")
+    fit: Fit = Field("stretch", description=_values(Fit))
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="the share of each side to keep, above 0 and at most 1, or null"
     )
+    orientation: Orientation = Field("stored", description=_values(Orientation))
+    decoder: Decoder = Field("tensorflow", description=_values(Decoder))
     scale: NamedScale | ChannelScaleSection = Field("none", description=_scales())
 
 

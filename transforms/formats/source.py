@@ -14,7 +14,13 @@ from transforms.errors import ConfigurationError
 Format: TypeAlias = Literal["tfrecord", "parquet"]
 Compression: TypeAlias = Literal["auto", "none", "gzip", "zlib"]
 InputKind: TypeAlias = Literal["image", "tensor"]
-Resize: TypeAlias = Literal["bilinear", "bicubic", "area", "none"]
+Resize: TypeAlias = Literal[
+    "bilinear", "bicubic", "area", "nearest", "lanczos3", "lanczos5", "gaussian", "mitchellcubic",
+    "none",
+]  # fmt: skip
+Fit: TypeAlias = Literal["stretch", "crop", "pad", "shorter_side"]
+Orientation: TypeAlias = Literal["stored", "exif"]
+Decoder: TypeAlias = Literal["tensorflow", "pillow"]
 NamedScale: TypeAlias = Literal["none", "unit", "symmetric"]
 Channels: TypeAlias = Literal["first", "last"]
 
@@ -35,6 +41,14 @@ MAX_BLOCK_BYTES = 1 << 30
 
 MAX_PIXELS = 1 << 26
 """An image that declares more is refused: 67 million, 200 MB once decoded."""
+
+PILLOW_RESIZES: tuple[Resize, ...] = (
+    "bilinear", "bicubic", "area", "nearest", "lanczos3", "none",
+)  # fmt: skip
+"""What Pillow calls BILINEAR, BICUBIC, BOX, NEAREST, LANCZOS; and nothing at all."""
+
+UNSMOOTHED_RESIZES: tuple[Resize, ...] = ("area", "nearest", "none")
+"""Resizing that `antialias` does not change."""
 
 _NUMERIC_KINDS = "biuf"
 
@@ -182,7 +196,14 @@ class InputSpec:
       dtype: NumPy name of the elements of raw bytes (kind `tensor`), in little-endian order
         unless it says otherwise.
       resize: Method for images; `none` takes only images that have the shape already.
+      antialias: Whether images are smoothed before they shrink.
+      fit: How an image of other proportions is resized: `stretch`; `crop`, its largest central
+        window of the model's proportions; `pad`, with black on two sides; `shorter_side`, the whole
+        of it by the side that is shorter, of which then the centre is kept.
       crop: Central fraction of an image's height and width that is kept, in (0, 1]; None keeps all.
+        It is cut before resizing, of the window with `crop`; after it with `shorter_side`.
+      orientation: `exif` turns images as their files say; `stored` takes them as they are stored.
+      decoder: Who decodes and resizes images: `pillow` gives Pillow's very bytes.
       scale: Applied on the device: `unit` gives 0..1 and `symmetric` -1..1 from 0..255.
       max_pixels: Images that declare more are refused before they are decoded.
       channels: Where a shape of three sizes has the channels; None is `last`, but a shape that
@@ -198,7 +219,11 @@ class InputSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
     resize: Resize = "bilinear"
+    antialias: bool = False
+    fit: Fit = "stretch"
     crop: float | None = None
+    orientation: Orientation = "stored"
+    decoder: Decoder = "tensorflow"
     scale: NamedScale | ChannelScale = "none"
     max_pixels: int = MAX_PIXELS
     channels: Channels | None = None
@@ -206,6 +231,9 @@ class InputSpec:
     def __post_init__(self) -> None:
         _require_choice("source.input.kind", self.kind, InputKind)
         _require_choice("source.input.resize", self.resize, Resize)
+        _require_choice("source.input.fit", self.fit, Fit)
+        _require_choice("source.input.orientation", self.orientation, Orientation)
+        _require_choice("source.input.decoder", self.decoder, Decoder)
         self._check_channels()
         self._check_shape()
         _numeric_dtype(self.dtype)
@@ -216,6 +244,7 @@ class InputSpec:
             )
         if self.kind == "tensor":
             self._check_tensor()
+        self._check_resizing()
         if isinstance(self.scale, ChannelScale):
             if len(self.scale.mean) != self.decoded_shape[-1]:
                 raise ConfigurationError(
@@ -288,6 +317,28 @@ class InputSpec:
                 f"source.input.shape is {shape}; give [W], [T, W] or [H, W, C]"
             )
 
+    def _check_resizing(self) -> None:
+        if self.decoder == "pillow" and self.resize not in PILLOW_RESIZES:
+            raise ConfigurationError(
+                f"source.input.resize is {self.resize!r}, which Pillow does not know; give one of "
+                f"{', '.join(PILLOW_RESIZES)}, or leave source.input.decoder out"
+            )
+        if self.antialias and self.resize in UNSMOOTHED_RESIZES:
+            raise ConfigurationError(
+                f"source.input.antialias is True, but source.input.resize is {self.resize!r}, "
+                "which it does not change, so leave it out"
+            )
+        if self.antialias and self.decoder == "pillow":
+            raise ConfigurationError(
+                "source.input.antialias is True, but source.input.decoder is 'pillow', which "
+                "always smooths what it shrinks, so leave it out"
+            )
+        if self.fit != "stretch" and self.resize == "none":
+            raise ConfigurationError(
+                f"source.input.fit is {self.fit!r}, but source.input.resize is 'none', so leave it "
+                "out"
+            )
+
     def _check_tensor(self) -> None:
         if self.crop is not None:
             raise ConfigurationError(
@@ -299,6 +350,17 @@ class InputSpec:
                 f"source.input.resize is {self.resize!r}, but source.input.kind is 'tensor'; "
                 "only images are resized, so leave it out"
             )
+        for key, value, default, what in (
+            ("antialias", self.antialias, False, "resized"),
+            ("fit", self.fit, "stretch", "resized"),
+            ("orientation", self.orientation, "stored", "turned"),
+            ("decoder", self.decoder, "tensorflow", "decoded"),
+        ):
+            if value != default:
+                raise ConfigurationError(
+                    f"source.input.{key} is {value!r}, but source.input.kind is 'tensor'; "
+                    f"only images are {what}, so leave it out"
+                )
 
 
 def seems_channels_first(shape: tuple[int | None, ...]) -> bool:

@@ -20,7 +20,8 @@ import numpy as np
 
 from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
 from transforms.errors import DataFault
-from transforms.formats.images.decoding import InputDecoder, reason_of
+from transforms.formats.images.decoding import InputDecoder
+from transforms.formats.images.graphs import reason_of
 from transforms.formats.images.thumbnails import ThumbnailEncoder, thumbnail_shape
 from transforms.formats.source import IMAGE_RANK
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
@@ -273,8 +274,9 @@ class BlockExplainer:
     def _arrays(self, batch: Examples, inputs: Inputs) -> Arrays:
         if batch.boxes is None:
             return inputs, batch.labels
-        cropped = [self._decoder.crop_boxes(boxes) for boxes in batch.boxes]
-        return inputs, batch.labels, box_mask(cropped, self.spec.program.inputs.positions)
+        pairs = zip(batch.inputs, batch.boxes, strict=True)
+        placed = [self._decoder.place_boxes(data, boxes) for data, boxes in pairs]
+        return inputs, batch.labels, box_mask(placed, self.spec.program.inputs.positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         return self._programs.of_size(size).run(*arrays)

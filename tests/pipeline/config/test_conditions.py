@@ -18,6 +18,43 @@ OF_TENSORS = "but source.input.kind is 'tensor'; only images are"
 
 REFUSALS = [
     (
+        TENSOR,
+        "source.input.antialias=true",
+        f"source.input.antialias is True, {OF_TENSORS} resized, so leave it out",
+    ),
+    (
+        TENSOR,
+        "source.input.fit=pad",
+        f"source.input.fit is 'pad', {OF_TENSORS} resized, so leave it out",
+    ),
+    (
+        TENSOR,
+        "source.input.orientation=exif",
+        f"source.input.orientation is 'exif', {OF_TENSORS} turned, so leave it out",
+    ),
+    (
+        TENSOR,
+        "source.input.decoder=pillow",
+        f"source.input.decoder is 'pillow', {OF_TENSORS} decoded, so leave it out",
+    ),
+    (
+        ["source.input.resize=area"],
+        "source.input.antialias=true",
+        "source.input.antialias is True, but source.input.resize is 'area', which it does not "
+        "change, so leave it out",
+    ),
+    (
+        ["source.input.decoder=pillow"],
+        "source.input.antialias=false",
+        "source.input.antialias is False, but source.input.decoder is 'pillow', which always "
+        "smooths what it shrinks, so leave it out",
+    ),
+    (
+        ["source.input.resize=none"],
+        "source.input.fit=crop",
+        "source.input.fit is 'crop', but source.input.resize is 'none', so leave it out",
+    ),
+    (
         PARQUET,
         "source.compression=gzip",
         "source.compression is 'gzip', which is for TFRecord files; Parquet files name their own "
@@ -102,6 +139,14 @@ def test_it_is_neither_recorded_nor_part_of_the_fingerprint(
             section = section[name]
         assert key not in section
     assert Config.from_dict(config.as_dict()) == config
+
+
+def test_pillow_knows_fewer_ways_to_resize(write: WriteConfig) -> None:
+    given = ["source.input.decoder=pillow", "source.input.resize=gaussian"]
+    assert refusal(write(), *given) == (
+        "source.input.resize is 'gaussian', which Pillow does not know; give one of bilinear, "
+        "bicubic, area, nearest, lanczos3, none, or leave source.input.decoder out"
+    )
 
 
 def test_null_is_no_value_to_refuse(write: WriteConfig) -> None:

@@ -1,35 +1,42 @@
-"""From encoded images, raw bytes and numeric rows to what the model takes, in TensorFlow.
+"""From encoded images, raw bytes and numeric rows to what the model takes.
 
-Images keep no aspect ratio when they are resized and are not smoothed before they shrink
-(`antialias=False`): what Keras's `Resizing` layer and `image_dataset_from_directory` do by default,
-so most models were trained on just that. An orientation tag (EXIF) is not applied, as there.
+By default images keep no aspect ratio when they are resized, are not smoothed before they shrink,
+and are taken as they are stored whatever an orientation tag (EXIF) says: what Keras's `Resizing`
+layer and `image_dataset_from_directory` do by default. Whoever trained otherwise says so in the
+specification.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataFault
-from transforms.formats.images.headers import ImageHeader, first_frame, jpeg_scans, read_header
+from transforms.formats.images import fitting
+from transforms.formats.images.exif import orientation
+from transforms.formats.images.geometry import UPRIGHT, Placement
+from transforms.formats.images.graphs import DecodingGraphs, reason_of
+from transforms.formats.images.headers import (
+    ImageHeader,
+    ImageKind,
+    first_frame,
+    jpeg_scans,
+    read_header,
+)
 from transforms.formats.images.pixels import decode_pixels, decoder_errors
 from transforms.formats.source import InputSpec
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 MAX_SCANS = 32
 """A JPEG with more is refused: each takes a pass over all pixels. libjpeg's own script has 10."""
 
-_WHITE = 255.0
-_SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
-_GREY_CHANNELS = 2  # grey alone, or grey with alpha
+_PILLOW_KINDS: tuple[ImageKind, ...] = ("WebP", "TIFF")  # TensorFlow knows the first since 2.19
 _MAX_THREADS = 16
 
 _Decoded: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -49,8 +56,8 @@ _LARGE_PIXELS = 1 << 23  # As many as a camera's image: larger ones are decoded 
 class InputDecoder:
     """Turns examples' inputs into the model's, one bad example costing one fault.
 
-    Images (JPEG, PNG of 8 or 16 bits, BMP, a GIF's first frame; by their bytes, not by a name)
-    are cropped to the central fraction, resized to the model's height and width, and brought to its
+    Images (JPEG, PNG of 8 or 16 bits, BMP, WebP, TIFF, a GIF's first frame; by their bytes, not by
+    a name) are turned, cut and resized to the model's height and width, and brought to its
     channels: alpha is dropped or added opaque, grey is repeated, colour becomes luma. Tensors are
     reshaped. Channels are last, wherever the model takes them. Scaling (`spec.scale`) is not done
     here but on the device.
@@ -62,6 +69,7 @@ class InputDecoder:
 
     def __init__(self, spec: InputSpec, threads: int | None = None) -> None:
         self._spec = spec
+        self._graphs = DecodingGraphs(spec)
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(
@@ -100,21 +108,30 @@ class InputDecoder:
             return [function(item) for item in items]
         return list(self._pool.map(function, items))
 
-    def crop_boxes(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Boxes in the cropped image's coordinates, clipped to it.
+    def place_boxes(
+        self, data: bytes | npt.NDArray[Any], boxes: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Boxes in the model's input, clipped to it: they go where the pixels go.
 
         Args:
-          boxes: (K, 4) `[ymin, xmin, ymax, xmax]` in 0..1 of the whole image.
+          data: The input that they lie in, as `decode` takes it.
+          boxes: (K, 4) `[ymin, xmin, ymax, xmax]` in 0..1 of the whole image, as it is stored.
 
         Returns:
-          (K, 4) in 0..1 of the crop; a box outside it has no area. (The crop is a whole number
-          of pixels, so this is exact to half a pixel of the image as it is stored.)
+          (K, 4) in 0..1 of the model's input; a box outside it has no area. Boxes of what cannot be
+          decoded stay as they are.
         """
-        if self._spec.crop is None:
+        spec = self._spec
+        if spec.fit == "stretch" and spec.crop is None and spec.orientation == "stored":
             return boxes
-        margin = (1 - self._spec.crop) / 2
-        cropped: npt.NDArray[np.float32] = np.clip((boxes - margin) / self._spec.crop, 0, 1)
-        return cropped.astype(np.float32)
+        try:
+            if isinstance(data, bytes):
+                _, placement = self._header_and_placement(data)
+            else:
+                placement = Placement.of(spec, *spec.positions)
+        except (DataFault, ValueError):
+            return boxes
+        return placement.boxes(boxes)
 
     def _decode_rows(
         self, rows: npt.NDArray[Any]
@@ -125,13 +142,17 @@ class InputDecoder:
         decoded = self._channels_last(rows).astype(np.float32, order="C")
         if self._spec.crop is None or not len(rows):
             return decoded, faults
-        wrong = self._wrong_shape(*self._spec.positions)
+        placement = Placement.of(self._spec, *self._spec.positions)
+        wrong = self._wrong_shape(placement)
         if wrong is not None:
             return np.zeros_like(decoded), [wrong] * len(rows)
         import tensorflow as tf
 
         with tf.device("/CPU:0"):
-            cropped: npt.NDArray[np.float32] = self._fit(tf.constant(decoded)).numpy()
+            steps = tf.constant(fitting.steps_of(placement))
+            cropped: npt.NDArray[np.float32] = fitting.fit(
+                tf.constant(decoded), steps, self._spec
+            ).numpy()
         return cropped, faults
 
     def _decode_raw(self, inputs: Sequence[bytes]) -> tuple[_Decoded, list[DataFault | None]]:
@@ -157,53 +178,85 @@ class InputDecoder:
         return np.moveaxis(shaped, 1, -1) if self._spec.channels == "first" else shaped
 
     def _decode_images(self, inputs: Sequence[bytes]) -> tuple[_Decoded, list[DataFault | None]]:
-        headers, encoded, faults = self._read_headers(inputs)
+        batch = self._looked_at(inputs)
         pixels = np.zeros((len(inputs), *self._spec.decoded_shape), np.uint8)
-        others = np.array([each is not None for each in headers], bool)
-        as_they_are = np.array([each is not None and self._fits(each) for each in headers], bool)
-        declared = np.array([0 if each is None else each.pixels for each in headers], np.int64)
-        large = declared > _LARGE_PIXELS
+        others = batch.accepted
+        large = batch.pixels > _LARGE_PIXELS
+        if self._spec.decoder == "pillow":
+
+            def decode_and_fit(rows: npt.NDArray[np.intp]) -> None:
+                self._decode_by_pillow(batch, rows, pixels)
+
+            self._in_chunks(decode_and_fit, others, large)
+            return pixels, batch.faults
 
         def decode_chunk(rows: npt.NDArray[np.intp]) -> None:
-            others[rows] = ~decode_pixels(pixels, encoded, rows)
+            others[rows] = ~decode_pixels(pixels, batch.encoded, rows)
 
-        self._in_chunks(decode_chunk, as_they_are, large)
+        self._in_chunks(decode_chunk, batch.fits & ~batch.by_pillow, large)
         if not others.any():
-            return pixels, faults
+            return pixels, batch.faults
         decoded = pixels.astype(np.float32)
-        sixteen_bit = np.array([each is not None and each.sixteen_bit for each in headers], bool)
+
+        def fit_pillows_chunk(rows: npt.NDArray[np.intp]) -> None:
+            self._decode_by_pillow(batch, rows, decoded)
 
         def fit_chunk(rows: npt.NDArray[np.intp]) -> None:
             try:
-                decoded[rows] = self._compiled([encoded[row] for row in rows], sixteen_bit[rows])
+                images = [batch.encoded[row] for row in rows]
+                decoded[rows] = self._graphs.of_files(
+                    images, batch.sixteen_bit[rows], batch.steps[rows]
+                )
             except decoder_errors() as error:
                 if len(rows) > 1:
                     for row in rows:
                         fit_chunk(rows[rows == row])
                 else:
-                    faults[rows[0]] = self._undecodable(encoded[rows[0]], reason_of(error))
+                    why = reason_of(error)
+                    batch.faults[rows[0]] = self._undecodable(batch.encoded[rows[0]], why)
 
-        self._in_chunks(fit_chunk, others.copy(), large)
-        return decoded, faults
+        self._in_chunks(fit_pillows_chunk, batch.by_pillow, large)
+        self._in_chunks(fit_chunk, others & ~batch.by_pillow, large)
+        return decoded, batch.faults
 
-    def _read_headers(
-        self, inputs: Sequence[bytes]
-    ) -> tuple[list[ImageHeader | None], list[bytes], list[DataFault | None]]:
-        """Headers, what is to be decoded, and for each image that is refused its fault."""
-        headers: list[ImageHeader | None] = [None] * len(inputs)
-        encoded: list[bytes] = list(inputs)
-        faults: list[DataFault | None] = [None] * len(inputs)
+    def _looked_at(self, inputs: Sequence[bytes]) -> _Batch:
+        """What encoded images claim, and what is wrong with those that claim too much."""
+        batch = _Batch.of(inputs)
         for row, data in enumerate(inputs):
             try:
-                header = self._checked_header(data)
+                header, placement = self._header_and_placement(data)
                 if header.kind == "GIF":
-                    encoded[row] = first_frame(data)
-                headers[row] = header
+                    batch.encoded[row] = first_frame(data)
             except DataFault as fault:
-                faults[row] = fault
+                batch.faults[row] = fault
+                continue
             except ValueError as error:
-                faults[row] = self._undecodable(data, str(error))
-        return headers, encoded, faults
+                batch.faults[row] = self._undecodable(data, str(error))
+                continue
+            batch.claims[row] = header, placement
+            batch.sixteen_bit[row] = header.sixteen_bit
+            batch.pixels[row] = max(placement.pixels_held, header.tile_pixels)
+            batch.steps[row] = fitting.steps_of(placement)
+            batch.fits[row] = not header.sixteen_bit and placement.changes_nothing
+            batch.by_pillow[row] = header.kind in _PILLOW_KINDS
+        return batch
+
+    def _decode_by_pillow(
+        self, batch: _Batch, rows: npt.NDArray[np.intp], decoded: npt.NDArray[Any]
+    ) -> None:
+        """Decodes what Pillow decodes; who fits it to the model is for the specification to say."""
+        from transforms.formats.images import pillow
+
+        for row in rows.tolist():
+            data, (header, placement) = batch.encoded[row], batch.claims[row]
+            try:
+                if self._spec.decoder == "pillow":
+                    decoded[row] = pillow.decode_and_fit(data, header, placement, self._spec)
+                else:
+                    found = pillow.decode_pixels(data, header)
+                    decoded[row] = self._graphs.of_pixels(found, batch.steps[row])
+            except ValueError as error:
+                batch.faults[row] = self._undecodable(data, str(error))
 
     def _in_chunks(
         self,
@@ -222,38 +275,43 @@ class InputDecoder:
         for row in np.flatnonzero(wanted & large):
             work(np.array([row]))
 
-    def _checked_header(self, data: bytes) -> ImageHeader:
+    def _header_and_placement(self, data: bytes) -> tuple[ImageHeader, Placement]:
+        """What an image claims to be and where its pixels go, both found to be acceptable.
+
+        Raises:
+          DataFault: It claims too much, or would have to be resized where that is switched off.
+          ValueError: It is no image that is known here.
+        """
         header = read_header(data)
-        if header.pixels > self._spec.max_pixels:
-            raise DataFault(
-                "decode",
-                "TooManyPixels",
-                f"the image declares {header.height} x {header.width} pixels, more than "
-                f"limits.max_pixels ({self._spec.max_pixels})",
-            )
-        wrong = self._wrong_shape(header.height, header.width)
+        turned = self._spec.orientation == "exif"
+        up = orientation(data, header.kind) if turned else UPRIGHT
+        self._check_pixels(header, header.height * header.width)
+        self._check_pixels(header, header.tile_pixels, " in tiles of more")
+        placement = Placement.of(self._spec, header.height, header.width, up)
+        self._check_pixels(header, placement.pixels_held, " that source.input.fit makes more of")
+        wrong = self._wrong_shape(placement)
         if wrong is not None:
             raise wrong
         if header.kind == "JPEG":
             _check_scans(data)
-        return header
+        return header, placement
 
-    def _fits(self, header: ImageHeader) -> bool:
-        """Whether it has 8 bits, and the model's height and width, so that its pixels stay."""
-        same_size = (header.height, header.width) == self._spec.positions
-        return self._spec.crop is None and same_size and not header.sixteen_bit
+    def _check_pixels(self, header: ImageHeader, held: int, how: str = "") -> None:
+        if held > self._spec.max_pixels:
+            raise DataFault(
+                "decode",
+                "TooManyPixels",
+                f"the image declares {header.height} x {header.width} pixels{how}, more than "
+                f"limits.max_pixels ({self._spec.max_pixels})",
+            )
 
-    def _wrong_shape(self, height: int, width: int) -> DataFault | None:
+    def _wrong_shape(self, placement: Placement) -> DataFault | None:
         """The fault of an image that would need the resizing that is switched off."""
-        if self._spec.resize != "none":
+        height, width = placement.window[2:]
+        if self._spec.resize != "none" or (height, width) == placement.shape:
             return None
-        crop = self._spec.crop
-        if crop is not None:
-            height, width = _cropped_size(height, crop), _cropped_size(width, crop)
-        if (height, width) == self._spec.positions:
-            return None
-        wanted = " x ".join(str(size) for size in self._spec.positions)
-        cropped = " after the crop" if crop is not None else ""
+        wanted = " x ".join(str(size) for size in placement.shape)
+        cropped = " after the crop" if self._spec.crop is not None else ""
         return DataFault(
             "decode",
             "WrongShape",
@@ -271,62 +329,50 @@ class InputDecoder:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
-    @functools.cached_property
-    def _compiled(self) -> Callable[[list[bytes], npt.NDArray[np.bool_]], npt.NDArray[np.float32]]:
-        """Encoded images and whether they have 16 bits -> (N, H, W, C) float32, all or none."""
-        import tensorflow as tf
 
-        @tf.function(
-            input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.bool)]
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Encoded images and what is known of each by its header alone.
+
+    Attributes:
+      encoded: The images, a GIF's first frame alone.
+      faults: What is wrong with each; None where nothing is.
+      sixteen_bit: Whether each has 16 bits a channel.
+      fits: Whether each has the model's height and width, so that nothing is to be done but decode.
+      steps: (N, STEPS) of their placements.
+      pixels: How many each takes while it is decoded.
+      by_pillow: Whether each is of a kind that Pillow decodes.
+      claims: What each claims, and where its pixels go, of those that are accepted.
+    """
+
+    encoded: list[bytes]
+    faults: list[DataFault | None]
+    sixteen_bit: npt.NDArray[np.bool_]
+    fits: npt.NDArray[np.bool_]
+    steps: npt.NDArray[np.int32]
+    pixels: npt.NDArray[np.int64]
+    by_pillow: npt.NDArray[np.bool_]
+    claims: dict[int, tuple[ImageHeader, Placement]]
+
+    @property
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        """Whether nothing is wrong with each, by its header."""
+        return np.array([fault is None for fault in self.faults], bool)
+
+    @classmethod
+    def of(cls, inputs: Sequence[bytes]) -> _Batch:
+        """Of which nothing is known yet."""
+        count = len(inputs)
+        return cls(
+            encoded=list(inputs),
+            faults=[None] * count,
+            sixteen_bit=np.zeros(count, bool),
+            fits=np.zeros(count, bool),
+            steps=np.zeros((count, fitting.STEPS), np.int32),
+            pixels=np.zeros(count, np.int64),
+            by_pillow=np.zeros(count, bool),
+            claims={},
         )
-        def decode(images: tf.Tensor, sixteen_bit: tf.Tensor) -> tf.Tensor:
-            return tf.map_fn(
-                lambda image: self._decode_image(*image),
-                (images, sixteen_bit),
-                fn_output_signature=tf.TensorSpec(self._spec.decoded_shape, tf.float32),
-            )
-
-        def call(
-            images: list[bytes], sixteen_bit: npt.NDArray[np.bool_]
-        ) -> npt.NDArray[np.float32]:
-            with tf.device("/CPU:0"):
-                decoded: npt.NDArray[np.float32] = decode(
-                    tf.constant(images), tf.constant(sixteen_bit)
-                ).numpy()
-            return decoded
-
-        return call
-
-    def _decode_image(self, data: tf.Tensor, sixteen_bit: tf.Tensor) -> tf.Tensor:
-        """One encoded image -> (H, W, C) float32."""
-        import tensorflow as tf
-
-        def fit_eight_bit() -> tf.Tensor:
-            pixels = tf.io.decode_image(data, expand_animations=False)
-            return self._fit(tf.ensure_shape(pixels, [None, None, None]))
-
-        def fit_sixteen_bit() -> tf.Tensor:
-            return self._fit(tf.io.decode_png(data, dtype=tf.uint16)) / _SIXTEEN_BIT_STEP
-
-        fitted = tf.cond(sixteen_bit, fit_sixteen_bit, fit_eight_bit)
-        if self._spec.resize == "bicubic":  # overshoots at edges
-            fitted = tf.clip_by_value(fitted, 0.0, _WHITE)
-        shape = self._spec.decoded_shape
-        return tf.ensure_shape(_to_channels(fitted, shape[-1]), shape)
-
-    def _fit(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Crops and resizes (..., H, W, C) of any type to float32, in the range it has."""
-        import tensorflow as tf
-
-        if self._spec.crop is not None:
-            height, width = tf.shape(pixels)[-3], tf.shape(pixels)[-2]
-            rows = _cropped_size_in_graph(height, self._spec.crop)
-            columns = _cropped_size_in_graph(width, self._spec.crop)
-            top, left = (height - rows) // 2, (width - columns) // 2
-            pixels = pixels[..., top : top + rows, left : left + columns, :]
-        if self._spec.resize != "none":
-            pixels = tf.image.resize(pixels, self._spec.positions, method=self._spec.resize)
-        return tf.cast(pixels, tf.float32)
 
 
 def _check_scans(jpeg: bytes) -> None:
@@ -343,46 +389,3 @@ def _check_scans(jpeg: bytes) -> None:
         )
     if not ended:
         raise DataFault("decode", "TruncatedImage", "the JPEG has no end mark: it is cut short")
-
-
-def _cropped_size(side: int, crop: float) -> int:
-    """Pixels of a side that the crop keeps: rounded (half to even), at least 1."""
-    return max(1, round(side * crop))
-
-
-def _cropped_size_in_graph(side: tf.Tensor, crop: float) -> tf.Tensor:
-    """`_cropped_size`, of a side known only in the graph."""
-    import tensorflow as tf
-
-    kept = tf.round(tf.cast(side, tf.float64) * crop)
-    return tf.maximum(1, tf.cast(kept, tf.int32))
-
-
-def _to_channels(image: tf.Tensor, wanted: int) -> tf.Tensor:
-    """Brings (H, W, 1 to 4) in 0..255 to the wanted channels: 1 grey, 3 colour, 4 with alpha."""
-    import tensorflow as tf
-
-    channels = tf.shape(image)[-1]
-    is_grey = channels <= _GREY_CHANNELS
-    if wanted == 1:
-        return tf.cond(
-            is_grey,
-            lambda: image[..., :1],
-            lambda: tf.image.rgb_to_grayscale(tf.ensure_shape(image[..., :3], [None, None, 3])),
-        )
-    color = tf.cond(is_grey, lambda: tf.repeat(image[..., :1], 3, axis=-1), lambda: image[..., :3])
-    if wanted == 3:  # noqa: PLR2004 - colour
-        return color
-    alpha = tf.cond(
-        channels % 2 == 0,
-        lambda: image[..., -1:],
-        lambda: tf.fill(tf.shape(image[..., :1]), _WHITE),
-    )
-    return tf.concat([color, alpha], axis=-1)
-
-
-def reason_of(error: Exception) -> str:
-    """TensorFlow's reason, out of a message that quotes the graph's making and its nodes."""
-    lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
-    nodes = (number for number, line in enumerate(lines) if line.lstrip().startswith("[[{{node"))
-    return lines[max(0, next(nodes, 1) - 1)].strip()

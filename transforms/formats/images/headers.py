@@ -1,7 +1,7 @@
 """What an encoded image declares, read from its header without decoding a pixel.
 
 Decoders allocate by the declared size, so it is looked at first. References: PNG (W3C), sections
-5 and 11; GIF89a; BITMAPINFOHEADER; JPEG (ITU-T T.81), annex B.
+5 and 11; GIF89a; BITMAPINFOHEADER; JPEG (ITU-T T.81), annex B; WebP (RFC 9649); TIFF 6.0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-ImageKind: TypeAlias = Literal["JPEG", "PNG", "GIF", "BMP"]
+from transforms.formats.images import tiff
+
+ImageKind: TypeAlias = Literal["JPEG", "PNG", "GIF", "BMP", "WebP", "TIFF"]
 
 _MAGIC: dict[bytes, ImageKind] = {
     b"\xff\xd8\xff": "JPEG",
@@ -19,9 +21,13 @@ _MAGIC: dict[bytes, ImageKind] = {
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
     b"BM": "BMP",
+    **dict.fromkeys(tiff.MAGIC, "TIFF"),
 }
+_RIFF, _WEBP, _WEBP_PLACE = b"RIFF", b"WEBP", slice(8, 12)
 
-_PNG_DEEP = 16
+_DEEP = 16
+_EIGHT_BITS = 8
+_BLACK_IS_ZERO = 1
 
 _GIF_SCREEN = struct.Struct("<6sHHBBB")
 _GIF_FRAME = struct.Struct("<xHHHHB")
@@ -48,13 +54,16 @@ class ImageHeader:
       kind: By its first bytes.
       height: Pixels.
       width: Pixels.
-      sixteen_bit: Whether channels have 16 bits (PNG only).
+      sixteen_bit: Whether channels have 16 bits (PNG, and TIFF without colours).
+      tile_pixels: Of the tiles in which the image is stored, which are decoded as a whole; 0 where
+        there are none (TIFF only).
     """
 
     kind: ImageKind
     height: int
     width: int
     sixteen_bit: bool = False
+    tile_pixels: int = 0
 
     @property
     def pixels(self) -> int:
@@ -68,6 +77,8 @@ def image_kind(data: bytes) -> ImageKind | None:
     >>> image_kind(b"GIF89a...")
     'GIF'
     """
+    if data.startswith(_RIFF) and data[_WEBP_PLACE] == _WEBP:
+        return "WebP"
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
 
 
@@ -80,17 +91,19 @@ def read_header(data: bytes) -> ImageHeader:
     """
     kind = image_kind(data)
     if kind is None:
-        raise ValueError(f"it is neither JPEG, PNG, GIF nor BMP (first bytes: {data[:8].hex(' ')})")
+        raise ValueError(
+            f"it is neither JPEG, PNG, GIF, BMP, WebP nor TIFF (first bytes: {data[:8].hex(' ')})"
+        )
     try:
         if kind == "PNG":
             width, height, depth = struct.unpack_from(">IIB", data, 16)
-            return ImageHeader(kind, height, width, sixteen_bit=depth == _PNG_DEEP)
+            return ImageHeader(kind, height, width, sixteen_bit=depth == _DEEP)
+        if kind == "TIFF":
+            return _tiff_header(data)
         if kind == "GIF":
             height, width, _ = _gif_first_frame(data)
-        elif kind == "BMP":
-            height, width = _bmp_size(data)
         else:
-            height, width = _jpeg_size(data)
+            height, width = _SIZES[kind](data)
     except (struct.error, IndexError) as error:
         raise ValueError(f"its {kind} header is cut short") from error
     return ImageHeader(kind, height, width)
@@ -162,6 +175,34 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     raise ValueError("its JPEG header declares no size")
 
 
+def _webp_size(data: bytes) -> tuple[int, int]:
+    (variant,) = struct.unpack_from("4s", data, 12)
+    if variant == b"VP8 ":  # one frame with losses: a tag and a start code of 3 bytes each
+        width, height = struct.unpack_from("<HH", data, 26)
+        return height & 0x3FFF, width & 0x3FFF
+    if variant == b"VP8L":  # without losses: 14 bits each, after a signature
+        (sizes,) = struct.unpack_from("<I", data, 21)
+        return (sizes >> 14 & 0x3FFF) + 1, (sizes & 0x3FFF) + 1
+    if variant == b"VP8X":  # a canvas: 24 bits each
+        low, high, width_top, height_low, height_top = struct.unpack_from("<BBBHB", data, 24)
+        return (height_low | height_top << 16) + 1, (low | high << 8 | width_top << 16) + 1
+    raise ValueError(f"its first WebP chunk is {variant!r}")
+
+
+def _tiff_header(data: bytes) -> ImageHeader:
+    tags = tiff.read_directory(data)
+    if not {tiff.WIDTH, tiff.HEIGHT} <= tags.keys():
+        raise ValueError("its TIFF header declares no size")
+    bits, samples = tags.get(tiff.BITS, 1), tags.get(tiff.SAMPLES, 1)
+    deep = bits == _DEEP and samples == 1 and tags.get(tiff.PHOTOMETRIC) == _BLACK_IS_ZERO
+    if bits > _EIGHT_BITS and not deep:
+        raise ValueError(
+            f"it is a TIFF of {bits} bits in each of {samples} channels; save it as PNG"
+        )
+    tile = tags.get(tiff.TILE_HEIGHT, 0) * tags.get(tiff.TILE_WIDTH, 0)
+    return ImageHeader("TIFF", tags[tiff.HEIGHT], tags[tiff.WIDTH], deep, tile)
+
+
 def jpeg_scans(data: bytes) -> tuple[int, bool]:
     """How many scans a JPEG has, at most, and whether its end mark is there.
 
@@ -184,6 +225,20 @@ def jpeg_scans(data: bytes) -> tuple[int, bool]:
         elif marker == _JPEG_END:
             break
     return 0, True
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Segments before the first scan: marker, and where its content begins and ends.
+
+    Raises:
+      IndexError: The data are cut before the first scan.
+    """
+    for marker, position in _jpeg_markers(data):
+        (length,) = struct.unpack_from(">H", data, position)
+        yield marker, position + 2, position + length
+
+
+_SIZES = {"JPEG": _jpeg_size, "BMP": _bmp_size, "WebP": _webp_size}
 
 
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:

@@ -216,11 +216,12 @@ def test_crop_keeps_the_centre(height: int, width: int, crop: float) -> None:
 
 def test_boxes_follow_the_crop() -> None:
     boxes = np.array([[0, 0, 1, 1], [0.25, 0.5, 0.5, 0.75], [0, 0, 0.2, 0.2]], np.float32)
-    cropped = InputDecoder(InputSpec("image", (4, 4, 3), crop=0.5)).crop_boxes(boxes)
+    image = png(np.zeros((12, 16, 3), np.uint8))
+    cropped = InputDecoder(InputSpec("image", (4, 4, 3), crop=0.5)).place_boxes(image, boxes)
     expected = np.array([[0, 0, 1, 1], [0, 0.5, 0.5, 1], [0, 0, 0, 0]], np.float32)
     np.testing.assert_allclose(cropped, expected, atol=1e-6)
     assert cropped.dtype == np.float32
-    uncropped = InputDecoder(InputSpec("image", (4, 4, 3))).crop_boxes(boxes)
+    uncropped = InputDecoder(InputSpec("image", (4, 4, 3))).place_boxes(image, boxes)
     np.testing.assert_array_equal(uncropped, boxes)
 
 
@@ -235,7 +236,9 @@ def test_one_bad_image_costs_one_fault() -> None:
         np.testing.assert_array_equal(decoded[row], np.zeros_like(COLOR) if row in bad else COLOR)
     assert str(faults[3]).startswith("the image cannot be decoded: Invalid PNG data")
     assert "Graph execution" not in str(faults[19])
-    assert "neither JPEG, PNG, GIF nor BMP (first bytes: 74 65 78 74)" in str(faults[11])
+    assert "neither JPEG, PNG, GIF, BMP, WebP nor TIFF (first bytes: 74 65 78 74)" in str(
+        faults[11]
+    )
 
 
 def test_every_damaged_image_is_decoded_or_a_fault() -> None:
