@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pipeline.arguments import Command, make_parser, split_beam_options
 from pipeline.plain_text import plain
@@ -35,6 +35,7 @@ TERMINATED = 143
 
 
 _LONGEST_NAME = 100  # of a file that is named by an example; ids have any length
+_IMPORTING = "importing TensorFlow and Beam"
 _BIGQUERY_NOTICE = "apitools not found, and bigquery client libraries are not available"
 
 
@@ -85,13 +86,23 @@ def _execute(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> None:
     from pipeline.commands.console import print_plan
     from pipeline.config.keys import load_config
+    from pipeline.run.progress import Progress
 
     config = load_config(arguments.config, arguments.set)
-    _start_tensorflow(arguments)
-    from pipeline.commands.plan import plan
-    from transforms.filesystems import BeamStorage
+    progress = Progress(None if arguments.quiet else sys.stderr)
+    with progress.starting(_IMPORTING):
+        _start_tensorflow(arguments)
+        from pipeline.commands.plan import plan
+        from transforms.filesystems import BeamStorage
 
-    made = plan(config, BeamStorage(), arguments.beam_options, arguments.runner, arguments.picture)
+        made = plan(
+            config,
+            BeamStorage(),
+            arguments.beam_options,
+            arguments.runner,
+            picture=arguments.picture,
+            announce=progress.announce,
+        )
     _print(arguments, made.as_dict(), print_plan)
 
 
@@ -101,12 +112,14 @@ def _run(arguments: argparse.Namespace) -> None:
     from pipeline.run.progress import Progress
 
     config = load_config(arguments.config, arguments.set)
-    _start_tensorflow(arguments)
-    from pipeline.commands.run import run
-
     progress = Progress(None if arguments.quiet else sys.stderr)
+    with progress.starting(_IMPORTING):
+        _start_tensorflow(arguments)
+        from pipeline.commands.run import class_rows, run
+
     manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.runner)
-    _print(arguments, manifest, lambda result: print_run(result, config.output.path))
+    atlas = config.output.path
+    _print(arguments, manifest, lambda result: print_run(result, atlas, class_rows))
 
 
 def _summarize(arguments: argparse.Namespace) -> None:
@@ -199,6 +212,17 @@ def _parser() -> argparse.ArgumentParser:
     )
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the moment: above a spinner or a bar, where one turns."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # as the standard library's own has it
+        return sys.stderr
+
+
 class _PlainFormatter(logging.Formatter):
     """Messages may quote what the data holds."""
 
@@ -212,7 +236,7 @@ def _set_up_logging(arguments: argparse.Namespace, interrupts: Sequence[int]) ->
         level = logging.ERROR
     if arguments.verbose:
         level = logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
     if not arguments.verbose:
         # Beam says so at each import, in the root logger's name; nothing here needs BigQuery.

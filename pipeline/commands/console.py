@@ -18,6 +18,15 @@ from pipeline.run.progress import describe_seconds
 _SHOWN_COMPARISONS = 40
 _VERDICT_STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow"}
 _SHOWN_LAYERS = 12  # The last of them: what output_layer names is near the end.
+_SHOWN_CLASSES = 20
+_MAIN_STATISTICS = (
+    "entropy",
+    "gini",
+    "border_energy",
+    "corner_energy",
+    "center_energy",
+    "box_energy",
+)
 _KIBI = 1024
 _UNFOLDED = 10_000  # characters
 
@@ -90,12 +99,17 @@ def _span(values: Mapping[str, float]) -> str:
     return f"{_number(values['low'])} to {_number(values['high'])}"
 
 
-def print_run(manifest: Mapping[str, Any], atlas: str) -> None:
-    """Prints what a run came to.
+def print_run(
+    manifest: Mapping[str, Any],
+    atlas: str,
+    class_rows: Callable[[str], Sequence[Mapping[str, Any]]],
+) -> None:
+    """Prints what a run came to, and its classes.
 
     Args:
       manifest: What the run left.
       atlas: Where.
+      class_rows: Reads the statistics of an atlas, a row per class.
     """
     if manifest["status"] == "submitted":
         _print_line(f"submitted; {atlas}/manifest.json says complete when the atlas is")
@@ -111,6 +125,30 @@ def print_run(manifest: Mapping[str, Any], atlas: str) -> None:
         ("atlas", atlas),
     ]
     _print_rows("Atlas", rows)
+    _print_classes(class_rows(atlas))
+
+
+def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line per class: how many, how many correct, means of the main statistics."""
+    statistics = [
+        name
+        for name in _MAIN_STATISTICS
+        if any(row.get(f"{name}_mean") is not None for row in rows)
+    ]
+    table = Table()
+    table.add_column("class", overflow="fold")
+    for name in ("n", "correct", *(name.replace("_", " ") for name in statistics)):
+        table.add_column(name, justify="right")
+    for row in rows[:_SHOWN_CLASSES]:
+        name = str(row["class"]) if row["class_name"] is None else row["class_name"]
+        correct = row["n_correct"]
+        share = "" if correct is None else f"{correct / row['n']:.0%}"
+        means = (row[f"{statistic}_mean"] for statistic in statistics)
+        cells = ("" if mean is None else f"{mean:.3f}" for mean in means)
+        table.add_row(Text(plain(name)), f"{row['n']:,}", share, *cells)
+    Console(width=_width(None)).print(Text("Classes", style="bold"), table, sep="\n")
+    if len(rows) > _SHOWN_CLASSES:
+        _print_line(f"and {len(rows) - _SHOWN_CLASSES:,} more classes in the table of statistics")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -198,9 +236,12 @@ def _print_rows(title: str, rows: Iterable[tuple[str, str]], stream: TextIO | No
     for name, value in rows:
         # Text, not markup: paths may hold brackets. Folded, not cut: paths are to be copied.
         table.add_row(name, Text(plain(value), overflow="fold"))
-    # What another program reads is never folded.
-    width = None if Console(file=stream).is_terminal else _UNFOLDED
-    Console(file=stream, width=width).print(Text(title, style="bold"), table, sep="\n")
+    Console(file=stream, width=_width(stream)).print(Text(title, style="bold"), table, sep="\n")
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """Of a table: the terminal's, but what another program reads is never folded."""
+    return None if Console(file=stream).is_terminal else _UNFOLDED
 
 
 def _print_line(text: str, style: str = "") -> None:

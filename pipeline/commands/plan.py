@@ -16,6 +16,7 @@ from pipeline.config.keys import Config
 from pipeline.run.begin import check_output
 from pipeline.run.first_look.look import FirstLook
 from pipeline.run.job import Job, Prepared, prepare
+from pipeline.run.progress import Announce, unheard
 from transforms.codec import decode
 from transforms.elements import Block, Examples
 from transforms.errors import ConfigurationError
@@ -82,7 +83,9 @@ def plan(
     storage: Storage,
     beam_options: Sequence[str] = (),
     preset: str | None = None,
+    *,
     picture: str | None = None,
+    announce: Announce = unheard,
 ) -> Plan:
     """Checks a configuration as `run` would, and estimates. Writes nothing but a picture.
 
@@ -93,6 +96,7 @@ def plan(
       preset: The same.
       picture: A PNG to write, with the first inputs as the model sees them and their maps; None
         for none.
+      announce: Is told which step begins.
 
     Raises:
       ConfigurationError: What `run` would refuse.
@@ -104,12 +108,15 @@ def plan(
     check_output(storage.absolute(config.output.path))
     # An existing atlas is no reason not to plan: `run` says what may be done with it.
     begun = time.perf_counter()
-    prepared = prepare(config, storage, "overwrite", processes=processes_here(options))
+    prepared = prepare(
+        config, storage, "overwrite", processes=processes_here(options), announce=announce
+    )
     start_up = time.perf_counter() - begun
     if picture is not None:
         _draw(prepared, picture)
     job = prepared.job
     examples = prepared.records_estimated
+    announce("explaining a block, to estimate")
     measured = _measure(prepared, storage) if prepared.examples else None
     estimate = None
     if measured is not None:

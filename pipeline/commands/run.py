@@ -6,6 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipeline.commands.console import print_first_look
 from pipeline.config.keys import Config
 from pipeline.run.begin import Mode, begin_atlas, check_output
@@ -13,7 +16,10 @@ from pipeline.run.job import prepare
 from pipeline.run.launch import execute
 from pipeline.run.lease import check_unclaimed, claimed
 from pipeline.run.progress import Progress
+from transforms.storage import join
+from transforms.store.layout import CLASSES
 
+_MAPS = (pa.BaseExtensionType, pa.ListType, pa.FixedSizeListType)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -55,7 +61,15 @@ def run(
     options = options_of_run(config, beam_options, preset, storage)
     check_output(storage.absolute(config.output.path))
     watch = check_unclaimed(storage.absolute(config.output.path), storage, patient=mode != "new")
-    prepared = prepare(config, storage, mode, runner_name(options), processes_here(options))
+    with progress.starting("reading the input files"):
+        prepared = prepare(
+            config,
+            storage,
+            mode,
+            runner_name(options),
+            processes_here(options),
+            announce=progress.announce,
+        )
     if progress.stream is not None and prepared.trial is not None:
         print_first_look(prepared.trial.look.as_dict(), progress.stream)
     for warning in prepared.warnings:
@@ -68,3 +82,21 @@ def run(
     with claim, with_package(options):
         begin_atlas(job.publication, mode, storage)
         return execute(prepared, options, progress, storage)
+
+
+def class_rows(atlas: str) -> list[dict[str, Any]]:
+    """The statistics of a finished atlas, a row per class, less their maps and histograms.
+
+    Args:
+      atlas: The output path.
+    """
+    from transforms.filesystems import BeamStorage
+
+    storage = BeamStorage()
+    with storage.open(join(storage.absolute(atlas), CLASSES)) as file:
+        table = pq.read_table(file)
+    kept = [
+        name for name in table.column_names if not isinstance(table.schema.field(name).type, _MAPS)
+    ]
+    rows: list[dict[str, Any]] = table.select(kept).to_pylist()
+    return rows

@@ -9,6 +9,7 @@ from pipeline.config.keys import Config
 from pipeline.run.first_look.trial import DecodedExamples
 from pipeline.run.inspect import FirstExamples, Inputs, first_examples, require_boxes
 from pipeline.run.load import ModelOfRun
+from pipeline.run.progress import Announce, unheard
 from transforms.elements import Examples
 from transforms.errors import ConfigurationError
 from transforms.models.devices import has_gpu
@@ -65,6 +66,8 @@ def choose_explainer(
     loaded: ModelOfRun,
     recorded: Manifest | None,
     storage: Storage,
+    *,
+    announce: Announce = unheard,
 ) -> Choice:
     """Chooses engine and batch size, as given, as an atlas has them, or by trying.
 
@@ -74,6 +77,7 @@ def choose_explainer(
       loaded: By which model.
       recorded: The manifest of the atlas that is being completed.
       storage: Where the inputs are.
+      announce: Is told which step begins.
 
     Raises:
       ConfigurationError: The engine or batch size that is asked for cannot be used here, or the
@@ -89,7 +93,10 @@ def choose_explainer(
     examples = None if first is None else first.examples
     decoded = DecodedExamples.of(inputs.spec, examples)
     batch = decoded.first(start)
+    announce("running the model on the first examples")
     outputs = first_outputs(loaded.model, spec.program, batch.inputs)
+    wants_any = AUTO in (config.explain.engine, config.explain.precision)
+    announce("compiling and comparing engines" if wants_any else "compiling")
     engine = _decide_engine(config, recorded, loaded, spec.program, batch)
     for note in engine.notes:
         _LOGGER.info("engine: %s", note)
@@ -98,6 +105,7 @@ def choose_explainer(
     explainer = BlockExplainer(loaded.model, spec, engine.compiled)
     measured = None
     if fixed is None:
+        announce("measuring batch sizes")
         measured = measure_batch_size(explainer, examples, inputs.records_estimated)
         explainer = explainer.resized(measured.size)
     return Choice(explainer, engine, measured, first, decoded, outputs)

@@ -18,6 +18,7 @@ from pipeline.run.fingerprint import run_settings, settings_digest
 from pipeline.run.first_look.trial import Trial, try_examples
 from pipeline.run.inspect import FirstExamples, Inputs, inspect_inputs, no_examples_warning
 from pipeline.run.load import ModelOfRun, load_for_run
+from pipeline.run.progress import Announce, unheard
 from transforms.elements import Portion, Shard
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
@@ -109,6 +110,8 @@ def prepare(
     mode: Mode,
     runner: str | None = None,
     processes: int = 1,
+    *,
+    announce: Announce = unheard,
 ) -> Prepared:
     """Checks everything that can be known before the first block. Writes nothing.
 
@@ -118,18 +121,22 @@ def prepare(
       mode: What may be found at the output path.
       runner: The runner's name, for the manifest; None where nothing will be run.
       processes: How many worker processes will share this machine's cores.
+      announce: Is told which step begins.
 
     Raises:
       ConfigurationError: Naming what is wrong, its value and the remedy.
     """
     started = time.time()
+    announce("reading the input files")
     recorded = check_atlas(storage.absolute(config.output.path), mode, storage)
     inputs = inspect_inputs(config, storage)
+    announce("loading the model")
     loaded = load_for_run(config, inputs, recorded, storage, processes)
-    choice = choose_explainer(config, inputs, loaded, recorded, storage)
+    choice = choose_explainer(config, inputs, loaded, recorded, storage, announce=announce)
     manifest = _manifest(config, inputs, loaded, choice, recorded, started=started, runner=runner)
     job = _assemble(config, inputs, choice, manifest, started=started, mode=mode, storage=storage)
     trial = None
+    announce("explaining the first examples")
     if choice.first is not None:
         trial = try_examples(
             choice.first.shard,

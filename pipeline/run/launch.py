@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.run.error_messages import is_foreseen, last_sentence
 from pipeline.run.job import Job, Prepared
-from pipeline.run.progress import Progress
+from pipeline.run.progress import CountCommitted, CountingWithinBlocks, Progress
 from transforms.errors import RunError
 from transforms.process.metrics import METRICS_NAMESPACE
 from transforms.storage import Storage, join
@@ -56,14 +56,19 @@ def execute(
     from apache_beam.utils.shared import Shared
 
     from pipeline.run.graph import build
-    from pipeline.runners.options import explain_hints, only_submits
+    from pipeline.runners.options import explain_hints, explains_here, only_submits
 
     job = prepared.job
     shared = Shared()
     shared.acquire(lambda: prepared.explainer, tag=job.explain.identity)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, job, shared, explain_hints(options))
-    count = CommittedCounter(job.atlas, storage)
+    count: CountCommitted = CommittedCounter(job.atlas, storage)
+    if explains_here(options):
+        explainer = prepared.explainer
+        count = CountingWithinBlocks(
+            count, lambda: explainer.explained_so_far, is_new=not job.resume
+        )
     try:
         if only_submits(options):
             pipeline.run()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+    from rich.status import Status
 
 CountCommitted = Callable[[], tuple[int, int]]
 """Gives (blocks, records) committed so far, those of earlier runs too."""
+
+Announce = Callable[[str], None]
+"""Is told which step begins, such as `loading the model`."""
 
 _COUNTING_SHARE = 0.1  # of the time at most, however long it takes to list a bucket
 
@@ -44,6 +49,29 @@ class Progress:
         self.interval = interval
         self.line_interval = line_interval
         self.clock = clock
+        self._spinner: Status | None = None
+
+    @contextlib.contextmanager
+    def starting(self, step: str) -> Iterator[None]:
+        """Turns a spinner on a terminal while the body runs, with the step that it is at.
+
+        Args:
+          step: The first; `announce` tells of others.
+        """
+        if self.stream is None or not self.stream.isatty():
+            yield
+            return
+        with _spinner(self.stream, step) as spinner:
+            self._spinner = spinner
+            try:
+                yield
+            finally:
+                self._spinner = None
+
+    def announce(self, step: str) -> None:
+        """Shows another step, where a spinner turns."""
+        if self._spinner is not None:
+            self._spinner.update(f"{step} ...")
 
     @contextlib.contextmanager
     def watching(self, count_committed: CountCommitted, total: int | None) -> Iterator[None]:
@@ -155,12 +183,43 @@ class ProgressSnapshot:
         of_total = f" of about {self.total:,}" if unfinished else ""
         blocks = "1 block" if self.blocks == 1 else f"{self.blocks:,} blocks"
         parts = [f"{self.records:,}{of_total} records", blocks]
-        if self.rate > 0:
+        if self.rate > 0 and not self.final:  # the manifest has the run's rate, start-up left out
             parts.append(f"{self.rate:.1f} records/s")
-            if self.total is not None and self.records < self.total and not self.final:
+            if self.total is not None and self.records < self.total:
                 left = (self.total - self.records) / self.rate
                 parts.append(f"{describe_seconds(left)} left")
         return ", ".join(parts)
+
+
+def unheard(_: str) -> None:
+    """An `Announce` for whoever shows nothing."""
+
+
+class CountingWithinBlocks:
+    """Counts what is explained of blocks that are not committed yet, too.
+
+    Only where this process explains all blocks, each once: it knows of its own work alone. No more
+    than what will be committed is counted, so the last count is that of committed blocks.
+
+    Args:
+      committed: Counts committed blocks, and their records.
+      explained: Gives how many examples this process has explained so far.
+      is_new: Whether nothing is committed yet, so that it need not be counted.
+    """
+
+    def __init__(
+        self, committed: CountCommitted, explained: Callable[[], int], *, is_new: bool
+    ) -> None:
+        self._committed = committed
+        self._explained = explained
+        self._explained_before = explained()
+        self._records_before = 0 if is_new else committed()[1]
+
+    def __call__(self) -> tuple[int, int]:
+        """Blocks committed, and records explained."""
+        blocks, records = self._committed()
+        own = self._explained() - self._explained_before
+        return blocks, max(records, self._records_before + own)
 
 
 def describe_seconds(seconds: float) -> str:
@@ -208,6 +267,21 @@ class _BarDisplay:
             total=snapshot.total,
             description=str(snapshot),
         )
+
+
+@contextlib.contextmanager
+def _spinner(stream: TextIO, step: str) -> Iterator[Status]:
+    from rich.console import Console
+
+    with contextlib.ExitStack() as stack:
+        try:
+            # Of its own, as start-up holds back what libraries write to standard error.
+            number = os.dup(stream.fileno())
+        except (OSError, ValueError):  # It is no file.
+            shown = stream
+        else:
+            shown = stack.enter_context(os.fdopen(number, "w"))
+        yield stack.enter_context(Console(file=shown).status(f"{step} ..."))
 
 
 @contextlib.contextmanager

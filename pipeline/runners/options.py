@@ -145,6 +145,12 @@ def only_submits(options: PipelineOptions) -> bool:
     )
 
 
+def explains_here(options: PipelineOptions) -> bool:
+    """Whether this process alone explains all blocks, and each of them once."""
+    direct = options.view_as(DirectOptions)
+    return runner_name(options) == LOCAL_RUNNER and direct.direct_running_mode == "in_memory"
+
+
 def processes_here(options: PipelineOptions) -> int:
     """How many worker processes share this machine's cores."""
     direct = options.view_as(DirectOptions)

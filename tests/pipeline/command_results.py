@@ -76,3 +76,15 @@ SHOWN: dict[str, Any] = {
     "output": "a_b_1.png",
     "note": "the input has gone: the map is shown alone",
 }
+CLASS_ROWS: list[dict[str, Any]] = [
+    {
+        "class": number,
+        "class_name": "ant" if number == 0 else None,
+        "n": 1000,
+        "n_correct": 900 if number == 0 else None,
+        "entropy_mean": 0.95,
+        "gini_mean": None,
+        "corner_energy_mean": 0.125,
+    }
+    for number in range(21)
+]

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from command_results import MANIFEST, PLAN, SHOWN, SUMMARY
+from command_results import CLASS_ROWS, MANIFEST, PLAN, SHOWN, SUMMARY
 
 from pipeline import cli
 from pipeline.commands import native_stderr as quiet
@@ -31,8 +31,8 @@ class Calls(list[tuple[Any, ...]]):
     error: BaseException | None = None
 
     def fake(self, name: str, result: Any) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self.append((name, *arguments))
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.append((name, *arguments, *named.values()))
             if self.error is not None:
                 raise self.error
             return result
@@ -72,7 +72,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(config, "load_config", load_config)
     monkeypatch.setattr(quiet, "start_tensorflow", lambda: None)
     replace("pipeline.commands.plan", plan=calls.fake("plan", FakePlan()))
-    replace("pipeline.commands.run", run=calls.fake("run", MANIFEST))
+    replace(
+        "pipeline.commands.run", run=calls.fake("run", MANIFEST), class_rows=lambda _: CLASS_ROWS
+    )
     replace("pipeline.commands.summarize", summarize=calls.fake("summarize", SUMMARY))
     replace("pipeline.commands.show", show=calls.fake("show", SHOWN))
     replace("transforms.filesystems", BeamStorage=BeamStorage)
@@ -152,6 +154,11 @@ def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[
         "1:15",
         "123.5 examples/s",
         "3.0 MiB",
+        "corner energy",
+        "ant",
+        "90%",
+        "0.125",
+        "and 1 more classes in the table of statistics",
         "atlases/train/statistics/classes.parquet",
     ):
         assert words in printed
@@ -323,7 +330,7 @@ def test_only_run_and_plan_take_beam_options(
     )
     assert not calls
     assert cli.main(["plan", "c.yaml", "--runner", "prism", "--", "--x=y"]) == 0
-    assert calls[-1] == ("plan", calls[-1][1], BeamStorage(), ["--x=y"], "prism", None)
+    assert calls[-1][2:-1] == (BeamStorage(), ["--x=y"], "prism", None)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])

@@ -148,6 +148,12 @@ class BlockExplainer:
         self._programs = programs or Programs(model, spec.program, spec.statistics, attribution)
         self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
         self._load_claim = threading.Lock()
+        self._explained, self._counting = 0, threading.Lock()
+
+    @property
+    def explained_so_far(self) -> int:
+        """How many examples it has explained, those of blocks that it is at among them."""
+        return self._explained
 
     def claim_load(self) -> bool:
         """True for the first caller ever, who counts the load; False for all others."""
@@ -204,6 +210,8 @@ class BlockExplainer:
             failures += _failures(block, batch, faults)
             if made is not None:
                 explained += faults.count(None)
+                with self._counting:
+                    self._explained += faults.count(None)
                 rows.add(made)
         ordered = tuple(sorted(failures, key=lambda f: (f.record is None, f.record)))
         return ExplainedBlock(

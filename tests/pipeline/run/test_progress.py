@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.run.progress import LineDisplay, Progress, ProgressSnapshot, Watch, describe_seconds
+from pipeline.run.progress import (
+    CountingWithinBlocks,
+    LineDisplay,
+    Progress,
+    ProgressSnapshot,
+    Watch,
+    describe_seconds,
+)
 from transforms.storage import LocalStorage
 from transforms.store.block_file import METADATA_KEY
 from transforms.store.blocks import CommittedCounter
@@ -47,8 +54,44 @@ def test_the_pace_leaves_out_what_earlier_runs_committed() -> None:
     assert [str(snapshot) for snapshot in shown] == [
         "5,000 of about 10,000 records, 10 blocks",
         "6,000 of about 10,000 records, 12 blocks, 100.0 records/s, 0:40 left",
-        "10,000 records, 20 blocks, 100.0 records/s",
+        "10,000 records, 20 blocks",  # its rate is the manifest's to say
     ]
+
+
+def test_what_is_explained_of_a_block_counts_before_it_is_committed() -> None:
+    committed, explained = [(2, 100)], [40]
+    count = CountingWithinBlocks(lambda: committed[0], lambda: explained[0], is_new=False)
+    assert count() == (2, 100)
+    explained[0] = 46  # 6 of a block
+    assert count() == (2, 106)
+    explained[0], committed[0] = 50, (3, 112)  # it had 12 records, 2 of which failed
+    assert count() == (3, 112)
+
+
+def test_in_a_new_atlas_nothing_is_counted_before_the_run() -> None:
+    def fail() -> tuple[int, int]:
+        raise AssertionError("an atlas that is not there was listed")
+
+    CountingWithinBlocks(fail, lambda: 0, is_new=True)
+
+
+def test_a_terminal_shows_the_step_that_a_command_is_at() -> None:
+    terminal = Terminal()
+    progress = Progress(terminal)
+    progress.announce("nothing turns yet")
+    with progress.starting("importing"):
+        progress.announce("loading the model")
+    progress.announce("nothing turns any more")
+    assert "loading the model ..." in terminal.getvalue()
+    assert "nothing turns" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_elsewhere_no_step_is_shown(stream: io.StringIO | None) -> None:
+    progress = Progress(stream)
+    with progress.starting("importing"):
+        progress.announce("loading the model")
+    assert stream is None or stream.getvalue() == ""
 
 
 def test_a_listing_that_fails_is_left_out() -> None:
