@@ -72,6 +72,7 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_set(verify)
 
     _add_audit(commands, given["audit"])
+    _add_report(commands, given["report"])
 
     index = _add_command(
         commands,
@@ -98,6 +99,14 @@ def _add_show(commands: Any, command: Command) -> None:
         "--target", metavar="CLASS", help="which of its maps, by the class's number or name"
     )
     show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
+
+
+def _add_report(commands: Any, command: Command) -> None:
+    report = _add_command(commands, "report", command, "write an atlas as one HTML file")
+    report.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
+    report.add_argument(
+        "--output", metavar="FILE", help="the file to write (default: ATLAS/report.html)"
+    )
 
 
 def _add_run(commands: Any, command: Command) -> None:

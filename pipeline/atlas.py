@@ -303,6 +303,15 @@ class Atlas:
             scanner = self._dataset_of(files).scanner(columns=list(columns), filter=where)
             yield from (batch for batch in scanner.to_batches() if batch.num_rows)
 
+    @property
+    def block_paths(self) -> tuple[str, ...]:
+        """The files of the maps, in order of shard and record."""
+        return tuple(self._files)
+
+    def open_block(self, path: str) -> pq.ParquetFile:
+        """One of `block_paths`, to read it in pieces."""
+        return pq.ParquetFile(path, filesystem=self._filesystem)
+
     def block_metadata(self) -> Iterator[dict[str, Any]]:
         """What each block's file says of itself, by path."""
         for path in self._files:

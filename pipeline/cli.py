@@ -190,6 +190,15 @@ def _storage_of(path: str) -> Storage:
     return BeamStorage()
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from pipeline.atlas import Atlas
+    from pipeline.commands.console import print_report
+    from pipeline.report import write
+
+    output = arguments.output or f"{arguments.atlas.rstrip('/')}/report.html"
+    _print(arguments, write(Atlas.open(arguments.atlas), output), print_report)
+
+
 def _index(arguments: argparse.Namespace) -> None:
     from pipeline.commands.console import print_index
     from pipeline.commands.index import index
@@ -204,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
             "audit": _audit,
             "index": _index,
             "plan": _plan,
+            "report": _report,
             "run": _run,
             "show": _show,
             "summarize": _summarize,

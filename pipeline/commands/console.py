@@ -200,6 +200,11 @@ def print_index(made: Mapping[str, Any]) -> None:
     _print_line(f"indexed {made['records']:,} records in {made['files']:,} files")
 
 
+def print_report(written: Mapping[str, Any]) -> None:
+    """Prints where the report is, and its size."""
+    _print_line(f"wrote {written['output']} ({describe_bytes(written['bytes'])})")
+
+
 def print_shown(shown: Mapping[str, Any]) -> None:
     """Prints the numbers of the example that was drawn, and where its picture is."""
     example = f"{shown['example_id']} ({shown['shard']}, record {shown['record']})"

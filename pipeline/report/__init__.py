@@ -1,0 +1,12 @@
+"""The report: an atlas as one HTML file that people pass on. Neither TensorFlow nor Beam.
+
+    from pipeline import Atlas, report
+
+    report.write(Atlas.open("atlases/train"), "report.html")
+
+It needs no server and makes no request, reads without JavaScript, and says what it is made of.
+"""
+
+from pipeline.report.writing import write
+
+__all__ = ["write"]

@@ -1,0 +1,188 @@
+"""Small charts as inline SVG, drawn by attributes alone: they need neither styles nor scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from pipeline.report.pictures import DARKEST, LOW, TICKS, legend_stops, position
+
+_DOT_WIDTH, _DOT_HEIGHT = 132, 20
+_RADIUS = 4
+_SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_BARS = 84, 20, 28
+_BAR_WIDTH = 240
+
+_SVG = Markup(
+    '<svg class="{}" width="{}" height="{}" viewBox="0 0 {} {}" aria-hidden="true" '
+    'focusable="false">{}</svg>'
+)
+
+
+def interval_dot(
+    value: float | None, low: float | None, high: float | None, *, logarithmic: bool
+) -> Markup:
+    """A value as a dot with its interval as a line, on the axis that all of a column share.
+
+    Args:
+      value: In times uniform where the axis is logarithmic, else 0..1; None draws the axis alone.
+      low: Lower end of the interval; None draws none.
+      high: Upper end.
+      logarithmic: Whether the axis is that of the maps, a quarter to 16 with a tick at 1.
+    """
+
+    def place(number: float) -> float:
+        share = position(number) if logarithmic else min(1.0, max(0.0, number))
+        return round(_RADIUS + share * (_DOT_WIDTH - 2 * _RADIUS), 1)
+
+    middle = _DOT_HEIGHT / 2
+    parts = [
+        f'<path d="M{_RADIUS} {middle}H{_DOT_WIDTH - _RADIUS}" stroke="currentColor" '
+        'stroke-opacity=".16"/>'
+    ]
+    if logarithmic:
+        tick = f"M{place(1)} 3V{_DOT_HEIGHT - 3}"
+        parts.append(f'<path d="{tick}" stroke="currentColor" stroke-opacity=".4"/>')
+    if value is not None:
+        if low is not None and high is not None:
+            parts.append(
+                f'<path d="M{place(low)} {middle}H{place(high)}" stroke="currentColor" '
+                'stroke-width="3" stroke-opacity=".45" stroke-linecap="round"/>'
+            )
+        parts.append(
+            f'<circle cx="{place(value)}" cy="{middle}" r="{_RADIUS}" fill="currentColor"/>'
+        )
+    return _drawn("dot", _DOT_WIDTH, _DOT_HEIGHT, parts)
+
+
+def sparkline(counts: Sequence[int], start: float = 0.0, stop: float = 1.0) -> Markup:
+    """A histogram as a small picture, from the first to the last of its bins that holds anything.
+
+    Args:
+      counts: Of evenly spaced bins over 0..1.
+      start: Where the picture begins, 0..1.
+      stop: Where it ends.
+    """
+    total = len(counts)
+    bars = [0] * _SPARK_BARS
+    for number, each in enumerate(counts):
+        share = ((number + 0.5) / total - start) / (stop - start)
+        if each and 0 <= share < 1:
+            bars[int(share * _SPARK_BARS)] += each
+    top = max(bars, default=0)
+    if not top:
+        return Markup("")
+    width = _SPARK_WIDTH / _SPARK_BARS
+    path = "".join(
+        f"M{number * width:g} {_SPARK_HEIGHT}v-{max(1, round(each / top * _SPARK_HEIGHT))}"
+        f"h{width:g}V{_SPARK_HEIGHT}z"
+        for number, each in enumerate(bars)
+        if each
+    )
+    return _drawn(
+        "spark",
+        _SPARK_WIDTH,
+        _SPARK_HEIGHT,
+        [f'<path d="{path}" fill="currentColor" fill-opacity=".55"/>'],
+    )
+
+
+def bar(share: float, low: float | None = None, high: float | None = None) -> Markup:
+    """A share as a bar, its interval as a line over the end.
+
+    Args:
+      share: 0..1.
+      low: Lower end of the interval; None draws none.
+      high: Upper end.
+    """
+    parts = [
+        f'<rect width="{_BAR_WIDTH}" height="14" y="3" fill="currentColor" fill-opacity=".1"/>',
+        f'<rect width="{share * _BAR_WIDTH:.1f}" height="14" y="3" fill="currentColor" '
+        'fill-opacity=".6"/>',
+    ]
+    if low is not None and high is not None:
+        parts.append(
+            f'<path d="M{low * _BAR_WIDTH:.1f} 10H{high * _BAR_WIDTH:.1f}" stroke="currentColor" '
+            'stroke-width="2"/>'
+        )
+    return _drawn("bar", _BAR_WIDTH, 20, parts)
+
+
+def line(values: Sequence[float]) -> Markup:
+    """The course of a series in times uniform, on the scale of the maps."""
+    width, height = 320, 64
+    step = width / max(1, len(values) - 1)
+    points = " ".join(
+        f"{number * step:.1f},{height - position(value) * height:.1f}"
+        for number, value in enumerate(values)
+    )
+    one = height - position(1.0) * height
+    return _drawn(
+        "line",
+        width,
+        height,
+        [
+            f'<path d="M0 {one:.1f}H{width}" stroke="currentColor" stroke-opacity=".3"/>',
+            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>',
+        ],
+    )
+
+
+def legend() -> Markup:
+    """The colours of the maps with what they mean."""
+    width, height = 320, 36
+    stops = "".join(
+        f'<stop offset="{share:.3f}" stop-color="{colour}"/>' for share, colour in legend_stops()
+    )
+    parts = [
+        f'<defs><linearGradient id="scale">{stops}</linearGradient></defs>',
+        f'<rect width="{width}" height="14" fill="url(#scale)"/>',
+    ]
+    for value, name in TICKS:
+        anchor = "start" if value == LOW else "end" if position(value) == 1 else "middle"
+        parts.append(
+            f'<text x="{position(value) * width:.0f}" y="31" text-anchor="{anchor}" '
+            f'font-size="13" fill="currentColor">{name}\u00d7</text>'
+        )
+    label = "Colours of the maps: from dark blue, a quarter of an even map, to yellow, 16 times"
+    return Markup(
+        '<svg class="legend" width="{}" height="{}" role="img" aria-label="{}">{}</svg>'
+    ).format(width, height, label, _joined(parts))
+
+
+def outline(cells: Sequence[tuple[int, int]], shape: tuple[int, int]) -> Markup:
+    """The outline of a region of cells, to lie over a map.
+
+    Args:
+      cells: (row, column) of each.
+      shape: Rows and columns of the grid.
+    """
+    inside = {*cells}
+    edges = []
+    for row, column in sorted(inside):
+        for down, across, path in (
+            (-1, 0, f"M{column} {row}h1"),
+            (1, 0, f"M{column} {row + 1}h1"),
+            (0, -1, f"M{column} {row}v1"),
+            (0, 1, f"M{column + 1} {row}v1"),
+        ):
+            if (row + down, column + across) not in inside:
+                edges.append(path)
+    return Markup(
+        '<svg class="outline" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<g fill="none">'
+        '<path d="{}" stroke="#000" stroke-width="5" vector-effect="non-scaling-stroke"/>'
+        '<path d="{}" stroke="#fff" stroke-width="2" vector-effect="non-scaling-stroke"/></g>'
+        "</svg>"
+    ).format(shape[1], shape[0], "".join(edges), "".join(edges))
+
+
+def _drawn(kind: str, width: int, height: int, parts: Sequence[str]) -> Markup:
+    return _SVG.format(kind, width, height, width, height, _joined(parts))
+
+
+def _joined(parts: Sequence[str]) -> Markup:
+    return Markup("".join(parts))  # noqa: S704 - numbers and our own words
+
+
+__all__ = ["DARKEST", "bar", "interval_dot", "legend", "line", "outline", "sparkline"]

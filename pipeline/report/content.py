@@ -1,0 +1,202 @@
+"""What is on the page, from an atlas and what stands beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.atlas import Atlas
+from pipeline.report import charts, pictures, wording
+from pipeline.report.classes import (
+    ClassView,
+    class_names,
+    class_views,
+    mean_maps,
+    shown_statistics,
+)
+from pipeline.report.exemplars import (
+    ATYPICAL,
+    TYPICAL,
+    WRONG,
+    Chosen,
+    Exemplar,
+    Selection,
+    choose,
+    highest,
+)
+from pipeline.report.findings import Finding, described, standing_out
+from pipeline.report.page import fragment, packed
+from pipeline.report.provenance import command, details, facts, failure_groups, settings
+from pipeline.report.verdict import describing
+from transforms.errors import ConfigurationError
+from transforms.store.tables import FAILURES_SCHEMA
+
+_DETAILED_CLASSES = 60
+_OF_FINDINGS = 6
+_PER_RULE = ((20, 4), (60, 2))  # up to so many classes
+_COMPACT_EXEMPLARS = 1000  # per rule, over all classes
+_COMPACT_SIDE = 48  # pixels of a picture where there are many
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Exemplars by one rule, as the page shows them.
+
+    Attributes:
+      title: What they are.
+      rule: How they were chosen.
+      exemplars: The best first.
+    """
+
+    title: str
+    rule: str
+    exemplars: tuple[Exemplar, ...]
+
+
+class Content:
+    """All that a page shows of an atlas.
+
+    Args:
+      atlas: The atlas.
+    """
+
+    def __init__(self, atlas: Atlas) -> None:
+        self._atlas = atlas
+        self._manifest = atlas.manifest
+        self._table = _classes(atlas)
+        table = self._table
+        self._names = {} if table is None else class_names(table)
+        self._maps = {} if table is None else mean_maps(table)
+        self._shown = () if table is None else shown_statistics(table)
+        outs = [] if table is None else standing_out(table)
+        findings = [described(out, self._names, self._maps.get(out.number)) for out in outs]
+        self._detailed = len(self._names) <= _DETAILED_CLASSES
+        self._selection = self._select(findings)
+        self._chosen: Chosen = choose(atlas, self._maps, self._selection)
+        self._findings = [self._with_exemplars(finding) for finding in findings]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the template needs, by name; classes are made one by one."""
+        manifest, atlas = self._manifest, self._atlas
+        failures = _failures(atlas)
+        return {
+            "title": atlas.path.rstrip("/").rpartition("/")[2],
+            "verdict": describing(
+                manifest,
+                len(self._names),
+                self._findings,
+                several=len(self._names) > 2,  # noqa: PLR2004
+            ),
+            "facts": facts(manifest, len(self._names)),
+            "findings": self._findings,
+            "columns": [
+                (name, wording.statistic_name(name), wording.STATISTIC_MEANINGS.get(name, ""))
+                for name in self._shown
+            ],
+            "class_count": len(self._names),
+            "has_accuracy": self._table is not None
+            and self._table["n_correct"].null_count < self._table.num_rows,
+            "has_histograms": self._table is not None
+            and bool(self._shown)
+            and f"{self._shown[0]}_histogram" in self._table.column_names,
+            "classes": self._classes(),
+            "names": self._names,
+            "legend": charts.legend(),
+            "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,
+            "is_of_images": manifest["config"]["source"]["input"]["kind"] == "image",
+            "failures": failure_groups(failures),
+            "failure_count": failures.num_rows,
+            "details": details(manifest, atlas.path),
+            "command": command(manifest),
+            "settings": settings(manifest),
+            "picture_of": self._picture_of,
+            "plane_of": self._plane_of,
+        }
+
+    def _select(self, findings: Sequence[Finding]) -> Selection:
+        classes = len(self._names)
+        per_rule = next((size for most, size in _PER_RULE if classes <= most), None)
+        if per_rule is None:
+            per_rule = max(1, min(3, _COMPACT_EXEMPLARS // classes))
+        return Selection(
+            statistics=tuple(self._shown if self._detailed else self._shown[:1]),
+            per_rule=per_rule,
+            per_rule_of={finding.number: _OF_FINDINGS for finding in findings},
+            whole_maps=self._detailed,
+        )
+
+    def _classes(self) -> Iterator[tuple[ClassView, str]]:
+        """Each class with what opens below it, packed."""
+        if self._table is None:
+            return
+        for view in class_views(self._table, self._maps, self._shown, self._names):
+            groups = self._groups(view.number)
+            opened = fragment(
+                "opened.html",
+                {
+                    "view": view,
+                    "groups": groups,
+                    "names": self._names,
+                    "picture_of": self._picture_of,
+                    "plane_of": self._plane_of,
+                },
+            )
+            yield view, packed(opened)
+
+    def _groups(self, number: int) -> list[Group]:
+        rules = self._chosen.get(number, {})
+        return [
+            Group(*rule_in_words(rule), tuple(rules[rule]))
+            for rule in self._selection.rules
+            if rule in rules
+        ]
+
+    def _with_exemplars(self, finding: Finding) -> Finding:
+        rules = self._chosen.get(finding.number, {})
+        rule = highest(finding.statistic)
+        if rule not in rules:
+            rule = TYPICAL
+        found = tuple(rules.get(rule, ())[:_OF_FINDINGS])
+        return dataclasses.replace(finding, exemplars=found, rule=rule_in_words(rule)[1])
+
+    def _picture_of(self, exemplar: Exemplar) -> str | None:
+        if exemplar.thumbnail is None:
+            return None
+        data = exemplar.thumbnail
+        if not self._detailed:
+            data = pictures.small_jpeg(data, _COMPACT_SIDE)
+        return pictures.data_uri(data)
+
+    def _plane_of(self, exemplar: Exemplar) -> str:
+        levels = pictures.FINE if self._detailed else pictures.COARSE
+        return pictures.data_uri(pictures.map_png(exemplar.plane, levels))
+
+
+def rule_in_words(rule: str) -> tuple[str, str]:
+    """A rule's title, and how it chooses."""
+    if rule == TYPICAL:
+        return "Typical", "rightly predicted, their maps nearest to the class's mean map"
+    if rule == ATYPICAL:
+        return "Atypical", "their maps farthest from the class's mean map"
+    if rule == WRONG:
+        return "Wrong", "predicted as another class, the surest first"
+    name = wording.statistic_name(rule.rpartition(" ")[2])
+    return f"Highest: {name}", f"the highest values of “{name}”"
+
+
+def _classes(atlas: Atlas) -> pa.Table | None:
+    """The classes; None where the atlas is not finished, and has no table of them yet."""
+    try:
+        return atlas.classes
+    except (ConfigurationError, FileNotFoundError):
+        return None
+
+
+def _failures(atlas: Atlas) -> pa.Table:
+    try:
+        return atlas.failures
+    except (ConfigurationError, FileNotFoundError):
+        return FAILURES_SCHEMA.empty_table()

@@ -1,0 +1,255 @@
+"""Which examples stand for a class, by rules that need no judgement, in one pass over the maps.
+
+Memory holds the chosen ones alone, whatever the number of maps. Of equal ones the first in the
+order of files and rows is taken, so that the same atlas gives the same examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.atlas import Atlas
+from pipeline.report.pictures import in_times_uniform, pooled
+from transforms.codec import decode
+from transforms.store.map_format import MAP, THUMBNAIL, map_codes, tensor_values
+
+TYPICAL, ATYPICAL, WRONG = "typical", "atypical", "wrong"
+_HIGHEST = "highest "
+_LONGEST_MAP = 64  # pixels of a map on the page
+_NAMED = ("example_id", "shard", "record", "label", "target", "predicted", "predicted_score")
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exemplar:
+    """An example chosen to stand for others.
+
+    Attributes:
+      example_id: Its id.
+      shard: The input file's name.
+      record: Its number there.
+      label: Its class, None without one.
+      target: The class explained.
+      predicted: The largest output's class; None where the model gives no classes.
+      predicted_score: The output there.
+      statistics: Of its map, by name; None where undefined.
+      plane: (H, W) its map in times uniform.
+      thumbnail: A JPEG of the input; None where the atlas has none.
+    """
+
+    example_id: str
+    shard: str
+    record: int
+    label: int | None
+    target: int
+    predicted: int | None
+    predicted_score: float | None
+    statistics: Mapping[str, float | None]
+    plane: npt.NDArray[np.float64]
+    thumbnail: bytes | None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the model takes it for another class than its label."""
+        return None not in (self.label, self.predicted) and self.label != self.predicted
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is chosen, and how much is kept of it.
+
+    Attributes:
+      statistics: Those of which each class shows the highest examples.
+      per_rule: How many examples each rule gives.
+      per_rule_of: The same for some classes, by their number.
+      whole_maps: Whether maps are shown as they are stored; else as their sketches.
+    """
+
+    statistics: tuple[str, ...]
+    per_rule: int
+    per_rule_of: Mapping[int, int]
+    whole_maps: bool
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules, in the order in which they are shown."""
+        return (TYPICAL, WRONG, ATYPICAL, *(highest(name) for name in self.statistics))
+
+
+Chosen = Mapping[int, Mapping[str, Sequence[Exemplar]]]
+"""By class and rule."""
+
+
+def highest(statistic: str) -> str:
+    """The rule that takes the examples with the highest value of a statistic."""
+    return _HIGHEST + statistic
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class _Place:
+    """A row of an atlas: the file's number, the row in it."""
+
+    file: int
+    row: int
+
+
+class _Best:
+    """The best few of each class by one rule: those with the smallest costs."""
+
+    def __init__(self, classes: int, sizes: npt.NDArray[np.int64]) -> None:
+        self._sizes = sizes
+        self._heaps: list[list[tuple[float, int, int]]] = [[] for _ in range(classes)]
+        self._worst = np.where(sizes > 0, np.inf, -np.inf)
+
+    def add(self, file: int, first: int, classes: npt.NDArray[np.intp], costs: Floats) -> None:
+        """Takes in rows of a file; NaN is no candidate."""
+        for row in np.flatnonzero(costs < self._worst[classes]).tolist():
+            number = int(classes[row])
+            cost = float(costs[row])
+            heap = self._heaps[number]
+            # The root is the worst: largest cost, then latest place.
+            entry = (-cost, -file, -(first + row))
+            if len(heap) < self._sizes[number]:
+                heapq.heappush(heap, entry)
+            elif entry > heap[0]:
+                heapq.heapreplace(heap, entry)
+            if len(heap) == self._sizes[number]:
+                self._worst[number] = -heap[0][0]
+
+    def places(self, number: int) -> list[_Place]:
+        """Where a class's are, the best first."""
+        return [_Place(-file, -row) for _, file, row in sorted(self._heaps[number], reverse=True)]
+
+
+def choose(atlas: Atlas, mean_maps: Mapping[int, Floats], selection: Selection) -> Chosen:
+    """Chooses the exemplars of all classes.
+
+    Args:
+      atlas: The atlas.
+      mean_maps: By class, of unit mass; its classes are those that have exemplars.
+      selection: What is chosen.
+
+    Returns:
+      By class and rule, the best first; a rule that finds none is left out.
+    """
+    if not mean_maps:
+        return {}
+    places = _places(atlas, mean_maps, selection)
+    wanted = sorted(
+        {place for rules in places.values() for found in rules.values() for place in found}
+    )
+    exemplars = dict(zip(wanted, _read(atlas, wanted, selection), strict=True))
+    return {
+        number: {rule: [exemplars[place] for place in found] for rule, found in rules.items()}
+        for number, rules in places.items()
+    }
+
+
+def _places(
+    atlas: Atlas, mean_maps: Mapping[int, Floats], selection: Selection
+) -> dict[int, dict[str, list[_Place]]]:
+    numbers = np.array(sorted(mean_maps))
+    means = np.stack([mean_maps[number].reshape(-1) for number in numbers]).astype(np.float32)
+    sizes = np.array([selection.per_rule_of.get(int(n), selection.per_rule) for n in numbers])
+    best = {rule: _Best(len(numbers), sizes) for rule in selection.rules}
+    columns = ["label", "target", "predicted", "predicted_score", "sketch", *selection.statistics]
+    for number, path in enumerate(atlas.block_paths):
+        first = 0
+        for batch in atlas.open_block(path).iter_batches(columns=columns):
+            targets = batch.column("target").to_numpy()
+            classes = np.searchsorted(numbers, targets)
+            classes = np.minimum(classes, len(numbers) - 1)
+            known = numbers[classes] == targets
+            for rule, costs in _costs(batch, means[classes], selection):
+                best[rule].add(number, first, classes, np.where(known, costs, np.nan))
+            first += batch.num_rows
+    return {
+        int(number): {
+            rule: found for rule in selection.rules if (found := best[rule].places(place))
+        }
+        for place, number in enumerate(numbers)
+    }
+
+
+def _costs(
+    batch: pa.RecordBatch, means: Floats, selection: Selection
+) -> Iterator[tuple[str, Floats]]:
+    """For each rule the rows' costs: the smaller the better, NaN where the rule is not for them."""
+    sketches = tensor_values(batch.column("sketch")).reshape(batch.num_rows, -1)
+    totals = sketches.sum(axis=1, dtype=np.int64).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = np.abs(sketches / totals[:, np.newaxis] - means).sum(axis=1)
+    labels = _floats(batch, "label")
+    wrong = (labels != _floats(batch, "predicted")) & ~np.isnan(labels)
+    # A class's label decides whether its target is explained for right or wrong ones.
+    yield TYPICAL, np.where(wrong, np.nan, distances)
+    yield ATYPICAL, -distances
+    yield WRONG, np.where(wrong, -_floats(batch, "predicted_score"), np.nan)
+    for name in selection.statistics:
+        yield highest(name), -_floats(batch, name)
+
+
+def _floats(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
+    column = batch.column(name).to_numpy(zero_copy_only=False)
+    values: npt.NDArray[np.float64] = column.astype(np.float64)
+    return values
+
+
+def _read(atlas: Atlas, places: Sequence[_Place], selection: Selection) -> Iterator[Exemplar]:
+    """The rows at some places, in their order."""
+    paths = atlas.block_paths
+    start = 0
+    while start < len(places):
+        stop = start
+        while stop < len(places) and places[stop].file == places[start].file:
+            stop += 1
+        rows = [place.row for place in places[start:stop]]
+        yield from _read_block(atlas.open_block(paths[places[start].file]), rows, selection)
+        start = stop
+
+
+def _read_block(
+    block: pq.ParquetFile, rows: Sequence[int], selection: Selection
+) -> Iterator[Exemplar]:
+    names = block.schema_arrow.names
+    pictures = [MAP, "map_scale"] if selection.whole_maps else ["sketch"]
+    columns = [*_NAMED, *selection.statistics, *pictures, *({THUMBNAIL} & {*names})]
+    first = 0
+    for group in range(block.num_row_groups):
+        size = block.metadata.row_group(group).num_rows
+        here = [row - first for row in rows if first <= row < first + size]
+        if here:
+            yield from _exemplars(block.read_row_group(group, columns).take(here), selection)
+        first += size
+
+
+def _exemplars(table: pa.Table, selection: Selection) -> Iterator[Exemplar]:
+    planes: Sequence[Floats]
+    if selection.whole_maps:
+        planes = list(decode(map_codes(table), table["map_scale"].to_numpy()))
+    else:
+        planes = list(tensor_values(table["sketch"]).astype(np.float64))
+    keep = [name for name in table.column_names if name not in (MAP, "sketch", "map_scale")]
+    for row, plane in zip(table.select(keep).to_pylist(), planes, strict=True):
+        yield _exemplar(row, plane, selection)
+
+
+def _exemplar(row: Mapping[str, Any], plane: Floats, selection: Selection) -> Exemplar:
+    score = row["predicted_score"]
+    return Exemplar(
+        **{name: row[name] for name in _NAMED if name != "predicted_score"},
+        predicted_score=None if score is None or not math.isfinite(score) else score,
+        statistics={name: row[name] for name in selection.statistics},
+        plane=pooled(in_times_uniform(plane), _LONGEST_MAP),
+        thumbnail=row.get(THUMBNAIL),
+    )

@@ -1,0 +1,202 @@
+"""What needs a look: failed gates of the audit; without one, the classes that stand out."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from markupsafe import Markup
+
+from pipeline.report import charts, pictures, wording
+from pipeline.report.classes import OF_IMAGES, Floats, map_in_words
+from pipeline.report.exemplars import Exemplar
+
+STANDS_OUT = 2.0
+"""Times the median class: a description, no judgement."""
+
+MOST_CARDS = 12
+_AT_LEAST_CLASSES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A class that something is to be said of.
+
+    Attributes:
+      number: The class.
+      statistic: What it is about, without `_mean`.
+      state: `fail`, `undecided`, or `note` where nothing is judged.
+      status: `new` or `known` since the previous audit; empty where there was none.
+      statement: A sentence.
+      facts: Names with what they are.
+      map_uri: The class's mean map; None where it has none.
+      map_words: What it shows.
+      outline: Of its strongest region, over the map.
+      region_words: The same in words; empty where the saliency is all over the place.
+      drawing: The figure with its interval.
+      exemplars: Those that show it most.
+      rule: How they were chosen.
+    """
+
+    number: int
+    statistic: str
+    state: str
+    status: str
+    statement: Markup
+    facts: tuple[tuple[str, str], ...]
+    map_uri: str | None
+    map_words: str
+    outline: Markup
+    region_words: str
+    drawing: Markup
+    exemplars: tuple[Exemplar, ...] = ()
+    rule: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class StandsOut:
+    """A class whose statistic is far above the others'.
+
+    Attributes:
+      number: The class.
+      statistic: Without `_mean`.
+      value: Its mean.
+      others_low: The lowest of the other classes.
+      others_high: The highest.
+    """
+
+    number: int
+    statistic: str
+    value: float
+    others_low: float
+    others_high: float
+
+
+def standing_out(table: pa.Table) -> list[StandsOut]:
+    """Classes with an energy of at least twice the median class's and every other's, most first.
+
+    Args:
+      table: Of the classes.
+    """
+    found = []
+    numbers = table["class"].to_pylist()
+    for name in OF_IMAGES:
+        column = f"{name}_mean"
+        if column not in table.column_names:
+            continue
+        values = {
+            n: v for n, v in zip(numbers, table[column].to_pylist(), strict=True) if v is not None
+        }
+        if len(values) < _AT_LEAST_CLASSES:
+            continue
+        middle = statistics.median(values.values())
+        for number, value in values.items():
+            others = [each for other, each in values.items() if other != number]
+            if value >= STANDS_OUT * middle and value >= STANDS_OUT * max(others):
+                out = StandsOut(number, name, value, min(others), max(others))
+                found.append((value / max(middle, 1e-12), out))
+    found.sort(key=lambda pair: (-pair[0], pair[1].number))
+    return [out for _, out in found[:MOST_CARDS]]
+
+
+def described(out: StandsOut, names: Mapping[int, str], mean_map: Floats | None) -> Finding:
+    """What stands out, as a card."""
+    figure = wording.figure
+    name = wording.statistic_name(out.statistic)
+    statement = Markup(
+        "<em><bdi>{}</bdi></em> differs from all other classes: its {} holds {} "
+        "the saliency of an even map, theirs {} to {}."
+    ).format(
+        names[out.number],
+        name,
+        figure(out.statistic, out.value),
+        figure(out.statistic, out.others_low),
+        figure(out.statistic, out.others_high),
+    )
+    return card(
+        number=out.number,
+        statistic=out.statistic,
+        state="note",
+        status="",
+        statement=statement,
+        facts=(
+            (names[out.number], figure(out.statistic, out.value)),
+            (
+                "the other classes",
+                f"{figure(out.statistic, out.others_low)} to "
+                f"{figure(out.statistic, out.others_high)}",
+            ),
+        ),
+        drawing=charts.interval_dot(
+            wording.times_uniform(out.statistic, out.value), None, None, logarithmic=True
+        ),
+        mean_map=mean_map,
+    )
+
+
+def card(
+    *,
+    number: int,
+    statistic: str,
+    state: str,
+    status: str,
+    statement: Markup,
+    facts: Sequence[tuple[str, str]],
+    drawing: Markup,
+    mean_map: Floats | None,
+) -> Finding:
+    """A card with the class's mean map and its strongest region."""
+    uri, words, outline, region = None, "no map of this class has any saliency", Markup(""), ""
+    if mean_map is not None:
+        plane = pictures.in_times_uniform(mean_map)
+        uri = pictures.data_uri(pictures.map_png(plane, pictures.FINE))
+        words = map_in_words(plane)
+        cells = strongest_region(plane)
+        outline = charts.outline(cells, (plane.shape[0], plane.shape[1]))
+        region = _region_words(plane, cells)
+    return Finding(
+        number,
+        statistic,
+        state,
+        status,
+        statement,
+        tuple(facts),
+        uri,
+        words,
+        outline,
+        region,
+        drawing,
+    )
+
+
+def strongest_region(plane: Floats) -> list[tuple[int, int]]:
+    """Cells connected to the maximum that have at least half of it, by row and column."""
+    rows, columns = plane.shape
+    floor = float(plane.max()) / 2
+    start = np.unravel_index(int(plane.argmax()), plane.shape)
+    found = {(int(start[0]), int(start[1]))}
+    waiting = list(found)
+    while waiting:
+        row, column = waiting.pop()
+        for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            inside = 0 <= near[0] < rows and 0 <= near[1] < columns
+            if inside and near not in found and plane[near] >= floor:
+                found.add(near)
+                waiting.append(near)
+    return sorted(found)
+
+
+def _region_words(plane: Floats, cells: Sequence[tuple[int, int]]) -> str:
+    rows, columns = plane.shape
+    down = [row for row, _ in cells]
+    across = [column for _, column in cells]
+    place = wording.region_in_words(
+        (min(down) / rows, (max(down) + 1) / rows),
+        (min(across) / columns, (max(across) + 1) / columns),
+    )
+    area = len(cells) / plane.size
+    mass = float(sum(plane[cell] for cell in cells) / plane.sum())
+    return f"{place}: {wording.percent(area)} of the area, {wording.percent(mass)} of the saliency"

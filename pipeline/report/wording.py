@@ -1,0 +1,153 @@
+"""Figures as people read them: two digits, whole percent, times uniform."""
+
+from __future__ import annotations
+
+import math
+
+from transforms.statistics.columns import UNIFORM_SHARES
+
+NO_VALUE = "\u2013"
+_MANY = 10_000  # examples from which a tenth of a percent means something
+_PERCENT = 100
+
+STATISTIC_NAMES = {
+    "entropy": "evenness",
+    "gini": "concentration",
+    "spread": "spread",
+    "centroid_y": "centre of mass, down",
+    "centroid_x": "centre of mass, across",
+    "peak_y": "peak, down",
+    "peak_x": "peak, across",
+    "border_energy": "border",
+    "corner_energy": "strongest corner",
+    "center_energy": "centre",
+    "box_energy": "in the boxes",
+    "pointing_hit": "peak in a box",
+    "mask_energy": "in the mask",
+    "score": "score",
+    "accuracy": "accuracy",
+    "drift": "drift",
+    "failed_fraction": "failed records",
+    "undefined_fraction": "maps without saliency",
+}
+"""What the columns of the tables are called on the page."""
+
+STATISTIC_MEANINGS = {
+    "entropy": "how evenly the saliency lies over the whole input: 1 is perfectly even",
+    "gini": "how unequal the saliency of single places is: 0 is perfectly even",
+    "spread": "how far the saliency lies from its own centre",
+    "border_energy": "saliency in a frame of an eighth of each side, in times what an even map has",
+    "corner_energy": "saliency in whichever corner has most, in times what an even map has there",
+    "center_energy": "saliency in the central half of the sides, in times what an even map has",
+    "box_energy": "the share of the saliency in the examples' boxes",
+    "pointing_hit": "the share of maps whose peak is in a box",
+    "mask_energy": "the share of the saliency in the examples' masks",
+}
+
+
+def statistic_name(name: str) -> str:
+    """A statistic as the page calls it; a region's by the name that the user gave it.
+
+    >>> statistic_name("corner_energy_mean"), statistic_name("busbars_energy_q95")
+    ('strongest corner', 'busbars, 95th percentile')
+    """
+    stem, _, kind = name.rpartition("_")
+    if kind in ("mean", "std") or (kind.startswith("q") and kind[1:].isdecimal()):
+        suffix = {"mean": "", "std": ", spread over maps"}.get(kind, f", {_ordinal(kind[1:])}")
+        return statistic_name(stem) + suffix
+    return STATISTIC_NAMES.get(name, name.removesuffix("_energy").replace("_", " "))
+
+
+def _ordinal(digits: str) -> str:
+    return f"{int(digits)}th percentile"
+
+
+def two_digits(value: float | None) -> str:
+    """A number with two significant digits; more only before the point.
+
+    >>> two_digits(0.31415), two_digits(9.449), two_digits(1234.5), two_digits(0.30)
+    ('0.31', '9.4', '1,234', '0.30')
+    """
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.1e}")
+    decimals = max(0, 1 - math.floor(math.log10(abs(rounded))))
+    return f"{value:,.{decimals}f}"
+
+
+def percent(share: float | None, examples: int = 0) -> str:
+    """A share of so many examples: without decimals below 10,000 of them.
+
+    >>> percent(0.98765, 500), percent(0.98765, 20_000)
+    ('99%', '98.8%')
+    """
+    if share is None or not math.isfinite(share):
+        return NO_VALUE
+    return f"{_PERCENT * share:.{0 if examples < _MANY else 1}f}%"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> count(1, "class", "classes"), count(2100, "image")
+    ('1 class', '2,100 images')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def times_uniform(name: str, value: float | None) -> float | None:
+    """A mean energy as a multiple of an even map's; None for what is no energy of a known region.
+
+    Args:
+      name: The statistic, without `_mean`.
+      value: Its share, 0..1.
+    """
+    share = UNIFORM_SHARES.get(name)
+    return None if share is None or value is None else value / share
+
+
+def figure(name: str, value: float | None) -> str:
+    """A statistic's value with its unit.
+
+    Args:
+      name: The statistic, with or without `_mean` or a quantile.
+      value: Of it.
+    """
+    stem = name
+    for suffix in ("_mean", "_q05", "_q25", "_q50", "_q75", "_q95"):
+        stem = stem.removesuffix(suffix)
+    multiple = times_uniform(stem, value)
+    if multiple is not None:
+        return f"{two_digits(multiple)}\u00d7"
+    if stem in ("accuracy", "failed_fraction", "undefined_fraction", "pointing_hit"):
+        return percent(value)
+    return two_digits(value)
+
+
+def region_in_words(rows: tuple[float, float], columns: tuple[float, float]) -> str:
+    """Where a rectangle is, in a person's words.
+
+    Args:
+      rows: Its top and bottom, 0..1.
+      columns: Its left and right, 0..1.
+
+    >>> region_in_words((0.0, 0.2), (0.8, 1.0)), region_in_words((0.4, 0.6), (0.4, 0.7))
+    ('top right corner', 'middle')
+    """
+    down = _third(sum(rows) / 2, "top", "bottom")
+    across = _third(sum(columns) / 2, "left", "right")
+    if down and across:
+        return f"{down} {across} corner"
+    if down or across:
+        return f"{down or across} edge" if _touches(rows, columns) else f"{down or across}"
+    return "middle"
+
+
+def _third(place: float, low: str, high: str) -> str:
+    return low if place < 1 / 3 else high if place > 2 / 3 else ""
+
+
+def _touches(rows: tuple[float, float], columns: tuple[float, float]) -> bool:
+    return min(*rows, *columns) <= 0 or max(*rows, *columns) >= 1

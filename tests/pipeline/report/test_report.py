@@ -1,0 +1,210 @@
+"""The report as a file: what it says, what it leaves out, what it does with hostile text."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reported_atlas import PLANTED, Fake, write_atlas
+
+from pipeline import cli
+from pipeline.atlas import Atlas
+from pipeline.report import write
+from pipeline.report.classes import mean_maps
+from pipeline.report.exemplars import ATYPICAL, TYPICAL, WRONG, Selection, choose, highest
+from transforms.elements import Failure
+from transforms.errors import ConfigurationError
+
+HOSTILE = (
+    "<script>window.hacked = 1</script>",
+    '"><img src=x onerror="window.hacked = 2">',
+    "\u202eright to left\u202c",
+    "x" * 10_000,
+    "byte \udcff".encode("utf-8", "backslashreplace").decode(),
+    "",
+    "\u0627\u0644\u0642\u0637\u0637",
+    "{{ 7 * 7 }}",
+    "</template></table><style>*{display:none}</style>",
+    "a\x00\x1b[31m",
+)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> object:
+    def write_and_read(fake: Fake) -> str:
+        write_atlas(tmp_path / "atlas", fake)
+        output = tmp_path / "report.html"
+        written = write(Atlas.open(str(tmp_path / "atlas")), str(output))
+        assert written["bytes"] == output.stat().st_size
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+        return output.read_text(encoding="utf-8")
+
+    return write_and_read
+
+
+def text_of(page: str) -> str:
+    """What is read without scripts and styles."""
+    page = re.sub(r"<(script|style|template)\b.*?</\1>", " ", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+
+
+def opened(page: str, number: int) -> str:
+    """What opens below a class."""
+    (found,) = re.findall(rf'<template data-of="{number}">([^<]*)</template>', page)
+    return gzip.decompress(base64.b64decode(found)).decode()
+
+
+def test_it_says_what_stands_out_with_its_numbers(make) -> None:  # type: ignore[no-untyped-def]
+    text = text_of(make(Fake(names=[f"kind {n}" for n in range(10)])))
+    # Half of the saliency in a sixteenth of the area is 8 times an even map's, a tenth 1.6 times.
+    times = "\u00d7"
+    said = "kind 1 differs from all other classes: its strongest corner holds "
+    assert re.search(rf"{said}[78].\d{times} the saliency of an even map, theirs 1.\d{times}", text)
+    assert "No gates are configured: this page describes, it does not judge." in text
+    assert "Explained500 images in 10 classes" in text
+    assert "Outlined: top right corner: 4% of the area" in text
+    for number in range(10):
+        assert f"kind {number} 50 " in text
+    assert "Every record that was read could be explained." in text
+
+
+def test_it_is_the_same_for_the_same_atlas(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    first = make(Fake())
+    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_text() == first
+
+
+def test_only_our_script_and_styles_may_run(make) -> None:  # type: ignore[no-untyped-def]
+    page = make(Fake(classes=3))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    policy = html.unescape(policy)
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "img-src data:; base-uri 'none'; form-action 'none'" in policy
+    assert not re.findall(r' style="| on\w+="|<link|<iframe|srcset', page)
+    addresses = set(re.findall(r'(?:src|href)="([^"#]{0,12})', page))
+    assert {address[:10] for address in addresses} <= {"data:image", "https://ar", "https://py", ""}
+
+
+@pytest.mark.parametrize("place", range(len(HOSTILE)))
+def test_hostile_names_are_harmless_and_readable(make, place: int) -> None:  # type: ignore[no-untyped-def]
+    names = [HOSTILE[place], "b", "c"]
+    page = make(Fake(classes=3, examples=8, names=names, ids=HOSTILE[place][:200]))
+    pieces = [page, *(opened(page, number) for number in range(3))]
+    for piece in pieces:
+        body = re.sub(r"<(script|style)>.*?</\1>", "", piece, count=2, flags=re.S)
+        assert not re.search(r"<script|<img[^>]*onerror|\u202e|\x1b|\x00|<style>\*", body)
+        assert "49" not in re.findall(r"<bdi>(\d+)</bdi>", body)
+    text = text_of(page)
+    readable = {2: "\\u202eright to left", 5: "class 0 (its name is empty)", 9: "a\\x00\\x1b[31m"}
+    assert readable.get(place, HOSTILE[place]) in text
+
+
+def test_failures_are_grouped(make) -> None:  # type: ignore[no-untyped-def]
+    failures = [
+        Failure("a.tfrecord", number, None, "decode", "UndecodableImage", "no <image>")
+        for number in (7, 3, 1200)
+    ]
+    failures.append(Failure("b.tfrecord", None, None, "read", "Unreadable", "gone"))
+    text = text_of(make(Fake(failures=failures)))
+    assert "4 records could not be explained." in text
+    assert (
+        "decodeUndecodableImage3no <image>a.tfrecord, record 3; a.tfrecord, record 7; "
+        "a.tfrecord, record 1,200" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("fake", "said"),
+    [
+        (Fake(classes=2), "2 classes"),
+        (Fake(labelled=False), "differs from all other classes"),
+        (Fake(thumbnails=False), "With output: {thumbnail: 96} a run stores small ones."),
+        (Fake(examples=0), "Nothing has been explained: this page is empty."),
+        (Fake(status="incomplete"), "This atlas is not finished, so the page shows a part of it."),
+        (Fake(status="failed"), "so the run counts as failed. See the failures."),
+        (Fake(kind="tensor", shape=(16,), sketch=(16,), thumbnails=False), "Evenness"),
+        (Fake(kind="tensor", shape=(8, 3), sketch=(8, 3), thumbnails=False), "Concentration"),
+    ],
+)
+def test_every_atlas_has_a_report(make, fake: Fake, said: str) -> None:  # type: ignore[no-untyped-def]
+    page = make(fake)
+    assert said in text_of(page)
+    assert page.endswith("</html>")
+    if fake.examples and fake.status != "incomplete":
+        assert "Typical" in opened(page, PLANTED)
+
+
+def test_exemplars_are_those_of_their_rules(tmp_path: Path) -> None:
+    write_atlas(tmp_path / "atlas", Fake(classes=3, examples=40))
+    atlas = Atlas.open(str(tmp_path / "atlas"))
+    rows = atlas.table(
+        ["example_id", "label", "target", "predicted", "predicted_score", "sketch", "corner_energy"]
+    ).to_pylist()
+    table = atlas.classes
+    shape = (16, 16)
+    maps = mean_maps(table)
+    selection = Selection(("corner_energy",), 3, {2: 5}, whole_maps=True)
+    chosen = choose(atlas, maps, selection)
+
+    def expected(number: int, cost, keep) -> list[str]:  # type: ignore[no-untyped-def]
+        mine = [row for row in rows if row["target"] == number and keep(row)]
+        found = sorted(mine, key=cost)[: 5 if number == 2 else 3]
+        return [row["example_id"] for row in found]
+
+    def distance(row) -> float:  # type: ignore[no-untyped-def]
+        sketch = np.asarray(row["sketch"], np.float64).reshape(shape)
+        return round(float(np.abs(sketch / sketch.sum() - maps[row["target"]]).sum()), 6)
+
+    def right(row) -> bool:  # type: ignore[no-untyped-def]
+        return bool(row["label"] == row["predicted"])
+
+    for number in range(3):
+        ids = {rule: [e.example_id for e in found] for rule, found in chosen[number].items()}
+        assert sorted(ids[TYPICAL]) == sorted(expected(number, distance, right))
+        assert ids[WRONG] == expected(
+            number, lambda row: -row["predicted_score"], lambda row: not right(row)
+        )
+        assert ids[highest("corner_energy")] == expected(
+            number, lambda row: -row["corner_energy"], lambda _: True
+        )
+        assert len(ids[ATYPICAL]) == len(ids[TYPICAL])
+    picture = chosen[1][TYPICAL][0]
+    values = atlas.map(picture.example_id)
+    np.testing.assert_allclose(picture.plane, values / values.mean(), rtol=1e-4)
+    assert picture.thumbnail == atlas.thumbnail(picture.example_id)
+
+
+def test_many_classes_have_fewer_and_smaller_examples(make) -> None:  # type: ignore[no-untyped-def]
+    page = make(Fake(classes=200, examples=5))
+    assert len(page) < 200 * 12_000
+    assert "Typical" in opened(page, 150)
+    assert "Atypical" in opened(page, 150)
+
+
+def test_the_command_writes_it_beside_the_maps(tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    write_atlas(tmp_path / "atlas", Fake(classes=3))
+    assert cli.main(["report", str(tmp_path / "atlas")]) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/atlas/report.html (")
+    page = tmp_path / "atlas" / "report.html"
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Atlas.open(str(tmp_path))
+    assert "is no atlas: it has no manifest.json" in str(raised.value)
+    write_atlas(tmp_path / "atlas", Fake(classes=3))
+    away = str(tmp_path / "absent" / "report.html")
+    assert cli.main(["report", str(tmp_path / "atlas"), "--output", away]) == 2
+    assert not Path(away).parent.exists()
+    assert cli.main(["report", str(tmp_path)]) == 2

@@ -1,0 +1,233 @@
+"""Fake atlases for reports, in the real files: C classes of N maps, one with a bright corner.
+
+write_atlas(tmp_path / "atlas", classes=10, examples=50)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from transforms.disk import SystemDisk
+from transforms.elements import BlockKey, ExplainedBlock, Failure, Shard
+from transforms.statistics.columns import SKETCH_UNIT_BITS
+from transforms.storage import LocalStorage
+from transforms.store.blocks import commit_block
+from transforms.store.layout import FORMAT_VERSION
+from transforms.store.lease_file import run_folder
+from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
+from transforms.store.map_format import MapFormat
+from transforms.store.outcome.result import RunResult, timestamp
+from transforms.store.outcome.summary import AtlasSummary
+from transforms.store.publishing import publish
+from transforms.store.tables import failures_table, final_tables
+
+PLANTED = 1
+"""The class with the corner."""
+
+BLOCK_ROWS = 500
+RUN = "0" * 32
+_DIFFERENT = 40  # rows that differ; the others repeat them under other ids
+
+
+class _UnsyncedDisk(SystemDisk):
+    """Waits for nothing: no power cut is to be survived."""
+
+    def sync(self, file: int) -> None:
+        """Waits for nothing."""
+
+    def sync_folder(self, path: str) -> None:
+        """Waits for nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fake:
+    """What an atlas is made up of.
+
+    Attributes:
+      classes: How many.
+      examples: Of each.
+      names: Of the classes; classes beyond them have none.
+      ids: What ids begin with.
+      kind: `image`, or `tensor` of the shape.
+      shape: Of a map.
+      sketch: Of a sketch.
+      labelled: Whether the examples have labels.
+      thumbnails: Whether pictures are stored.
+      failures: Records that could not be explained.
+      status: Of the atlas; `incomplete` leaves out all tables.
+    """
+
+    classes: int = 10
+    examples: int = 50
+    names: Sequence[str] = ()
+    ids: str = "example"
+    kind: str = "image"
+    shape: tuple[int, ...] = (32, 32)
+    sketch: tuple[int, ...] = (16, 16)
+    labelled: bool = True
+    thumbnails: bool = True
+    failures: Sequence[Failure] = ()
+    status: str = "complete"
+
+    @property
+    def map_format(self) -> MapFormat:
+        """What is stored."""
+        return MapFormat(
+            map_shape=self.shape,
+            codec="uint8",
+            sketch_shape=self.sketch,
+            with_boxes=False,
+            thumbnail_shape=(48, 48) if self.thumbnails else None,
+        )
+
+
+def write_atlas(root: Path, fake: Fake) -> None:
+    """Writes an atlas, deterministic in what it is made up of."""
+    storage = LocalStorage(_UnsyncedDisk())
+    storage.make_folder(run_folder(str(root), RUN))
+    summary = AtlasSummary(fake.map_format, with_ids=False)
+    shards = []
+    for number, table in enumerate(_tables(fake)):
+        shard = Shard(f"/made-up/shard-{number:05d}.tfrecord", 1)
+        failures = tuple(fake.failures) if number == 0 else ()
+        records = table.num_rows + len(failures)
+        key = BlockKey(shard, 0, 0, records, last=True)
+        block = ExplainedBlock(key, table, table.num_rows, failures, 0.0)
+        summary.add(commit_block(str(root), block, "made up", storage, RUN))
+        shards.append(shard)
+    manifest = _manifest(fake, shards)
+
+    def finish(digests: Any) -> Manifest:
+        result = RunResult.of(summary.record, digests, time.time(), time.time())
+        return manifest if fake.status == "incomplete" else manifest.ended(result, fake.status)  # type: ignore[arg-type]
+
+    tables = {}
+    if fake.status != "incomplete":
+        tables = final_tables(summary.statistics(fake.names), failures_table(fake.failures))
+    publish(str(root), tables, finish, storage, run=RUN)
+    with contextlib.suppress(OSError):
+        storage.delete(run_folder(str(root), RUN))
+
+
+def _tables(fake: Fake) -> Iterator[pa.Table]:
+    """Blocks whose rows are of the classes in turn."""
+    columns = _different(fake)
+    total = fake.classes * fake.examples
+    random = np.random.default_rng(1)
+    for start in range(0, total, BLOCK_ROWS):
+        rows = np.arange(start, min(total, start + BLOCK_ROWS))
+        target = (rows % fake.classes).astype(np.int32)
+        taken = (rows // fake.classes + target) % (_DIFFERENT // 2)
+        taken = np.where(target == PLANTED, taken + _DIFFERENT // 2, taken)
+        wrong = random.random(len(rows)) < 0.2
+        predicted = np.where(wrong, (target + 1) % max(2, fake.classes), target).astype(np.int32)
+        label = target if fake.labelled else None
+        made: dict[str, Any] = {
+            "example_id": pa.array([f"{fake.ids}-{row:06d}" for row in rows]),
+            "shard": pa.array([f"shard-{start // BLOCK_ROWS:05d}.tfrecord"] * len(rows)),
+            "record": rows - start,
+            "label": pa.nulls(len(rows), pa.int32()) if label is None else label,
+            "target": target,
+            "predicted": predicted,
+            "score": np.ones(len(rows), np.float32),
+            "predicted_score": random.random(len(rows)).astype(np.float32),
+            "map_scale": np.ones(len(rows), np.float32),
+        }
+        for name, values in columns.items():
+            if isinstance(values, pa.Array):
+                made[name] = values.take(pa.array(taken))
+            else:
+                made[name] = values[taken]
+        noise = random.normal(0, 0.02, (len(rows), 3))
+        for place, name in enumerate(("border_energy", "corner_energy", "center_energy")):
+            if not isinstance(made[name], pa.Array):
+                made[name] = np.clip(made[name] + noise[:, place], 0, 1).astype(np.float32)
+        yield fake.map_format.table(made)
+
+
+def _different(fake: Fake) -> dict[str, Any]:
+    """The values of rows that differ: half of them of the planted class."""
+    random = np.random.default_rng(0)
+    planted = np.arange(_DIFFERENT) >= _DIFFERENT // 2
+    maps = random.gamma(1.5, 1.0, (_DIFFERENT, *fake.shape))
+    sketches = random.gamma(3.0, 1.0, (_DIFFERENT, *fake.sketch))
+    if len(fake.sketch) == 2:
+        maps[planted, : fake.shape[0] // 5, -(fake.shape[1] // 5) :] *= 8
+        sketches[planted, : fake.sketch[0] // 5, -(fake.sketch[1] // 5) :] *= 8
+    unit = sketches / sketches.reshape(_DIFFERENT, -1).sum(axis=1).reshape(
+        (-1, *[1] * len(fake.sketch))
+    )
+    top = maps.reshape(_DIFFERENT, -1).max(axis=1).reshape((-1, *[1] * len(fake.shape)))
+    names = fake.map_format.statistic_names
+    columns: dict[str, Any] = {
+        name: random.beta(4, 6, _DIFFERENT).astype(np.float32) for name in names
+    }
+    if fake.kind == "image":
+        columns["corner_energy"] = np.where(planted, 0.5, 0.1).astype(np.float32)
+        columns["border_energy"] = np.full(_DIFFERENT, 0.44, np.float32)
+        columns["center_energy"] = np.full(_DIFFERENT, 0.25, np.float32)
+    else:
+        for name in ("corner_energy", "border_energy", "center_energy"):
+            columns[name] = pa.nulls(_DIFFERENT, pa.float32())
+    columns["map"] = np.rint(255 * np.sqrt(maps / top)).astype(np.uint8)
+    columns["sketch"] = np.rint(unit * 2**SKETCH_UNIT_BITS).astype(np.int32)
+    if fake.thumbnails:
+        columns["thumbnail"] = pa.array([_picture(random) for _ in range(_DIFFERENT)], pa.binary())
+    return columns
+
+
+def _picture(random: np.random.Generator) -> bytes:
+    """Waves of some length, direction and colour: about as many bytes as a photograph's."""
+    rows, columns = np.mgrid[:48, :48] / 48
+    angle, length = random.uniform(0, np.pi), random.uniform(5, 25)
+    wave = np.sin(length * (np.cos(angle) * rows + np.sin(angle) * columns))[..., np.newaxis]
+    pixels: npt.NDArray[Any] = 128 + 60 * wave * random.uniform(0.3, 1, 3)
+    pixels = pixels + random.normal(0, 12, pixels.shape)
+    sink = io.BytesIO()
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(sink, "JPEG", quality=80)
+    return sink.getvalue()
+
+
+def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
+    channels = (3,) if fake.kind == "image" else ()
+    config = {
+        "source": {
+            "pattern": "/made-up/*.tfrecord",
+            "features": {"id": "id", "input": "image", "label": "label"},
+            "input": {"kind": fake.kind, "shape": [*fake.shape, *channels]},
+        },
+        "model": {"uri": "/made-up/model.keras"},
+        "explain": {"method": "saliency", "target": "label" if fake.labelled else "predicted"},
+        "output": {"path": "/made-up/atlas"},
+    }
+    return Manifest(
+        format=FORMAT_VERSION,
+        status="incomplete",
+        fingerprint="made up",
+        settings=config,
+        config=config,
+        model={},
+        shards=[RecordedShard.of(shard) for shard in shards],
+        map_format=RecordedMapFormat.of(fake.map_format),
+        class_names=list(fake.names),
+        engine="tensorflow",
+        engine_notes=[],
+        engine_agreement=None,
+        batch_size=8,
+        batch_size_measured=None,
+        threads=2,
+        runner="in_memory",
+        started=timestamp(1_780_000_000),
+        versions={"python": "3.11", "saliency-atlas": "0.1.0"},
+    )
