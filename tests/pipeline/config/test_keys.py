@@ -36,13 +36,8 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "pattern": "data/*.tfrecord",
             "format": "tfrecord",
             "compression": "auto",
-            "features": {
-                "id": None,
-                "input": "image",
-                "label": "label",
-                "boxes": None,
-                "slices": [],
-            },
+            "features": {"id": None, "input": "image", "label": "label"}
+            | {"boxes": None, "slices": []},
             "classes": None,
             "input": {
                 "kind": "image",
