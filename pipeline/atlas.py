@@ -48,7 +48,7 @@ class ExplainedMap:
     Attributes:
       example_id: The example.
       target: The class explained.
-      values: (H, W), (H, W, C), (T, W) or (W,) float32, the gradient's own units.
+      values: (H, W), (H, W, C), (T, W) or (W,) float32, in the method's own units, with its sign.
 
     >>> found = next(Atlas.open("atlases/train").maps())
     >>> found.example_id, found.values.shape
@@ -180,7 +180,8 @@ class Atlas:
           target: Which of its maps, by the class explained; None takes the first.
 
         Returns:
-          (H, W) float32, or the shape that the atlas stores, in the gradient's own units.
+          (H, W) float32, or the shape that the atlas stores, in the method's own units and with its
+          sign.
 
         Raises:
           KeyError: The atlas has no such map.

@@ -42,6 +42,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         ("explained output", _tensor(model["output"], "layer")),
         ("layers", _layers(model["layers"])),
         ("batch size", str(plan["batch_size"])),
+        ("calls per example", f"{plan['calls']:,}"),
         ("threads", str(plan["threads"])),
         ("time", _about(plan["seconds_estimated"], describe_seconds, " in one process")),
         ("maps", _about(plan["map_bytes_estimated"], describe_bytes)),

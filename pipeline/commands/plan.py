@@ -29,6 +29,8 @@ from transforms.store.map_format import map_codes
 _WARM_BATCHES = 2
 _DRAWN = 16  # maps on a contact sheet
 _CAPTION_LETTERS = 20  # of an id, its last ones
+_WARM_CALLS = 2  # of a method's
+_TIMED_CALLS = 9  # of a method's, which tell how long the others take
 _LONGEST = 10.0  # seconds for the measured block: it is cut short where explaining is slow
 _GRAPH_SECONDS = 0.5  # Beam's, to build and run the graph beside its blocks
 _BLOCKS_HELD = 3  # beside the one being explained: the next, explained and read, the last, written
@@ -45,6 +47,7 @@ class Plan:
       examples_estimated: Records in them.
       model: What it is, as in the manifest.
       batch_size: Examples in one call of the model.
+      calls: Calls of the compiled function per example.
       threads: Intra-op threads.
       examples_per_second: Explained by this machine in one process; None where no example could be.
       seconds_estimated: For all of them in one process, from starting to the manifest.
@@ -62,6 +65,7 @@ class Plan:
     examples_estimated: int
     model: dict[str, Any]
     batch_size: int
+    calls: int
     threads: int
     examples_per_second: float | None
     seconds_estimated: float | None
@@ -128,6 +132,7 @@ def plan(
         examples_estimated=examples,
         model=prepared.model.describe(),
         batch_size=job.explain.program.batch_size,
+        calls=job.explain.program.method.calls,
         threads=job.publication.manifest.threads,
         examples_per_second=None if estimate is None else estimate.examples_per_second,
         seconds_estimated=None if estimate is None else estimate.seconds,
@@ -208,19 +213,28 @@ def predict(measured: Measurement, examples: int, start_up: float) -> Estimate:
 def _measure(prepared: Prepared, storage: Storage) -> Measurement | None:
     """Reads, explains and encodes one block; the program has been compiled by `prepare`."""
     job = prepared.job
-    explain = prepared.explainer.explain
+    calls = job.explain.program.method.calls
+    timed = min(calls, _TIMED_CALLS)
     warm = _first_block(job, storage, _WARM_BATCHES * job.explain.program.batch_size)
+    warm_up = prepared.explainer.shortened(min(calls, _WARM_CALLS)).explain
     begun = time.perf_counter()
-    explain(warm)
+    warm_up(warm)
     seconds_a_record = (time.perf_counter() - begun) / warm.key.records
-    records = max(warm.key.records, min(job.block_size, round(_LONGEST / seconds_a_record)))
+    expected = seconds_a_record * timed / min(calls, _WARM_CALLS)
+    records = max(warm.key.records, min(job.block_size, round(_LONGEST / expected)))
     begun = time.perf_counter()
     block = _first_block(job, storage, records)
-    explained = explain(block)
+    explained = prepared.explainer.shortened(timed).explain(block)
     data = encode_block(explained, job.fingerprint)
     seconds = time.perf_counter() - begun
     if not explained.examples:
         return None
+    if calls > timed:
+        # What is done once an example has been done once; the calls that are left are to come.
+        begun = time.perf_counter()
+        prepared.explainer.shortened(1).explain(block)
+        alone = time.perf_counter() - begun
+        seconds += (calls - timed) * max(0.0, seconds - alone) / (timed - 1)
     table = explained.table
     return Measurement(
         records=block.key.records,

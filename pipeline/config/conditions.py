@@ -27,12 +27,14 @@ class Condition:
         {resize}.
       default_is_harmless: Whether who gives the key its default value asks for nothing that does
         not happen, as `compression: auto` does of Parquet.
+      harmless: Another value of which that is true.
     """
 
     key: str
     holds: Callable[[SourceSection], bool]
     otherwise: str
     default_is_harmless: bool = False
+    harmless: object = None
 
     def refusal(self, value: object, source: SourceSection) -> str:
         """What to say to who has given a value where the key has no effect."""
@@ -153,6 +155,6 @@ _CONDITIONS = (
         "explain.reducer",
         _has_channels,
         f"{_OF_SHAPE}only images have channels to reduce",
-        default_is_harmless=True,
+        harmless="max",
     ),
 )

@@ -28,7 +28,9 @@ from pipeline.config.sections import (
 )
 from transforms.errors import ConfigurationError, alternatives
 from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+from transforms.saliency.contract.method import MapForm, Method, resolve_form
 from transforms.saliency.engines.engine import AUTO, engine_names
+from transforms.saliency.methods import DEFAULT_METHOD, find_method
 from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME
 
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
@@ -106,7 +108,9 @@ class Config(Section):
             section, key = self._section_of(condition.key)
             value = getattr(section, key)
             default = type(section).model_fields[key].default
-            harmless = value is None or (condition.default_is_harmless and value == default)
+            harmless = value in (None, condition.harmless) or (
+                condition.default_is_harmless and value == default
+            )
             if key in section.model_fields_set and not harmless:
                 yield condition.refusal(value, self.source)
 
@@ -158,6 +162,16 @@ class Config(Section):
         """Longest side of the thumbnails; None where none are made, as of tensors."""
         return self.output.thumbnail if self.source.input.kind == "image" else None
 
+    def method(self) -> Method:
+        """The method, with the defaults that depend on the inputs filled in."""
+        method: Method = find_method(self.explain.method).of_inputs(self.input_spec())
+        return method
+
+    def map_form(self) -> MapForm:
+        """What is made of the method's values, its defaults filled in."""
+        explain = self.explain
+        return resolve_form(self.method(), self.input_spec(), explain.reducer, explain.sign)
+
     def as_dict(self) -> dict[str, Any]:
         """Every key that has an effect, defaults too, as JSON's types; `from_dict` takes it."""
         unused: dict[str, Any] = {}
@@ -190,15 +204,27 @@ class Config(Section):
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
             "model": _only(used["model"], "output_layer", "output", "signature", "imports"),
-            "explain": _only(
-                used["explain"], "method", "target", "operator", "reducer", "precision"
-            ),
+            "explain": self._explain_settings(used["explain"]),
             # Without thumbnails blocks have the bytes that they had before there were any.
             "output": _only(used["output"], "codec", "block_size")
             | ({} if self.thumbnail is None else {"thumbnail": self.thumbnail}),
             "statistics": used["statistics"],
             "limits": _only(used["limits"], "max_record_bytes", "max_pixels"),
         }
+
+    def _explain_settings(self, used: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the section `explain`; what is left out or null counts as what it stands for.
+
+        The sign is named where it is not that of plain saliency, the only one there once was.
+        """
+        method, form = self.method(), self.map_form()
+        settings = _only(used, "target", "operator", "reducer", "precision")
+        settings["method"] = method.document
+        if "reducer" in settings:
+            settings["reducer"] = form.reducer
+        if (method.name, form.sign) != (DEFAULT_METHOD, "absolute"):
+            settings["sign"] = form.sign
+        return settings
 
 
 def load_audit(path: str, overrides: Sequence[str] = ()) -> AuditSection:
@@ -293,7 +319,7 @@ def _slice_problems(slices: Sequence[str]) -> Iterator[str]:
 
 def _spec_problems(config: Config) -> list[str]:
     problems = []
-    for make_spec in (config.source_spec, config.input_spec):
+    for make_spec in (config.source_spec, config.input_spec, config.map_form):
         try:
             make_spec()
         except ConfigurationError as error:

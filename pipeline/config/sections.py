@@ -7,7 +7,7 @@ a key may have says the library that knows them; here they are only named.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -34,6 +34,7 @@ from transforms.formats.source import (
     Resize,
 )
 from transforms.models.loading import ModelOutput
+from transforms.saliency.contract.method import Sign
 from transforms.saliency.engines.engine import AUTO, Precision, WantedPrecision, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, method_names
 from transforms.saliency.reducers import Reducer
@@ -43,7 +44,6 @@ from transforms.saliency.scores.targets import NamedTarget
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
 _Module = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
-_Method = Annotated[str, Field(pattern=f"^({'|'.join(method_names())})$")]
 
 
 def _values(choices: object) -> str:
@@ -151,7 +151,10 @@ class TopTarget(Section):
 class ExplainSection(Section):
     """Which maps are made of an example, and how."""
 
-    method: _Method = Field(DEFAULT_METHOD, description=alternatives(method_names()))
+    method: _Text | dict[_Text, dict[_Text, Any]] = Field(
+        DEFAULT_METHOD,
+        description=f"{', '.join(method_names())}, or {{NAME: {{parameter: value}}}}",
+    )
     target: NamedTarget | ClassTarget | TopTarget = Field(
         "label",
         description=", ".join(
@@ -161,7 +164,12 @@ class ExplainSection(Section):
     operator: Annotated[str, Field(pattern=rf"^({'|'.join(OPERATOR_NAMES)}|[\w.]+:\w+)$")] = Field(
         "classification", description=f'{", ".join(OPERATOR_NAMES)} or "package.module:function"'
     )
-    reducer: Reducer = Field("max", description=_values(Reducer))
+    reducer: Reducer | None = Field(
+        None, description=f"{', '.join(get_args(Reducer))}, or null for the method's default"
+    )
+    sign: Sign | None = Field(
+        None, description=f"{', '.join(get_args(Sign))}, or null for the method's default"
+    )
     batch_size: Literal["auto"] | _Count = Field(
         "auto", description="auto or an integer of at least 1"
     )

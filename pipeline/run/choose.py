@@ -27,7 +27,7 @@ from transforms.saliency.first_outputs import FirstOutputs, first_outputs
 from transforms.saliency.program import (
     ProgramSpec,
     attribution_function,
-    map_function,
+    comparable_maps,
 )
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
@@ -35,6 +35,7 @@ from transforms.store.manifest import Manifest
 _SHARE_OF_RUN = 0.02  # of its time, to find a batch size
 _LONGEST = 10.0  # seconds, for the same
 _FEWEST_FIRST = 16  # examples to look at, whatever the batch size; a contact sheet shows as many
+_TIMED_CALLS = 2  # of a method's, for the same
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -114,14 +115,16 @@ def choose_explainer(
 def _explain_spec(
     config: Config, inputs: Inputs, loaded: ModelOfRun, batch_size: int
 ) -> ExplainSpec:
+    form = config.map_form()
     return ExplainSpec(
         model=loaded.spec,
         program=ProgramSpec(
             inputs=inputs.spec,
             target=loaded.target,
             operator=config.explain.operator,
-            method=config.explain.method,
-            reducer=config.explain.reducer,
+            method=config.method(),
+            reducer=form.reducer,
+            sign=form.sign,
             codec=config.output.codec,
             batch_size=batch_size,
         ),
@@ -161,8 +164,12 @@ def measure_batch_size(
     """
     start = explainer.spec.program.batch_size
     choice = BatchSizeChoice(start, {})
+    # A method of many calls is timed by its first two, of which all others cost what they do.
+    calls = explainer.spec.program.method.calls
+    timed = min(calls, _TIMED_CALLS)
     if examples is not None:
-        timer, affordable = explainer.batch_timer(examples), _SHARE_OF_RUN * records
+        timer = explainer.shortened(timed).batch_timer(examples)
+        affordable = _SHARE_OF_RUN * records * calls / timed
         if affordable < fewest_examples(timer, start):
             _LOGGER.info(
                 "explain.batch_size: auto is %d: %d examples are too few to try others",
@@ -170,7 +177,9 @@ def measure_batch_size(
                 records,
             )
             return choice
-        choice = measure_batch_sizes(timer, start, affordable, _LONGEST)
+        found = measure_batch_sizes(timer, start, affordable, _LONGEST)
+        rates = {size: rate * timed / calls for size, rate in found.examples_per_second.items()}
+        choice = BatchSizeChoice(found.size, rates)
     if not choice.examples_per_second:
         _LOGGER.warning(
             "explain.batch_size: auto could not be measured, as none of the first examples can be "
@@ -205,9 +214,8 @@ def _decide_engine(
     compared = batch.first(0) if begun_with else batch
     function = attribution_function(loaded.model, program)
     try:
-        return choose_engine(
-            wanted, function, map_function(program), compared.inputs, compared.labels
-        )
+        labels = program.first_labels(compared.labels)
+        return choose_engine(wanted, function, comparable_maps(program), compared.inputs, labels)
     except ConfigurationError as error:
         if begun_with is None:
             raise

@@ -8,25 +8,21 @@ run. Engines say *who* computes: each compiles an `AttributionFunction` and give
 imports nothing of them; whoever explains differentiates, pads a short batch and refuses what cannot
 be explained here.
 
-A method that needs more than one gradient of an example fits in as follows:
+What a call gives back is what a method `needs`: the scores alone; the gradients of the scores by
+the inputs, too; or those by the activations of a layer, and the activations. A method of several
+steps calls the compiled function once per step, from the host, as not every engine has loops. The
+first call, at the unperturbed input, chooses the targets; all others are given them as labels, so
+that each step explains the same classes.
 
-* Several gradients (integrated gradients, SmoothGrad): the compiled function is called once per
-  step on inputs that the method perturbs, and the method adds the attributions up in the order of
-  the steps. Targets are chosen in a first call, at the unperturbed input, and given as labels to
-  all others, so that each step explains the same classes.
-* Scores alone (occlusion, RISE): a second differentiating function beside `attribute`, which stops
-  at the scores; its attributions hold no gradients, and engines compile it as they compile this.
-* Maps with a sign (gradient x input): gradients keep their signs until a method makes maps of them,
-  so only the method, and the codec after it, have to know.
-* Several inputs: `inputs` becomes a structure of tensors, and so do `gradients`; scores and targets
-  stay as they are.
+Gradients keep their signs until a method makes maps of them. Several inputs would make `inputs` and
+`gradients` structures of tensors; scores and targets would stay as they are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +49,10 @@ Model = Callable[["tf.Tensor"], "tf.Tensor"]
 Arrays = tuple[npt.NDArray[Any], ...]
 """What a mini-batch is made of; each array has one row per example."""
 
+Needs: TypeAlias = Literal["score", "gradient", "layer"]
+"""What a call gives back: scores; their gradients by the inputs, too; or by a layer's activations,
+and these."""
+
 Results = dict[str, npt.NDArray[Any]]
 """What is computed of a mini-batch, by name; each array has one row per example."""
 
@@ -65,18 +65,23 @@ class Attribution:
       outputs: (N, ...) float32, the model's outputs; (N, C) where they are scores of C classes.
       targets: (N, K) int32, the classes explained; None where only the operator knows them.
       scores: (N, K) float32, the operator's values.
-      gradients: (N, K, ...) float32, the gradient of each score by the inputs.
+      gradients: (N, K, ...) float32, the gradient of each score by the inputs, or by a layer's
+        activations; None where scores alone are needed.
+      activations: (N, ...) float32, of the layer that gradients are by; None where there is none.
     """
 
     outputs: tf.Tensor
     targets: tf.Tensor | None
     scores: tf.Tensor
-    gradients: tf.Tensor
+    gradients: tf.Tensor = None
+    activations: tf.Tensor = None
 
     @property
-    def fields(self) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor, tf.Tensor]:
-        """All of it, in order."""
-        return self.outputs, self.targets, self.scores, self.gradients
+    def fields(self) -> tuple[tf.Tensor, ...]:
+        """What there is of it, in order: what a call that needs less leaves out is at the end."""
+        fields = self.outputs, self.targets, self.scores, self.gradients, self.activations
+        count = len(fields) - (self.activations is None) - (self.gradients is None)
+        return fields[:count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +89,15 @@ class AttributionFunction:
     """What an engine compiles.
 
     Attributes:
-      call: (inputs (n, *shape) float32, labels (n,) int32, loss scale) -> `Attribution`, with
-        targets; to be traced for any n, or for `batch_size` alone if `separable` is false. Scores
-        are multiplied by the loss scale before they are differentiated, gradients divided by it.
+      call: (inputs (n, *shape) float32, labels (n, *label_shape) int32, loss scale) ->
+        `Attribution`, with targets; to be traced for any n, or for `batch_size` alone if
+        `separable` is false. Scores are multiplied by the loss scale before they are
+        differentiated, gradients divided by it.
       shape: The shape of one input.
       batch_size: Examples in each call of what is compiled.
       separable: Whether a batch may be computed in parts: the model takes batches of any size.
       gradient_shape: The shape of one gradient; None where it is the input's.
+      label_shape: The shape of one example's label; () but where several targets are given.
     """
 
     call: Callable[[tf.Tensor, tf.Tensor, float], Attribution]
@@ -98,11 +105,12 @@ class AttributionFunction:
     batch_size: int
     separable: bool = True
     gradient_shape: tuple[int, ...] | None = None
+    label_shape: tuple[int, ...] = ()
 
     def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
         """The concrete function of `size` examples, None for any number.
 
-        It returns `Attribution`'s fields in order.
+        It returns `Attribution.fields`.
         """
         import tensorflow as tf
 
@@ -111,7 +119,7 @@ class AttributionFunction:
 
         signature = [
             tf.TensorSpec((size, *self.shape), tf.float32, name="inputs"),
-            tf.TensorSpec((size,), tf.int32, name="labels"),
+            tf.TensorSpec((size, *self.label_shape), tf.int32, name="labels"),
         ]
         return tf.function(
             attribute_batch, input_signature=signature, autograph=False
@@ -152,21 +160,47 @@ def attribute(
     # Only the inputs are watched: gradients by the weights are never asked for.
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs)
-        outputs = model(inputs)
-
-        def remembered(values: tf.Tensor) -> tf.Tensor:
-            return outputs if values is inputs else model(values)
-
-        targets = choose(outputs)
-        scores = [
-            scores_of(remembered, operator, inputs, argument) for argument in targets.arguments
-        ]
+        outputs, targets, scores = _scores(model, operator, inputs, choose)
     gradients = [_gradient(tape, score, inputs, loss_scale) for score in scores]
+    return _attribution(outputs, targets, scores, tf.stack(gradients, axis=1))
+
+
+def score(
+    model: Model, operator: Operator, inputs: tf.Tensor, choose: Callable[[tf.Tensor], Targets]
+) -> Attribution:
+    """Scores of the inputs' targets, without gradients; the arguments are `attribute`'s.
+
+    Raises:
+      ConfigurationError: The operator does not return one score per example.
+    """
+    return _attribution(*_scores(model, operator, inputs, choose))
+
+
+def _scores(
+    model: Model, operator: Operator, inputs: tf.Tensor, choose: Callable[[tf.Tensor], Targets]
+) -> tuple[tf.Tensor, Targets, list[tf.Tensor]]:
+    """The model's outputs, the targets, and of each of these the scores (N,)."""
+    outputs = model(inputs)
+
+    def remembered(values: tf.Tensor) -> tf.Tensor:
+        return outputs if values is inputs else model(values)
+
+    targets = choose(outputs)
+    arguments = targets.arguments
+    scores = [scores_of(remembered, operator, inputs, argument) for argument in arguments]
+    return outputs, targets, scores
+
+
+def _attribution(
+    outputs: tf.Tensor, targets: Targets, scores: list[tf.Tensor], *others: tf.Tensor
+) -> Attribution:
+    import tensorflow as tf
+
     return Attribution(
-        outputs=tf.cast(outputs, tf.float32),
-        targets=targets.classes,
-        scores=tf.cast(tf.stack(scores, axis=1), tf.float32),
-        gradients=tf.stack(gradients, axis=1),
+        tf.cast(outputs, tf.float32),
+        targets.classes,
+        tf.cast(tf.stack(scores, axis=1), tf.float32),
+        *others,
     )
 
 

@@ -34,6 +34,7 @@ from transforms.saliency.engines.engine import CompiledAttribution, Inputs
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
 from transforms.saliency.rows import BlockRows, RowsOfBatch
 from transforms.saliency.scores.operators import output_reading
+from transforms.statistics.columns import POSITIVE_SHARE
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
@@ -91,10 +92,11 @@ class ExplainSpec:
     @property
     def map_format(self) -> MapFormat:
         """What is stored."""
-        inputs = self.program.inputs
+        program, inputs = self.program, self.program.inputs
+        signed = (POSITIVE_SHARE,) if program.form.signed else ()
         return MapFormat(
-            map_shape=inputs.decoded_shape if self.program.reducer == "none" else inputs.positions,
-            codec=self.program.codec,
+            map_shape=inputs.decoded_shape if program.reducer == "none" else inputs.positions,
+            codec=program.stored_codec,
             sketch_shape=self.statistics.sketch_shape,
             with_boxes=self.with_boxes,
             with_predictions=self.with_predictions,
@@ -102,6 +104,7 @@ class ExplainSpec:
             if self.thumbnail is None
             else thumbnail_shape(inputs.decoded_shape, self.thumbnail),
             slices=self.slices,
+            measures=(*signed, *program.method.columns),
         )
 
 
@@ -120,6 +123,7 @@ class BlockExplainer:
       attribution: What the engine of `spec` compiled, where it has done so already.
       programs: The programs of another explainer that differs in its batch size alone, to be
         shared; compiled here where they are not given.
+      most_calls: The method's calls after which to stop; None makes all.
 
     Attributes:
       spec: What an explanation is, as this model makes it.
@@ -132,12 +136,14 @@ class BlockExplainer:
         attribution: CompiledAttribution | None = None,
         *,
         programs: Programs | None = None,
+        most_calls: int | None = None,
     ) -> None:
         model = model.read_as(output_reading(spec.program.operator))
         # Only the model tells, so this holds whatever was given.
         self.spec = dataclasses.replace(spec, with_predictions=model.classes is not None)
         self._model = model
         self._batch_size = spec.program.batch_size
+        self._most_calls = most_calls
         self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
         self._thumbnails: ThumbnailEncoder | None = None
         if spec.thumbnail is not None:
@@ -167,7 +173,16 @@ class BlockExplainer:
         """The same explainer with another batch size; what is compiled is shared."""
         program = dataclasses.replace(self.spec.program, batch_size=batch_size)
         spec = dataclasses.replace(self.spec, program=program)
-        return BlockExplainer(self._model, spec, programs=self._programs)
+        return BlockExplainer(
+            self._model, spec, programs=self._programs, most_calls=self._most_calls
+        )
+
+    def shortened(self, calls: int) -> BlockExplainer:
+        """The same explainer, stopping after some of its method's calls: for trials.
+
+        Its maps are those of a method that is not finished.
+        """
+        return BlockExplainer(self._model, self.spec, programs=self._programs, most_calls=calls)
 
     def batch_timer(self, examples: Examples) -> BatchTimer:
         """What times mini-batches of any size, to find the best.
@@ -280,14 +295,15 @@ class BlockExplainer:
         return None
 
     def _arrays(self, batch: Examples, inputs: Inputs) -> Arrays:
+        ids = np.array(batch.ids, np.object_)
         if batch.boxes is None:
-            return inputs, batch.labels
+            return inputs, batch.labels, ids
         pairs = zip(batch.inputs, batch.boxes, strict=True)
         placed = [self._decoder.place_boxes(data, boxes) for data, boxes in pairs]
-        return inputs, batch.labels, box_mask(placed, self.spec.program.inputs.positions)
+        return inputs, batch.labels, ids, box_mask(placed, self.spec.program.inputs.positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
-        return self._programs.of_size(size).run(*arrays)
+        return self._programs.of_size(size).run(*arrays, most_calls=self._most_calls)
 
 
 def _make_rows(

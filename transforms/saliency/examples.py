@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,19 @@ from transforms.formats.source import InputSpec
 from transforms.models.loading import ModelSpec
 from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
-from transforms.saliency.methods.saliency import DEFAULT_REDUCER
+from transforms.saliency.contract.method import Sign, resolve_form
+from transforms.saliency.methods import DEFAULT_METHOD, find_method
+from transforms.saliency.methods.integrated_gradients import COMPLETENESS_ERROR
 from transforms.saliency.program import ProgramSpec
+from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.operators import CLASSIFICATION
 from transforms.saliency.scores.targets import TargetSpec
-from transforms.statistics.columns import statistic_names
+from transforms.statistics.columns import POSITIVE_SHARE, statistic_names
 from transforms.store.map_format import map_codes, tensor_values
 
 _NOWHERE = Shard("examples", 0)
 _SKETCH = (28, 28)
+_MEASURES = (POSITIVE_SHARE, COMPLETENESS_ERROR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Explanation:
       score: What was explained: the operator's value.
       predicted_score: The model's output at `predicted`; None where that is.
       codes: The map as it is stored, such as (H, W) uint8.
-      scale: The map's maximum.
+      scale: The map's largest magnitude.
       sketch: The unit-mass map, pooled to a small grid, in units of 2**-24.
       statistics: The map's statistics by name; None where one is undefined, as for an all-zero map.
 
@@ -98,7 +102,9 @@ def explain_spec(
     *,
     output_layer: str | int | None = None,
     operator: str = CLASSIFICATION,
-    reducer: str = DEFAULT_REDUCER,
+    method: str | Mapping[str, Any] = DEFAULT_METHOD,
+    reducer: Reducer | None = None,
+    sign: Sign | None = None,
     codec: CodecName = "uint8",
     batch_size: int | None = None,
     sketch: tuple[int, int] = _SKETCH,
@@ -113,7 +119,9 @@ def explain_spec(
       target: `label`, `predicted`, `{"class": 3}` or `{"top": 2}`.
       output_layer: Name or index of the layer explained; None for the last.
       operator: `classification`, `regression`, `segmentation` or `package.module:function`.
-      reducer: `max`, `mean`, `min`, `sum` or `none`.
+      method: A method's name, or one with parameters: `{"integrated_gradients": {"steps": 20}}`.
+      reducer: `max`, `mean`, `min`, `sum` or `none`; None is the method's default.
+      sign: `absolute`, `positive` or `signed`; None is the method's default.
       codec: How maps are encoded; `float32` keeps every bit.
       batch_size: Examples in one call of the model; None chooses by their size.
       sketch: Rows and columns of sketches.
@@ -124,13 +132,17 @@ def explain_spec(
     >>> spec.program.target.count, spec.program.batch_size
     (2, 8)
     """
+    chosen = find_method(method).of_inputs(inputs)
+    form = resolve_form(chosen, inputs, reducer, sign)
     return ExplainSpec(
         model=ModelSpec(model_uri, output_layer, allow_unsafe, inputs.shape),
         program=ProgramSpec(
             inputs=inputs,
             target=TargetSpec.parse(target),
             operator=operator,
-            reducer=reducer,
+            method=chosen,
+            reducer=form.reducer,
+            sign=form.sign,
             codec=codec,
             batch_size=batch_size or starting_batch_size(inputs.shape),
         ),
@@ -184,7 +196,8 @@ def _block(examples: Sequence[Example]) -> Block:
 def _explanations(table: pa.Table) -> list[tuple[int, Explanation]]:
     """The table's rows with the numbers of their examples."""
     codes, sketches = map_codes(table), tensor_values(table["sketch"])
-    names = statistic_names(with_boxes=False)
+    measures = [name for name in _MEASURES if name in table.column_names]
+    names = (*statistic_names(with_boxes=False), *measures)
     rows = table.drop_columns(["map", "sketch"]).to_pylist()
     return [
         (

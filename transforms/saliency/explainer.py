@@ -1,12 +1,13 @@
-"""`Saliency`: maps of arrays and datasets in memory, as Xplique documents them."""
+"""`Saliency` and what other explainers share: maps of arrays and datasets in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from transforms.errors import ConfigurationError
-from transforms.formats.source import Channels
+from transforms.formats.source import IMAGE_RANK, Channels, InputSpec
 from transforms.models.functions import (
     KerasFunction,
     ModelFunction,
@@ -16,9 +17,18 @@ from transforms.models.functions import (
     trace,
 )
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
-from transforms.saliency.attribution import attribute, check_inputs, check_targets, pad
+from transforms.saliency.attribution import (
+    Attribution,
+    attribute,
+    check_inputs,
+    check_targets,
+    pad,
+    score,
+)
 from transforms.saliency.batching.batches import array_batches, dataset_batches
-from transforms.saliency.methods.saliency import DEFAULT_REDUCER, METHOD
+from transforms.saliency.contract.method import MapForm, Method
+from transforms.saliency.contract.steps import Steps
+from transforms.saliency.methods.saliency import DEFAULT_REDUCER, SaliencyMethod
 from transforms.saliency.reducers import check_reducer
 from transforms.saliency.scores.operators import Operator, classification, resolve_operator
 from transforms.saliency.scores.targets import Targets
@@ -29,30 +39,27 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class Saliency:
-    """Saliency maps: the absolute gradient of a class's score by the input.
+ExplainedModel: TypeAlias = Union["keras.Model", LoadedModel, Callable[["tf.Tensor"], "tf.Tensor"]]
 
-    A_ij = max_c |dg/dx_ijc| (Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034).
+
+class Explainer:
+    """Explains arrays and datasets in memory with one method.
 
     One function of a fixed batch shape is compiled; a shorter last batch is padded. It reads the
     model's weights at every call, so maps follow a model that is trained in between.
 
-    With a Keras `model` of four classes and `images`, (2, 12, 12, 3):
-
-    >>> import tensorflow as tf
-    >>> explainer = Saliency(model, output_layer="logits", batch_size=32)
-    >>> explainer.explain(images, tf.one_hot([3, 0], 4)).shape
-    TensorShape([2, 12, 12, 1])
+    Methods that draw random numbers key them by an example's position among the inputs.
     """
 
     def __init__(
         self,
-        model: keras.Model | LoadedModel | Callable[[tf.Tensor], tf.Tensor],
+        model: ExplainedModel,
+        method: Method,
+        *,
         output_layer: str | int | None = None,
         batch_size: int | None = 64,
         operator: str | Operator | None = None,
-        reducer: str | None = DEFAULT_REDUCER,
-        *,
+        reducer: str | None = None,
         channels: Channels | None = None,
     ) -> None:
         """Prepares an explainer.
@@ -60,6 +67,7 @@ class Saliency:
         Args:
           model: A Keras model of any kind, a loaded one, or any differentiable function of
             tensors (N, ...).
+          method: Which calls are made, and which maps are made of them.
           output_layer: Name, path (`submodel/name`) or index of the layer to explain; None is the
             last one. Of a layer that is used several times the last use counts. The layer before
             a softmax is recommended.
@@ -80,21 +88,24 @@ class Saliency:
             )
         import tensorflow as tf
 
-        self._function = _as_function(model, output_layer)
+        self._function = as_function(model, output_layer)
         self._operator = resolve_operator(operator)
-        self._reducer = check_reducer(reducer)
-        self._channels = channels
+        self._reducer = check_reducer(reducer) if method.reducer is not None else None
+        self._method = method
+        self._channels: Channels | None = channels
+        self._is_first = channels == "first"
         self._batch_size = self._function.input.batch or batch_size
         self._classes: dict[Shape, int | None] = {}
+        self._steps: dict[Shape, tuple[Steps, Callable[..., tf.Tensor]]] = {}
         # Without AutoGraph, which disguises errors and complains of lambdas.
-        self._compiled = tf.function(self._explain_batch, autograph=False)
+        self._compiled = tf.function(self._attribute, autograph=False)
 
     def explain(
         self,
         inputs: tf.data.Dataset | tf.Tensor | npt.ArrayLike,
         targets: tf.Tensor | npt.ArrayLike | None = None,
     ) -> tf.Tensor:
-        """Saliency maps of inputs.
+        """Maps of inputs.
 
         Args:
           inputs: (N, W), (N, T, W) or (N, H, W, C), or (N, C, H, W) with `channels="first"`; or a
@@ -104,7 +115,7 @@ class Saliency:
             given where the dataset has them.
 
         Returns:
-          Maps >= 0, float32: (N, W), (N, T, W) or (N, H, W, 1), or (N, H, W, C) with no reducer.
+          Maps, float32: (N, W), (N, T, W) or (N, H, W, 1), or (N, H, W, C) with no reducer.
 
         Raises:
           ConfigurationError: Inputs or targets do not fit the model.
@@ -117,6 +128,7 @@ class Saliency:
             batches = array_batches(inputs, targets, self._batch_size, self._function.input.dtype)
         maps = []
         size = self._function.input.batch
+        explained = 0
         for batch_inputs, batch_targets in batches:
             self._check(batch_inputs, batch_targets)
             count = len(batch_inputs)
@@ -125,9 +137,9 @@ class Saliency:
                 pad(batch_inputs, size),
                 None if batch_targets is None else pad(batch_targets, size),
             )
-            # The concrete function: calling tf.function itself warns of retracing as soon as
-            # a program makes a few explainers.
-            maps.append(self._compiled.get_concrete_function(*padded)(*padded)[:count])
+            ids = [str(explained + row) for row in range(size)]
+            maps.append(self._explain_batch(*padded, ids)[:count])
+            explained += count
         if not maps:
             raise ConfigurationError("inputs is empty; give at least one example")
         return tf.concat(maps, axis=0)
@@ -140,17 +152,64 @@ class Saliency:
         """The same as `explain`."""
         return self.explain(inputs, targets)
 
-    def _explain_batch(self, inputs: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    def _explain_batch(
+        self, inputs: tf.Tensor, targets: tf.Tensor | None, ids: Sequence[str]
+    ) -> tf.Tensor:
+        import tensorflow as tf
+
+        # The concrete function: calling tf.function itself warns of retracing as soon as a program
+        # makes a few explainers.
+        compiled = self._compiled.get_concrete_function(inputs, targets)
+
+        def call(perturbed: tf.Tensor) -> Attribution:
+            given = tf.cast(perturbed, inputs.dtype)
+            return Attribution(
+                *compiled(_channels_first(given) if self._is_first else given, targets)
+            )
+
+        first = Attribution(*compiled(inputs, targets))
+        unscaled = tf.cast(_channels_last(inputs) if self._is_first else inputs, tf.float32)
+        shape = tuple(unscaled.shape[1:])
+        if shape not in self._steps:
+            self._steps[shape] = self._compile(shape, first)
+        steps, finish = self._steps[shape]
+        state = steps.run(first, call, unscaled, ids, self._method.calls)
+        return finish(first.scores, unscaled, *state)
+
+    def _compile(
+        self, shape: tuple[int, ...], first: Attribution
+    ) -> tuple[Steps, Callable[..., tf.Tensor]]:
+        """The method's steps for inputs of a shape, and what makes maps of their state."""
+        import tensorflow as tf
+
+        channels: Channels | None = "last" if len(shape) == IMAGE_RANK else None
+        inputs = InputSpec("tensor", shape, channels=channels)
+        method = self._method.of_inputs(inputs)
+        form = MapForm(method.signs[0], self._reducer, inputs.positions)
+        specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in first.fields]
+        steps = Steps(method, specs, shape)
+
+        def finish(scores: tf.Tensor, unscaled: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+            values, _ = method.finish(state, unscaled, scores)
+            return method.maps(values[:, 0], form)
+
+        signature = [specs[2], tf.TensorSpec((None, *shape), tf.float32), *steps.state]
+        return steps, tf.function(finish, input_signature=signature, autograph=False)
+
+    def _attribute(
+        self, inputs: tf.Tensor, targets: tf.Tensor | None
+    ) -> tuple[tf.Tensor | None, ...]:
+        import tensorflow as tf
+
         def choose(_: tf.Tensor) -> Targets:
-            return Targets((targets,))
+            return Targets((targets,), tf.zeros((len(inputs), 1), tf.int32))  # nobody asks which
 
-        explained = attribute(self._function, self._operator, inputs, choose)
-        gradients = explained.gradients[:, 0]
-        if self._channels == "first":
-            import tensorflow as tf
-
-            gradients = tf.transpose(gradients, [0, 2, 3, 1])
-        return METHOD.maps(gradients, self._reducer)
+        if self._method.needs == "score":
+            return score(self._function, self._operator, inputs, choose).fields
+        found = attribute(self._function, self._operator, inputs, choose)
+        if self._is_first:
+            found = dataclasses.replace(found, gradients=_channels_last(found.gradients))
+        return found.fields
 
     def _check(self, inputs: tf.Tensor, targets: tf.Tensor | None) -> None:
         check_inputs(inputs, self._channels)
@@ -165,10 +224,62 @@ class Saliency:
             check_targets(targets, len(inputs), classes)
 
 
-def _as_function(
-    model: keras.Model | LoadedModel | Callable[[tf.Tensor], tf.Tensor],
-    output_layer: str | int | None,
-) -> ModelFunction:
+class Saliency(Explainer):
+    """Saliency maps: the absolute gradient of a class's score by the input.
+
+    A_ij = max_c |dg/dx_ijc| (Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034).
+
+    With a Keras `model` of four classes and `images`, (2, 12, 12, 3):
+
+    >>> import tensorflow as tf
+    >>> explainer = Saliency(model, output_layer="logits", batch_size=32)
+    >>> explainer.explain(images, tf.one_hot([3, 0], 4)).shape
+    TensorShape([2, 12, 12, 1])
+    """
+
+    def __init__(
+        self,
+        model: ExplainedModel,
+        output_layer: str | int | None = None,
+        batch_size: int | None = 64,
+        operator: str | Operator | None = None,
+        reducer: str | None = DEFAULT_REDUCER,
+        *,
+        channels: Channels | None = None,
+    ) -> None:
+        """Prepares an explainer; the arguments are those of `Explainer`."""
+        super().__init__(
+            model,
+            SaliencyMethod(),
+            output_layer=output_layer,
+            batch_size=batch_size,
+            operator=operator,
+            reducer=reducer,
+            channels=channels,
+        )
+
+
+def _channels_last(values: tf.Tensor) -> tf.Tensor:
+    """(..., C, H, W) -> (..., H, W, C)."""
+    import tensorflow as tf
+
+    *others, channels, height, width = range(values.shape.rank)
+    return tf.transpose(values, [*others, height, width, channels])
+
+
+def _channels_first(values: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    import tensorflow as tf
+
+    return tf.transpose(values, [0, 3, 1, 2])
+
+
+def as_function(model: ExplainedModel, output_layer: str | int | None) -> ModelFunction:
+    """What is called and differentiated of a model.
+
+    Raises:
+      ConfigurationError: It is no model, or has no layers to choose the output among.
+    """
     import keras
 
     if isinstance(model, keras.Model):

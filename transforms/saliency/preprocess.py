@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from transforms.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from transforms.formats.source import ChannelScale
+    from transforms.formats.source import ChannelScale, NamedScale
 
 _BYTE_MAXIMUM = 255.0
 
@@ -51,3 +54,15 @@ def apply_scale(
             )
     mean = tf.constant(scale.mean, inputs.dtype)
     return (inputs - mean) / tf.constant(scale.std, inputs.dtype)
+
+
+def scale_slope(scale: NamedScale | ChannelScale) -> float | npt.NDArray[np.float32]:
+    """By how much scaled values change per unit of unscaled ones: one number, or one per channel.
+
+    >>> scale_slope("none"), scale_slope("unit") * 255
+    (1.0, 1.0)
+    """
+    if isinstance(scale, str):
+        return {"none": 1.0, "unit": 1 / _BYTE_MAXIMUM, "symmetric": 2 / _BYTE_MAXIMUM}[scale]
+    slopes: npt.NDArray[np.float32] = np.float32(1) / np.array(scale.std, np.float32)
+    return slopes

@@ -1,24 +1,24 @@
 """What a run computes: a mini-batch in; codes, sketches and numbers out.
 
 Two compiled functions: scores and gradients, which an engine computes, and what is made of them in
-TensorFlow: the method's maps, statistics, sketch, codes.
+TensorFlow: the method's maps, statistics, sketch, codes. A method of several steps calls the first
+once per step.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.codec import CodecName
-from transforms.errors import ConfigurationError, RunError
-from transforms.formats.source import IMAGE_RANK, InputSpec
+from transforms.codec import CodecName, StoredCodec, stored_codec
+from transforms.errors import RunError
+from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
 from transforms.saliency.attribution import (
     Attribution,
@@ -27,7 +27,10 @@ from transforms.saliency.attribution import (
     attribute,
     check_explained,
     pad,
+    score,
 )
+from transforms.saliency.contract.method import MapForm, Method, Sign, SteppedMethod
+from transforms.saliency.contract.steps import Steps
 from transforms.saliency.engines.engine import (
     DEFAULT_ENGINE,
     CompiledAttribution,
@@ -35,21 +38,26 @@ from transforms.saliency.engines.engine import (
     Inputs,
     compile_attribution,
 )
-from transforms.saliency.methods import DEFAULT_METHOD, find_method
-from transforms.saliency.preprocess import apply_scale
-from transforms.saliency.quantize import quantize
-from transforms.saliency.reducers import check_reducer
+from transforms.saliency.methods.saliency import SaliencyMethod
+from transforms.saliency.preprocess import apply_scale, scale_slope
+from transforms.saliency.reducers import Reducer, reduce_channels
+from transforms.saliency.results import (
+    MakeResults,
+    compile_results,
+    field_specs,
+    gradient_shape,
+)
 from transforms.saliency.scores.operators import resolve_operator
-from transforms.saliency.scores.targets import TargetSpec
+from transforms.saliency.scores.targets import Targets, TargetSpec
 from transforms.statistics.maps import MapStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_SALIENCY = SaliencyMethod()
+
 BATCHES_AT_ONCE = 2
 """One mini-batch leaves cores (or the GPU) idle in its serial parts, which another's work fills."""
-
-_Finish = Callable[..., Mapping[str, "tf.Tensor"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,21 +68,39 @@ class ProgramSpec:
       inputs: What the model takes.
       target: Which classes are explained.
       operator: `classification`, `regression`, `segmentation` or `package.module:function`.
-      reducer: `max`, `mean`, `min`, `sum` or `none`.
+      reducer: `max`, `mean`, `min`, `sum` or `none`; None where the method's values have no
+        channels.
       codec: How maps are encoded.
       batch_size: Examples in one call.
-      method: How maps are made of gradients.
+      method: Which calls are made, and which maps are made of them.
+      sign: What is kept of the method's values.
       engine: Who computes the gradients.
     """
 
     inputs: InputSpec
     target: TargetSpec
     operator: str
-    reducer: str
+    reducer: Reducer | None
     codec: CodecName
     batch_size: int
-    method: str = DEFAULT_METHOD
+    method: Method = _SALIENCY
+    sign: Sign = "absolute"
     engine: EngineSpec = DEFAULT_ENGINE
+
+    @property
+    def form(self) -> MapForm:
+        """What is made of the method's values."""
+        return MapForm(self.sign, self.reducer, self.inputs.positions)
+
+    @property
+    def stored_codec(self) -> StoredCodec:
+        """How maps are encoded, with or without a sign."""
+        return stored_codec(self.codec, signed=self.form.signed)
+
+    def first_labels(self, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """What the compiled function is given at first, of the examples' labels (N,)."""
+        stepped = isinstance(self.method, SteppedMethod)
+        return self.target.first_labels(labels) if stepped else labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,13 +110,15 @@ class Program:
     Attributes:
       spec: What is computed.
       attribution: Scores and gradients, as the engine of `spec` compiled them.
+      steps: The method's calls of it.
       finish: What is made of them in TensorFlow; takes batches of any size.
       with_boxes: Whether there are box statistics, so that box masks are needed.
     """
 
     spec: ProgramSpec
     attribution: CompiledAttribution
-    finish: _Finish
+    steps: Steps
+    finish: MakeResults
     with_boxes: bool
 
     @classmethod
@@ -114,8 +142,9 @@ class Program:
         """
         if attribution is None:
             attribution = compile_attribution(attribution_function(model, spec), spec.engine)
-        finish = _compile_finish(spec, statistics, model)
-        return cls(spec, attribution, finish, statistics.with_boxes)
+        steps = Steps(spec.method, field_specs(spec, model), spec.inputs.decoded_shape)
+        finish = compile_results(spec, steps.state, statistics, model)
+        return cls(spec, attribution, steps, finish, statistics.with_boxes)
 
     @property
     def batch_size(self) -> int:
@@ -138,28 +167,50 @@ class Program:
         self,
         inputs: Inputs,
         labels: npt.NDArray[np.int32],
+        ids: npt.NDArray[np.object_] | None = None,
         box_mask: npt.NDArray[np.bool_] | None = None,
+        *,
+        most_calls: int | None = None,
     ) -> Results:
         """Explains N examples for K targets each.
 
         Args:
           inputs: (N, *decoded_shape) float32 or uint8, not yet scaled, N at most the batch size.
           labels: (N,) int32.
+          ids: (N,) strings, which random numbers depend on; None where the method draws none.
           box_mask: (N, H, W) bool, when the statistics are made with boxes.
+          most_calls: The method's calls after which to stop, for a trial; None makes all.
 
         Returns:
-          By name: `target` (N, K) int32, `score` (N, K) float32, `finite` (N, K) bool (the gradient
-          and the scores), `map` (N, K, *map_shape) codes, `map_scale` (N, K), `level` (N, K,
+          By name: `target` (N, K) int32, `score` (N, K) float32, `finite` (N, K) bool (the method's
+          values and the scores), `map` (N, K, *map_shape) codes, `map_scale` (N, K), `level` (N, K,
           positions...) uint8 codes of the map that statistics are of, `sketch` (N, K,
-          *sketch_shape) int32, and the per-map statistics, (N, K) float32. Where the model returns
-          scores of classes, `predicted` (N,) int32 and `predicted_score` (N,) float32, too.
+          *sketch_shape) int32, the per-map statistics and the method's columns, (N, K) float32.
+          Where the model returns scores of classes, `predicted` (N,) int32 and `predicted_score`
+          (N,) float32, too.
         """
         import tensorflow as tf
 
         count = len(inputs)
         size = self.batch_size
-        explained = self.attribution.run(pad(inputs, size), pad(labels, size))
-        arguments = [tf.convert_to_tensor(field) for field in explained.fields]
+        calls = min(self.spec.method.calls, most_calls or self.spec.method.calls)
+        padded = pad(inputs, size)
+        labels = self.spec.first_labels(pad(labels, size))
+        first = self.attribution.run(padded, labels)
+        # The same classes in every step; one target is a label, several are a row of them.
+        targets = np.asarray(first.targets)
+        pinned = targets[:, 0] if labels.ndim == 1 else targets
+
+        def call(perturbed: tf.Tensor) -> Attribution:
+            return self.attribution.run(perturbed, pinned)
+
+        if calls > 1 or self.spec.method.uses_inputs:
+            padded = tf.cast(padded, tf.float32)
+        state = self.steps.run(first, call, padded, () if ids is None else pad(ids, size), calls)
+        named = [tf.convert_to_tensor(each) for each in (first.outputs, first.targets)]
+        arguments = [*named, tf.convert_to_tensor(first.scores), *state]
+        if self.spec.method.uses_inputs:
+            arguments.append(padded)
         if self.with_boxes:
             assert box_mask is not None  # noqa: S101 - the caller made the statistics with boxes
             arguments.append(tf.convert_to_tensor(pad(box_mask, size)))
@@ -232,24 +283,31 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
     operator = resolve_operator(spec.operator)
     check_explained(model, operator, spec.target)
 
-    gradient_shape = _gradient_shape(model, spec)
+    stepped = isinstance(spec.method, SteppedMethod)
+    shape = gradient_shape(model, spec)
 
     def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
-        taking, explained = explained_inputs(inputs, model, spec)
-        attribution = attribute(
-            taking,
-            operator,
-            explained,
-            lambda outputs: spec.target.choose(outputs, labels, model.classes),
-            loss_scale,
-        )
-        return dataclasses.replace(
-            attribution, gradients=_of_shape(attribution.gradients, gradient_shape)
-        )
+        def choose(outputs: tf.Tensor) -> Targets:
+            rule = spec.target.choose_or_keep if stepped else spec.target.choose
+            return rule(outputs, labels, model.classes)
 
-    separable = model.batch is None
+        taking, explained = explained_inputs(inputs, model, spec)
+        if spec.method.needs == "score":
+            return score(taking, operator, explained, choose)
+        found = attribute(taking, operator, explained, choose, loss_scale)
+        gradients = _of_shape(found.gradients, shape)
+        if spec.method.uses_inputs:
+            # What is multiplied with inputs as they are is the gradient by inputs as they are.
+            gradients *= scale_slope(spec.inputs.scale)
+        return dataclasses.replace(found, gradients=gradients)
+
     return AttributionFunction(
-        call, spec.inputs.decoded_shape, spec.batch_size, separable, gradient_shape
+        call,
+        spec.inputs.decoded_shape,
+        spec.batch_size,
+        separable=model.batch is None,
+        gradient_shape=shape,
+        label_shape=spec.target.label_shape if stepped else (),
     )
 
 
@@ -277,24 +335,6 @@ def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf
     return tf.clip_by_value(tf.round(scaled), float(low), float(high))  # as the deployed one gets
 
 
-def _gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
-    """Of one gradient: the input's; of tokens (T, 1, width), an image's with a row each."""
-    inputs, width = spec.inputs, model.embedding_width
-    if model.integer_dtype is not None and inputs.scale != "none":
-        raise ConfigurationError(
-            f"source.input.scale is {inputs.scale!r}, but the model takes {model.integer_dtype}; "
-            "it scales its inputs itself, so leave it out"
-        )
-    if width is None:
-        return inputs.decoded_shape
-    if check_reducer(spec.reducer) == "none":
-        raise ConfigurationError(
-            "explain.reducer is 'none', but the model takes tokens, whose maps have one value per "
-            "token; choose max, mean, min or sum"
-        )
-    return (*inputs.shape, 1, width)
-
-
 def _of_shape(gradients: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """(N, K, ...) -> (N, K, *shape)."""
     import tensorflow as tf
@@ -302,64 +342,16 @@ def _of_shape(gradients: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     return tf.reshape(gradients, (tf.shape(gradients)[0], gradients.shape[1], *shape))
 
 
-def map_function(spec: ProgramSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-    """How a program makes maps of gradients (M, *shape): its method, with its reducer."""
-    return functools.partial(find_method(spec.method).maps, reducer=check_reducer(spec.reducer))
+def comparable_maps(spec: ProgramSpec) -> Callable[[Attribution], tf.Tensor]:
+    """What engines are compared by: maps >= 0 of what one call gives back, not of all steps."""
 
+    def maps(attribution: Attribution) -> tf.Tensor:
+        import tensorflow as tf
 
-def _compile_finish(spec: ProgramSpec, statistics: MapStatistics, model: LoadedModel) -> _Finish:
-    import tensorflow as tf
+        if attribution.gradients is None:
+            return tf.abs(attribution.outputs)
+        gradients = tf.convert_to_tensor(attribution.gradients)
+        gradients = tf.reshape(gradients, (-1, *gradients.shape[2:]))
+        return reduce_channels(tf.abs(gradients), spec.reducer or "none")
 
-    make_maps = map_function(spec)
-    shape = _gradient_shape(model, spec)
-    has_channels = len(shape) == IMAGE_RANK
-    keeps_channels = has_channels and check_reducer(spec.reducer) == "none"
-    count = spec.target.count
-
-    def finish(
-        outputs: tf.Tensor,
-        targets: tf.Tensor,
-        scores: tf.Tensor,
-        gradients: tf.Tensor,
-        box_mask: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
-        gradients = tf.reshape(gradients, (-1, *shape))
-        maps = make_maps(gradients)
-        if has_channels and not keeps_channels:
-            maps = tf.squeeze(maps, axis=-1)
-        # With all channels kept, statistics describe positions: their largest channel.
-        flat = tf.reduce_max(maps, axis=-1) if keeps_channels else maps
-        if model.embedding_width is not None:
-            maps = flat = tf.reshape(maps, (-1, *spec.inputs.positions))
-        if box_mask is not None:
-            box_mask = tf.repeat(box_mask, count, axis=0)
-        per_map = statistics.compute(flat, box_mask)
-        codes, scales = quantize(maps, spec.codec)
-        levels, _ = quantize(flat, "uint8")
-        finite = tf.reduce_all(tf.math.is_finite(gradients), axis=list(range(1, len(shape) + 1)))
-        per_map |= {"map": codes, "map_scale": scales, "level": levels, "finite": finite}
-        results = {
-            name: tf.reshape(value, (-1, count, *value.shape[1:]))
-            for name, value in per_map.items()
-        }
-        results["finite"] &= tf.math.is_finite(scores)
-        results |= {"target": targets, "score": scores}
-        if model.classes is not None:
-            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-            predicted_score = tf.gather(outputs, predicted, batch_dims=1)
-            results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
-            results |= {"predicted": predicted, "predicted_score": predicted_score}
-        return results
-
-    signature = [  # For any batch size, so that others can be tried.
-        tf.TensorSpec((None, *model.output_shape), tf.float32),
-        tf.TensorSpec((None, count), tf.int32),
-        tf.TensorSpec((None, count), tf.float32),
-        tf.TensorSpec((None, count, *shape), tf.float32),
-    ]
-    if statistics.with_boxes:
-        signature.append(tf.TensorSpec((None, *spec.inputs.positions), tf.bool))
-    compiled: _Finish = tf.function(finish, input_signature=signature, autograph=False)
-    compiled.get_concrete_function()  # type: ignore[attr-defined] # traced now, not at first use
-    return compiled
+    return maps

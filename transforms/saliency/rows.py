@@ -53,7 +53,7 @@ class BlockRows:
         self._ids: list[str] = []
         self._thumbnails: list[bytes] = []
         self._parts: dict[str, list[npt.NDArray[Any]]] = {}
-        named = ("target", "score", "map", "map_scale", "sketch", *map_format.statistic_names)
+        named = ("target", "score", "map", "map_scale", "sketch", *_float_names(map_format))
         boxed = ("pointing_hit",) if map_format.with_boxes else ()
         self._of_maps = tuple(name for name in (*named, *boxed) if name != "gini")
 
@@ -107,7 +107,7 @@ class BlockRows:
         arrays = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
         statistics = {
             name: pa.array(arrays[name], pa.float32(), from_pandas=True)  # NaN becomes null
-            for name in self._format.statistic_names
+            for name in _float_names(self._format)
         }
         label = arrays["label"]
         rows = len(self._ids)
@@ -128,6 +128,10 @@ class BlockRows:
             hits = arrays["pointing_hit"]
             columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
         return self._format.table(columns)
+
+
+def _float_names(map_format: MapFormat) -> tuple[str, ...]:
+    return *map_format.statistic_names, *map_format.measures
 
 
 def _by_row(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

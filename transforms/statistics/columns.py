@@ -22,6 +22,9 @@ BOX_STATISTICS = ("box_energy", "pointing_hit")
 UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_energy": 1 / 4}
 """Energies of a uniform map: a region's share of the area. Energy over this is enrichment."""
 
+POSITIVE_SHARE = "positive_share"
+"""Of maps with a sign: the share of the mass |A| whose values are positive."""
+
 SKETCH_UNIT_BITS = 24
 """A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
 

@@ -15,13 +15,15 @@ as coordinates in 0..1:
 | `center_energy` | mass in the central rectangle of half of each side                          |
 | `box_energy`    | mass in the union of boxes. Wang et al. 2020, arXiv 1910.01279              |
 | `pointing_hit`  | whether the peak is in a box. Zhang et al. 2018, arXiv 1608.00507           |
+| `positive_share` | of a map with a sign: mass of its positive values                          |
 | sketch          | p pooled by exact area, in units of 2**-24, rounded half to even            |
 
 Regions are exact: a pixel that a boundary cuts counts with the share of its area inside, so a
 uniform map has the same energies at every size (`UNIFORM_SHARES`) and no side needs rounding. All
 three are unions of cells of an 8 x 8 grid. A *box*, however, holds a pixel or not: by its centre.
 
-A map that is all zero or not finite has no statistics, only NaN, which tables show as null.
+A map with a sign is described by its magnitudes |A|. One that is all zero or not finite has no
+statistics, only NaN, which tables show as null.
 """
 
 from __future__ import annotations
@@ -202,6 +204,24 @@ def normalize(maps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     maxima = tf.reduce_max(values, axis=axes, keepdims=True)
     unit = values / tf.where(maxima > 0, maxima, 1.0)
     return unit, tf.reshape(tf.where(finite, maxima, math.nan), (-1,))
+
+
+def positive_share(maps: tf.Tensor) -> tf.Tensor:
+    """The share of the mass |A| that is positive, in TensorFlow.
+
+    Args:
+      maps: (N, ...) float32, of any sign.
+
+    Returns:
+      (N,) float32 in 0..1; NaN for a map that is all zero or not finite.
+    """
+    import tensorflow as tf
+
+    axes = list(range(1, maps.shape.rank))
+    unit, scales = normalize(tf.abs(maps))
+    positive = tf.reduce_sum(tf.where(maps > 0, unit, 0.0), axis=axes)
+    total = tf.reduce_sum(unit, axis=axes)
+    return _where(tf.math.is_finite(scales) & (total > 0), positive / tf.maximum(total, 1.0))
 
 
 def box_mask(

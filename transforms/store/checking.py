@@ -91,6 +91,9 @@ def _value_problems(summary: pa.Table, shard: Shard, stored: MapFormat) -> Itera
         yield "a map's scale is not a number from 0"
     if not np.isfinite(np.asarray(summary["score"])).all():
         yield "a score is not finite"
+    for name in stored.measures:
+        if not np.isfinite(summary[name].drop_null().to_numpy()).all():
+            yield f"its {name} is not finite somewhere"
     for name in stored.statistic_names:
         values = summary[name].drop_null().to_numpy()
         if not ((values >= 0) & (values <= 1)).all():

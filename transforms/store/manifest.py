@@ -64,6 +64,7 @@ class RecordedMapFormat(Part):
     with_predictions: bool
     thumbnail_shape: list[int] | None = None
     slices: list[str] = pydantic.Field(default_factory=list)  # older atlases have none
+    measures: list[str] = pydantic.Field(default_factory=list)
 
     @property
     def stored(self) -> MapFormat:
@@ -78,6 +79,7 @@ class RecordedMapFormat(Part):
             if self.thumbnail_shape is None
             else (self.thumbnail_shape[0], self.thumbnail_shape[1]),
             slices=tuple(self.slices),
+            measures=tuple(self.measures),
         )
 
     @classmethod
@@ -93,6 +95,7 @@ class RecordedMapFormat(Part):
             if stored.thumbnail_shape is None
             else list(stored.thumbnail_shape),
             slices=list(stored.slices),
+            measures=list(stored.measures),
         )
 
 

@@ -35,13 +35,14 @@ class MapFormat:
 
     Attributes:
       map_shape: Shape of one stored map, such as (H, W).
-      codec: `uint8`, `float16` or `float32`.
+      codec: `uint8`, `int8`, `float16` or `float32`.
       sketch_shape: Shape of one sketch, such as (28, 28).
       with_boxes: Whether the source has boxes, and so the table box statistics.
       with_predictions: Whether the model returns scores of classes; where it does not, the columns
         `predicted` and `predicted_score` are null.
       thumbnail_shape: Height and width of thumbnails; None where none are stored.
       slices: Features by which statistics are split, each a column of strings.
+      measures: Names of float32 columns that the method adds, after the statistics.
     """
 
     map_shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class MapFormat:
     with_predictions: bool = True
     thumbnail_shape: tuple[int, int] | None = None
     slices: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
 
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
@@ -92,7 +94,7 @@ class MapFormat:
             self.map_field,
             pa.field("map_scale", pa.float32(), nullable=False),
             pa.field("sketch", pa.fixed_shape_tensor(pa.int32(), self.sketch_shape)),
-            *(pa.field(name, pa.float32()) for name in self.statistic_names),
+            *(pa.field(name, pa.float32()) for name in (*self.statistic_names, *self.measures)),
         ]
         if self.with_boxes:
             fields.append(pa.field("pointing_hit", pa.bool_()))

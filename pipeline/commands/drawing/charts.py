@@ -21,7 +21,8 @@ _ROW_HEIGHT = 18
 _NAME_SHARE, _VALUE_WIDTH = 0.3, 80
 _LINE_HEIGHT = 11
 _TICKS = 5
-_WHITE, _BLACK, _GREY, _WARM = (255, 255, 255), (0, 0, 0), (110, 110, 110), (255, 112, 40)
+_WHITE, _BLACK, _GREY = (255, 255, 255), (0, 0, 0), (110, 110, 110)
+_WARM, _COLD = (255, 112, 40), (48, 116, 200)  # What raises the score, and what lowers it.
 
 
 def draw_series(
@@ -30,7 +31,7 @@ def draw_series(
     """Draws each series as a line over a ground that is the warmer the larger its saliency.
 
     Args:
-      values: (T, W) saliency, at least 0, W at most `MOST_SERIES`.
+      values: (T, W) saliency, W at most `MOST_SERIES`; what lowers the score has a blue ground.
       inputs: (T, W) as they are stored; None draws the ground alone.
       width: Of the picture, in pixels.
 
@@ -41,11 +42,12 @@ def draw_series(
     plotted = width - _LEFT - _RIGHT
     image = Image.new("RGB", (width, series * (_PANEL_HEIGHT + _TOP) + _BOTTOM), _WHITE)
     pen = ImageDraw.Draw(image)
-    brightness = brightness_of(values.astype(np.float64))
+    brightness = brightness_of(np.abs(values.astype(np.float64)))
     at = np.minimum(np.arange(plotted) * steps // plotted, steps - 1)
     for number in range(series):
         top = number * (_PANEL_HEIGHT + _TOP) + _TOP
-        ground = _mixed(brightness[at, number])[np.newaxis].repeat(_PANEL_HEIGHT, 0)
+        line = _mixed(brightness[at, number], values[at, number] < 0)
+        ground = line[np.newaxis].repeat(_PANEL_HEIGHT, 0)
         image.paste(Image.fromarray(ground), (_LEFT, top))
         pen.rectangle((_LEFT, top, _LEFT + plotted - 1, top + _PANEL_HEIGHT - 1), outline=_GREY)
         pen.text((4, top + _PANEL_HEIGHT // 2 - _LINE_HEIGHT // 2), f"series {number}", fill=_GREY)
@@ -86,8 +88,10 @@ def draw_table(
 ) -> Pixels:
     """Draws a bar per feature, the largest saliency first, with its name and its value.
 
+    What lowers the score, in maps with a sign, is blue.
+
     Args:
-      values: (W,) saliency, at least 0.
+      values: (W,) saliency.
       inputs: (W,) as they are stored; None leaves the values out.
       names: Of the features; without them they are numbered.
       width: Of the picture, in pixels.
@@ -95,23 +99,25 @@ def draw_table(
     Returns:
       (height, width, 3) uint8; of many features the first 24, and a line that says so.
     """
-    order = np.argsort(-values, kind="stable")[:_MOST_BARS]
+    magnitudes = np.abs(values)
+    order = np.argsort(-magnitudes, kind="stable")[:_MOST_BARS]
     rows = len(order) + 2
     image = Image.new("RGB", (width, rows * _ROW_HEIGHT), _WHITE)
     pen = ImageDraw.Draw(image)
     left = round(width * _NAME_SHARE)
     longest = width - left - _VALUE_WIDTH
-    largest = float(values.max()) or 1.0
+    largest = float(magnitudes.max()) or 1.0
     pen.text((left - 6, 3), "feature", fill=_GREY, anchor="ra")
-    pen.text((left, 3), f"saliency, 0 to {float(values.max()):.3g}", fill=_GREY)
+    pen.text((left, 3), f"saliency, 0 to {float(magnitudes.max()):.3g}", fill=_GREY)
     if inputs is not None:
         pen.text((width - 6, 3), "value", fill=_GREY, anchor="ra")
     for row, feature in enumerate(order.tolist(), start=1):
         top = row * _ROW_HEIGHT
         name = names[feature] if feature < len(names) else f"feature {feature}"
         pen.text((left - 6, top + 3), _shortened(pen, name, left - 12), fill=_BLACK, anchor="ra")
-        length = round(float(values[feature]) / largest * longest)
-        pen.rectangle((left, top + 2, left + length, top + _ROW_HEIGHT - 4), fill=_WARM)
+        length = round(float(magnitudes[feature]) / largest * longest)
+        fill = _COLD if values[feature] < 0 else _WARM
+        pen.rectangle((left, top + 2, left + length, top + _ROW_HEIGHT - 4), fill=fill)
         if inputs is not None:
             value = f"{float(inputs[feature]):.4g}"
             pen.text((width - 6, top + 3), value, fill=_BLACK, anchor="ra")
@@ -131,8 +137,9 @@ def _shortened(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
     return f"{text}..."
 
 
-def _mixed(brightness: npt.NDArray[np.float64]) -> Pixels:
-    """White where there is no saliency, warm where there is most, (..., 3) uint8."""
+def _mixed(brightness: npt.NDArray[np.float64], negative: npt.NDArray[np.bool_]) -> Pixels:
+    """White where there is no saliency, warm or cold where there is most, (..., 3) uint8."""
     share = brightness[..., np.newaxis].repeat(3, axis=-1)
-    mixed: Pixels = np.rint((1 - share) * _WHITE + share * _WARM).astype(np.uint8)
+    colour = np.where(negative[..., np.newaxis], _COLD, _WARM)
+    mixed: Pixels = np.rint((1 - share) * _WHITE + share * colour).astype(np.uint8)
     return mixed

@@ -16,6 +16,11 @@ _INFERNO = np.array(
 )  # fmt: skip
 """Matplotlib's perceptually uniform colour map at ten even steps, dark where little is."""
 
+_BLUES = np.array(
+    [[0, 0, 4], [16, 44, 110], [48, 116, 200], [130, 190, 250], [225, 242, 255]], np.float64
+)
+"""What lowers the score, in maps with a sign: as dark where little is."""
+
 _BRIGHTEST_PERCENTILE = 99.0  # A few extreme pixels would leave the rest of a map dark.
 _PANEL_PIXELS = 256  # Smaller maps are magnified by a whole number up to about this.
 _GAP_PIXELS = 8
@@ -30,14 +35,17 @@ def draw(values: npt.NDArray[np.float32], picture: npt.NDArray[np.float32] | Non
     """Draws a map, between its input and the two over each other where there is a picture.
 
     Args:
-      values: (H, W), (H, W, C), (T, W) or (W,) saliency, at least 0. Channels show their maximum.
+      values: (H, W), (H, W, C), (T, W) or (W,). Negative values are drawn in blue. Channels show
+        their largest magnitude.
       picture: (H, W, C) in 0..255, or None.
 
     Returns:
       (height, width, 3) uint8.
     """
-    brightness = brightness_of(_as_plane(values))
-    colours = colour_of(brightness)
+    plane = _as_plane(values)
+    brightness = brightness_of(np.abs(plane))
+    negative = (plane < 0)[..., np.newaxis]
+    colours = np.where(negative, colour_of(brightness, _BLUES), colour_of(brightness))
     panels: list[npt.NDArray[Any]] = [colours]
     if picture is not None:
         base = np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., :3]
@@ -57,7 +65,10 @@ def _as_plane(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     plane = values.astype(np.float64)
     if plane.ndim == 1:
         return np.repeat(plane[np.newaxis], max(1, len(plane) // _STRIP_ASPECT), axis=0)
-    return plane.max(axis=-1) if plane.ndim == _PICTURE_RANK else plane
+    if plane.ndim < _PICTURE_RANK:
+        return plane
+    largest = np.abs(plane).argmax(axis=-1)[..., np.newaxis]
+    return np.take_along_axis(plane, largest, axis=-1)[..., 0]
 
 
 def brightness_of(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -66,10 +77,12 @@ def brightness_of(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.clip(plane / brightest, 0, 1) if brightest > 0 else np.zeros_like(plane)
 
 
-def colour_of(brightness: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def colour_of(
+    brightness: npt.NDArray[np.float64], palette: npt.NDArray[np.float64] = _INFERNO
+) -> npt.NDArray[np.float64]:
     """Colours, (..., 3) in 0..255, of brightness in 0..1."""
-    steps = np.linspace(0, 1, len(_INFERNO))
-    return np.stack([np.interp(brightness, steps, channel) for channel in _INFERNO.T], axis=-1)
+    steps = np.linspace(0, 1, len(palette))
+    return np.stack([np.interp(brightness, steps, channel) for channel in palette.T], axis=-1)
 
 
 def stretch(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -25,6 +25,7 @@ from transforms.formats.source import (
     Resize,
     SourceSpec,
 )
+from transforms.saliency.contract.method import Sign
 from transforms.saliency.engines.engine import Precision
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.targets import NamedTarget
@@ -64,7 +65,8 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "method": "saliency",
             "target": "label",
             "operator": "classification",
-            "reducer": "max",
+            "reducer": None,
+            "sign": None,
             "batch_size": "auto",
             "threads": None,
             "engine": "auto",
@@ -116,6 +118,9 @@ OVERRIDES = [
     ("explain.target.top=2", "explain.target"),
     ("explain.operator=package.module:function", "explain.operator"),
     ("explain.reducer=none", "explain.reducer"),
+    ("explain.sign=signed", "explain.sign"),
+    ("explain.method=vargrad", "explain.method"),
+    ("explain.method={integrated_gradients: {steps: 20}}", "explain.method"),
     ("explain.batch_size=8", "explain.batch_size"),
     ("explain.threads=1", "explain.threads"),
     ("output.codec=float16", "output.codec"),
@@ -163,6 +168,7 @@ def test_every_setting_can_be_overridden_and_survives_json(
         ("source.input.scale", NamedScale),
         ("explain.target", NamedTarget),
         ("explain.reducer", Reducer),
+        ("explain.sign", Sign),
         ("explain.precision", Precision),
         ("output.codec", CodecName),
     ],
@@ -196,6 +202,16 @@ def test_a_key_takes_every_value_that_its_library_knows(
         (
             "explain.engine=onnx",
             "explain.engine is 'onnx'; it must be auto, openvino or tensorflow",
+        ),
+        (
+            "explain.method={vargrad: {sample: 3}}",
+            "explain.method.vargrad has no parameter 'sample' (the nearest is 'samples'); choose "
+            "samples, noise or seed",
+        ),
+        (
+            "explain.method={integrated_gradients: {baseline: [1, 2]}}",
+            "explain.method.integrated_gradients.baseline is [1.0, 2.0]; inputs of shape [224, "
+            "224, 3] have 3 channels: give 3 numbers, or one for all",
         ),
     ],
 )
@@ -299,3 +315,31 @@ def test_limits_reach_what_reads_and_decodes(write: WriteConfig) -> None:
     config = load_config(write(), ["limits={max_record_bytes: 1000, max_pixels: 2000}"])
     assert config.source_spec().max_record_bytes == 1000
     assert config.input_spec().max_pixels == 2000
+
+
+def test_plain_saliency_is_settled_as_it_always_was(write: WriteConfig) -> None:
+    settings = load_config(write()).fingerprint_settings()["explain"]
+    assert settings == {
+        "method": "saliency",
+        "target": "label",
+        "operator": "classification",
+        "reducer": "max",
+        "precision": "float32",
+    }
+    named = [["explain.sign=absolute"], ["explain.reducer=max"], ["explain.method={saliency: {}}"]]
+    for overrides in named:
+        assert load_config(write(), overrides).fingerprint_settings()["explain"] == settings
+
+
+def test_all_that_a_method_depends_on_is_settled(write: WriteConfig) -> None:
+    def settings(*overrides: str) -> dict[str, Any]:
+        found: dict[str, Any] = load_config(write(), overrides).fingerprint_settings()["explain"]
+        return found
+
+    plain = settings("explain.method=smoothgrad")
+    assert plain["method"] == {"smoothgrad": {"samples": 50, "noise": 38.25, "seed": 0}}
+    assert (plain["sign"], plain["reducer"]) == ("signed", "mean")
+    assert settings("explain.method={smoothgrad: {noise: 38.25}}") == plain
+    for override in ("explain.method={smoothgrad: {seed: 1}}", "explain.method=vargrad"):
+        assert settings(override) != plain
+    assert settings("explain.sign=positive")["sign"] == "positive"

@@ -15,7 +15,7 @@ from transforms.models import signatures
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.engines.engine import EngineSpec, EngineUnavailableError, find_engine
 from transforms.saliency.engines.selection import choose_engine
-from transforms.saliency.program import ProgramSpec, attribution_function, map_function
+from transforms.saliency.program import ProgramSpec, attribution_function, comparable_maps
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import LocalStorage
 
@@ -81,7 +81,7 @@ def test_openvino_says_why_not_and_auto_stays(name: str, tmp_path: Path) -> None
 
     with pytest.raises(EngineUnavailableError, match=REFUSAL):
         find_engine("openvino").compile(function, EngineSpec("openvino"))
-    choice = choose_engine(EngineSpec("auto"), function, map_function(program()), INPUTS, LABELS)
+    choice = choose_engine(EngineSpec("auto"), function, comparable_maps(program()), INPUTS, LABELS)
     assert choice.spec.name == "tensorflow"
     assert any(note.startswith(f"openvino is not used: {REFUSAL}") for note in choice.notes)
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.preprocess import apply_scale
+from transforms.formats.source import ChannelScale
+from transforms.saliency.preprocess import apply_scale, scale_slope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,3 +52,12 @@ def test_values(scale: Any, expected: list[float]) -> None:
 def test_scales_that_do_not_fit_are_refused(scale: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         apply_scale(tf.constant(INPUTS), scale)
+
+
+@pytest.mark.parametrize(
+    "scale", ["none", "unit", "symmetric", ChannelScale((1.0, 2.0, 3.0), (4.0, 5.0, 0.5))]
+)
+def test_the_slope_is_what_a_unit_more_changes(scale: Any) -> None:
+    inputs = tf.constant(np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3))
+    change = apply_scale(inputs + 1, scale) - apply_scale(inputs, scale)
+    np.testing.assert_allclose(change, np.broadcast_to(scale_slope(scale), (1, 2, 2, 3)), rtol=1e-3)

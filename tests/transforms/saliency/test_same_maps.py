@@ -15,6 +15,7 @@ from transforms.formats.source import InputSpec
 from transforms.saliency import Saliency
 from transforms.saliency.block import ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples, explain_spec
+from transforms.saliency.reducers import Reducer
 from transforms.stages.inference import SaliencyModelHandler
 from transforms.storage import LocalStorage
 
@@ -66,7 +67,7 @@ def maps_of(found: Sequence[object]) -> Array:
     ],
 )
 def test_maps_are_those_of_saliency(
-    explained: object, shape: tuple[int, ...], reducer: str, tmp_path: Path
+    explained: object, shape: tuple[int, ...], reducer: Reducer, tmp_path: Path
 ) -> None:
     model = model_of(shape, tmp_path / "model.keras")
     generator = np.random.default_rng(9)

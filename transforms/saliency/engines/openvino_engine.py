@@ -29,7 +29,7 @@ from transforms.saliency.engines.engine import (
     Inputs,
 )
 from transforms.saliency.engines.rewriting.freezing import (
-    RESULT_NAMES,
+    InferenceGraph,
     NotFreezableError,
     freeze,
     inference_graph,
@@ -91,7 +91,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineUnavailableError(_reason(error)) from error
         return CompiledAttribution(
-            _Runner(compiled, part, graph.constants).run,
+            _Runner(compiled, part, graph).run,
             step=part if function.separable else None,
         )
 
@@ -118,11 +118,10 @@ def part_size(function: AttributionFunction, threads: int) -> int:
 class _Runner:
     """Runs batches, part by part: who is done takes the next part, of whichever batch it is."""
 
-    def __init__(
-        self, streams: Sequence[Any], part: int, constants: Mapping[str, npt.NDArray[Any]]
-    ) -> None:
+    def __init__(self, streams: Sequence[Any], part: int, graph: InferenceGraph) -> None:
         self._part = part
-        self._constants = constants
+        self._constants = graph.constants
+        self._names = graph.names
         requests = iter([stream.create_infer_request() for stream in streams])
         # A thread keeps its request, whose weights and activations are in its core's caches. Its
         # initializer does not know the runner, which the thread would keep alive otherwise.
@@ -135,11 +134,14 @@ class _Runner:
         # Labels are no input of a gradient that does not depend on them.
         self._inputs = {name for port in streams[0].inputs for name in port.names}
         self._outputs = {
-            name: streams[0].output(f"{name}:0") for name in RESULT_NAMES if name not in constants
+            name: streams[0].output(f"{name}:0")
+            for name in graph.names
+            if name not in graph.constants
         }
 
     def run(self, inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
         """Computes a batch."""
+        inputs, labels = np.asarray(inputs), np.asarray(labels)  # a method's tensors, not copied
         count = len(inputs)
         results = {
             name: np.concatenate([value] * (count // self._part))
@@ -158,7 +160,7 @@ class _Runner:
                 results[name][rows] = request.get_tensor(f"{name}:0").data
 
         list(self._pool.map(compute, range(0, count, self._part)))
-        return Attribution(*(results[name] for name in RESULT_NAMES))
+        return Attribution(*(results[name] for name in self._names))
 
 
 def _read(core: Any, graph: tf.compat.v1.GraphDef) -> Any:

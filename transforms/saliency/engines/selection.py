@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.attribution import AttributionFunction
+from transforms.saliency.attribution import Attribution, AttributionFunction
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
     AUTO,
@@ -29,8 +29,8 @@ from transforms.saliency.engines.engine import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MakeMaps = Callable[["tf.Tensor"], "tf.Tensor"]
-"""Maps (M, ...) of gradients (M, *shape): what a method makes of what engines compute."""
+MakeMaps = Callable[[Attribution], "tf.Tensor"]
+"""Maps (M, ...) >= 0 of what engines compute, in the order of the examples."""
 
 _ROUNDS = 5  # Interleaved; the medians are compared.
 _GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
@@ -67,9 +67,9 @@ def choose_engine(
     Args:
       wanted: Its name and its precision may be `auto`.
       function: What engines compile.
-      make_maps: Makes maps of gradients; they are what must agree.
+      make_maps: Makes maps of one call's results; they are what must agree.
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
-      labels: (n,) int32.
+      labels: (n, *label_shape) int32.
 
     Raises:
       ConfigurationError: An engine that is asked for by name cannot be used, or computes maps in
@@ -211,19 +211,16 @@ class _Comparison:
         for _ in range(_ROUNDS):
             for measured, each in zip(seconds, (choice, reference), strict=True):
                 begun = time.perf_counter()
-                np.asarray(each.compiled.run(*self._batch).gradients)
+                np.asarray(each.compiled.run(*self._batch).fields[-1])
                 measured.append(time.perf_counter() - begun)
         return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
     def _maps(self, choice: EngineChoice) -> npt.NDArray[np.float32]:
         """The maps of the examples' targets, (examples * targets, values)."""
-        import tensorflow as tf
-
         # The second call's: what an engine computes of constants may be right in the first alone.
         for _ in range(2):
             attribution = choice.compiled.run(*self._batch)
-        gradients = np.asarray(attribution.gradients)[: self.examples]
-        shape = self.function.gradient_shape or self.function.shape
-        maps = self._make_maps(tf.constant(gradients.reshape(-1, *shape)))
+        fields = (np.asarray(field)[: self.examples] for field in attribution.fields)
+        maps = self._make_maps(Attribution(*fields))
         flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
         return flat

@@ -102,7 +102,8 @@ def _with_xla(call: Any, function: AttributionFunction, notes: list[str]) -> Any
     compiled = tf.function(call, jit_compile=True, autograph=False)
     size = function.batch_size
     try:
-        compiled(tf.zeros((size, *function.shape)), tf.zeros((size,), tf.int32))
+        labels = tf.zeros((size, *function.label_shape), tf.int32)
+        compiled(tf.zeros((size, *function.shape)), labels)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         notes.append(f"XLA does not compile this model: {str(error).splitlines()[0]}")
         return call

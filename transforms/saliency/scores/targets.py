@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from transforms.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 NamedTarget = Literal["label", "predicted"]
 TargetKind = Literal[NamedTarget, "class", "top"]
+
+CHOOSE = -1
+"""A label in place of a class that the outputs are to choose."""
 
 _CHOICES = "label, predicted, {class: 3} or {top: 2}"
 
@@ -125,6 +131,36 @@ class TargetSpec:
         classes = self.classes(outputs, labels)
         columns = tf.unstack(classes, axis=1)
         return Targets(tuple(target_argument(each, count) for each in columns), classes)
+
+    def choose_or_keep(self, outputs: tf.Tensor, labels: tf.Tensor, count: int | None) -> Targets:
+        """As `choose`, but where the outputs choose, labels name the classes chosen before.
+
+        Args:
+          outputs: As `choose` takes them.
+          labels: (N,) or (N, self.count) integers; `CHOOSE` lets the outputs choose, anything else
+            is the class to explain.
+          count: As `choose` takes it.
+        """
+        import tensorflow as tf
+
+        classes = tf.reshape(tf.cast(labels, tf.int32), (-1, self.count))
+        if self.kind in ("predicted", "top"):
+            classes = tf.where(classes == CHOOSE, self.classes(outputs, labels), classes)
+        elif self.kind == "class":
+            classes = self.classes(outputs, labels)
+        columns = tf.unstack(classes, axis=1)
+        return Targets(tuple(target_argument(each, count) for each in columns), classes)
+
+    def first_labels(self, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """What `choose_or_keep` is given before targets are known, of the examples' labels (N,)."""
+        if self.kind in ("predicted", "top"):
+            return np.full((len(labels), *self.label_shape), CHOOSE, np.int32)
+        return labels
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of what `choose_or_keep` is given of one example."""
+        return () if self.count == 1 else (self.count,)
 
     def classes(self, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Class indices to explain.

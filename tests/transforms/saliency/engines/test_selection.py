@@ -52,6 +52,10 @@ class FakeEngine:
         return CompiledAttribution(run)
 
 
+def magnitudes(attribution: Attribution) -> tf.Tensor:
+    return tf.abs(np.reshape(attribution.gradients, (-1, *SHAPE)))
+
+
 def _model(inputs: tf.Tensor) -> tf.Tensor:
     weights = tf.reshape(tf.sin(tf.range(75.0 * 4)), (75, 4))
     return tf.tanh(tf.reshape(inputs, (-1, 75))) @ weights
@@ -83,7 +87,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
         inputs, labels = batch_of(SHAPE)
         function = gradient_of(model, SHAPE)
         wanted = EngineSpec(name, threads=2, **spec)
-        return choose_engine(wanted, function, tf.abs, inputs[:examples], labels[:examples])
+        return choose_engine(wanted, function, magnitudes, inputs[:examples], labels[:examples])
 
     return run
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transforms.errors import ConfigurationError
-from transforms.saliency.methods import find_method, method_names
+from transforms.saliency.contract.method import MapForm
 from transforms.saliency.methods.saliency import METHOD
 from transforms.saliency.reducers import Reducer
 
@@ -26,7 +25,7 @@ GRADIENTS = tf.constant([[[[1.0, -4.0, 2.0], [0.0, 0.5, -0.25]]]])
 def test_magnitudes_are_taken_before_channels_are_reduced(
     reducer: Reducer, expected: list[float]
 ) -> None:
-    maps = METHOD.maps(GRADIENTS, reducer)
+    maps = METHOD().maps(GRADIENTS, MapForm("absolute", reducer, (1, 2)))
 
     assert maps.shape[:-1] == (1, 1, 2)
     np.testing.assert_allclose(np.ravel(maps), expected, rtol=1e-6)
@@ -36,11 +35,5 @@ def test_magnitudes_are_taken_before_channels_are_reduced(
 def test_tables_and_series_keep_their_shape(shape: tuple[int, ...]) -> None:
     gradients = tf.reshape(GRADIENTS, shape)
 
-    np.testing.assert_array_equal(METHOD.maps(gradients, "max"), np.abs(gradients))
-
-
-def test_methods_are_found_by_their_files() -> None:
-    assert method_names() == ("saliency",)
-    assert find_method("saliency") is METHOD
-    with pytest.raises(ConfigurationError, match="'salience' is unknown; choose one of saliency"):
-        find_method("salience")
+    maps = METHOD().maps(gradients, MapForm("absolute", "max", shape[1:]))
+    np.testing.assert_array_equal(maps, np.abs(gradients))

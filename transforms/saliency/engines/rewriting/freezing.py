@@ -16,7 +16,14 @@ from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRIT
 if TYPE_CHECKING:
     import tensorflow as tf
 
-RESULT_NAMES = ("result_outputs", "result_targets", "result_scores", "result_gradients")
+RESULT_NAMES = (
+    "result_outputs",
+    "result_targets",
+    "result_scores",
+    "result_gradients",
+    "result_activations",
+)
+"""Of `Attribution`'s fields; what a call that needs less leaves out is at the end."""
 
 _MOST_BYTES = MOST_CONSTANT_BYTES
 
@@ -89,13 +96,15 @@ class InferenceGraph:
     """A gradient as a graph of inference operations.
 
     Attributes:
-      definition: Its placeholders are named `inputs` and `labels`, its results `RESULT_NAMES`.
+      definition: Its placeholders are named `inputs` and `labels`, its results as in `names`.
       constants: Results that depend on no input, such as the targets of one class, by name; what
         reads graphs may leave such results out.
+      names: Of the results, the first of `RESULT_NAMES`.
     """
 
     definition: tf.compat.v1.GraphDef
     constants: Mapping[str, npt.NDArray[Any]]
+    names: tuple[str, ...] = RESULT_NAMES
 
 
 def inference_graph(
@@ -129,20 +138,19 @@ def inference_graph(
             f"with what is computed beforehand the graph has {size / 1e9:.1f} GB, and holds 2 GB"
         )
     constants = {}
+    names = RESULT_NAMES[: len(function.outputs)]
 
     def folded(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         results = copy_graph(function, [inputs, labels], {}, values)
-        for name, result in zip(RESULT_NAMES, results, strict=True):
+        for name, result in zip(names, results, strict=True):
             value = tf.get_static_value(result)
             if value is not None:
                 constants[name] = value
-        return [
-            tf.identity(result, name=name)
-            for name, result in zip(RESULT_NAMES, results, strict=True)
-        ]
+        return [tf.identity(result, name=name) for name, result in zip(names, results, strict=True)]
 
     traced = tf.function(folded, input_signature=signature, autograph=False)
-    return InferenceGraph(traced.get_concrete_function().graph.as_graph_def(), constants)
+    definition = traced.get_concrete_function().graph.as_graph_def()
+    return InferenceGraph(definition, constants, names)
 
 
 def _constant_bytes(function: Any) -> int:

@@ -42,7 +42,7 @@ def mixed_rewrites(
     it; what both passes share stays as it is.
 
     Args:
-      frozen: The gradient; it returns `Attribution`'s fields in order.
+      frozen: The gradient; it returns `Attribution.fields`.
       types: The types of operation to compute so.
       rewrites: How operations are written otherwise; these are written so, too.
     """

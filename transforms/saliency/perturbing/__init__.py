@@ -1,0 +1,1 @@
+"""Perturbing: random numbers that depend on the example alone, noise, and masks."""

@@ -1,0 +1,136 @@
+"""From a method's state to what is stored: maps, statistics, sketch, codes; in TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from transforms.errors import ConfigurationError
+from transforms.formats.source import IMAGE_RANK
+from transforms.saliency.quantize import quantize
+from transforms.statistics.columns import POSITIVE_SHARE
+from transforms.statistics.maps import MapStatistics, positive_share
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from transforms.models.loading import LoadedModel
+    from transforms.saliency.program import ProgramSpec
+
+MakeResults = Callable[..., Mapping[str, "tf.Tensor"]]
+
+
+def field_specs(spec: ProgramSpec, model: LoadedModel) -> list[tf.TensorSpec]:
+    """Of `Attribution.fields`, for any batch size."""
+    import tensorflow as tf
+
+    count = spec.target.count
+    specs = [
+        tf.TensorSpec((None, *model.output_shape), tf.float32),
+        tf.TensorSpec((None, count), tf.int32),
+        tf.TensorSpec((None, count), tf.float32),
+    ]
+    if spec.method.needs == "gradient":
+        specs.append(tf.TensorSpec((None, count, *gradient_shape(model, spec)), tf.float32))
+    return specs
+
+
+def gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
+    """Of one gradient: the input's; of tokens (T, 1, width), an image's with a row each."""
+    inputs, width = spec.inputs, model.embedding_width
+    if model.integer_dtype is not None and inputs.scale != "none":
+        raise ConfigurationError(
+            f"source.input.scale is {inputs.scale!r}, but the model takes {model.integer_dtype}; "
+            "it scales its inputs itself, so leave it out"
+        )
+    if width is None:
+        return inputs.decoded_shape
+    if spec.method.calls > 1 or spec.method.uses_inputs:
+        raise ConfigurationError(
+            f"explain.method is {spec.method.name!r}, but the model takes tokens, which have no "
+            "values to change or to multiply with; choose saliency"
+        )
+    if spec.reducer == "none":
+        raise ConfigurationError(
+            "explain.reducer is 'none', but the model takes tokens, whose maps have one value per "
+            "token; choose max, mean, min or sum"
+        )
+    return (*inputs.shape, 1, width)
+
+
+def compile_results(
+    spec: ProgramSpec,
+    state_specs: Sequence[tf.TensorSpec],
+    statistics: MapStatistics,
+    model: LoadedModel,
+) -> MakeResults:
+    """Compiles what is made of a method's state, in TensorFlow, for batches of any size.
+
+    Args:
+      spec: What is computed.
+      state_specs: Of the method's state.
+      statistics: The statistics of single maps.
+      model: What is explained.
+
+    Returns:
+      Of outputs, targets, scores, the state's tensors, the inputs where the method uses them and
+      the box masks where there are any: all of `Program.run`'s results.
+    """
+    import tensorflow as tf
+
+    method, count = spec.method, spec.target.count
+
+    def finish(
+        outputs: tf.Tensor, targets: tf.Tensor, scores: tf.Tensor, *others: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        state, given = others[: len(state_specs)], list(others[len(state_specs) :])
+        inputs = given.pop(0) if method.uses_inputs else None
+        values, columns = method.finish(state, inputs, scores)
+        # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
+        values = tf.reshape(values, (-1, *values.shape[2:]))
+        box_mask = tf.repeat(given.pop(0), count, axis=0) if given else None
+        results = {
+            name: tf.reshape(value, (-1, count, *value.shape[1:]))
+            for name, value in _of_maps(values, box_mask, spec, statistics).items()
+        }
+        results["finite"] &= tf.math.is_finite(scores)
+        results |= {"target": targets, "score": scores, **columns}
+        if model.classes is not None:
+            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+            predicted_score = tf.gather(outputs, predicted, batch_dims=1)
+            results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
+            results |= {"predicted": predicted, "predicted_score": predicted_score}
+        return results
+
+    signature = [*field_specs(spec, model)[:3], *state_specs]  # For any batch size.
+    if method.uses_inputs:
+        signature.append(tf.TensorSpec((None, *spec.inputs.decoded_shape), tf.float32))
+    if statistics.with_boxes:
+        signature.append(tf.TensorSpec((None, *spec.inputs.positions), tf.bool))
+    compiled: MakeResults = tf.function(finish, input_signature=signature, autograph=False)
+    compiled.get_concrete_function()  # type: ignore[attr-defined] # traced now, not at first use
+    return compiled
+
+
+def _of_maps(
+    values: tf.Tensor, box_mask: tf.Tensor | None, spec: ProgramSpec, statistics: MapStatistics
+) -> dict[str, tf.Tensor]:
+    """What is stored of the maps of M values, by name, one row per map."""
+    import tensorflow as tf
+
+    form = spec.form
+    keeps_channels = spec.inputs.has_channels and form.reducer == "none"
+    maps = spec.method.maps(values, form)
+    if maps.shape.rank == 1 + IMAGE_RANK and not keeps_channels:
+        # Of an image's maps the axis of channels; of tokens', the rows of an image one wide, too.
+        maps = tf.reshape(maps, (-1, *spec.inputs.positions))
+    magnitudes = tf.abs(maps) if form.signed else maps
+    # With all channels kept, statistics describe positions: their largest channel.
+    flat = tf.reduce_max(magnitudes, axis=-1) if keeps_channels else magnitudes
+    found = statistics.compute(flat, box_mask)
+    if form.signed:
+        found[POSITIVE_SHARE] = positive_share(maps)
+    codes, scales = quantize(maps, spec.stored_codec, signed=form.signed)
+    levels, _ = quantize(flat, "uint8")
+    finite = tf.reduce_all(tf.math.is_finite(values), axis=list(range(1, values.shape.rank)))
+    return found | {"map": codes, "map_scale": scales, "level": levels, "finite": finite}
