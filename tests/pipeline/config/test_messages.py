@@ -8,6 +8,8 @@ import pytest
 from config_file import WriteConfig, refusal
 
 from pipeline.config.messages import describe_value
+from transforms.errors import alternatives
+from transforms.saliency.methods import method_names
 
 LINES = [
     ("explain.bacth_size=3", "unknown key explain.bacth_size: did you mean batch_size?"),
@@ -51,7 +53,10 @@ LINES = [
         "last",
     ),
     ("model.allow_unsafe=1", "model.allow_unsafe is 1: it must be true or false"),
-    ("explain.method=lime", 'explain.method is "lime": it must be saliency'),
+    (
+        "explain.method=lime",
+        f"explain.method is 'lime', which is unknown; choose {alternatives(method_names())}",
+    ),
     (
         "explain.target={class: -1}",
         'explain.target is {"class": -1}: it must be label, predicted, {class: N} with N from 0, '
@@ -72,7 +77,11 @@ LINES = [
         'explain.operator is "mine": it must be classification, regression, segmentation or '
         '"package.module:function"',
     ),
-    ("explain.reducer=null", "explain.reducer is null: it must be max, mean, min, sum or none"),
+    (
+        "explain.reducer=middle",
+        'explain.reducer is "middle": it must be max, mean, min, sum, none, or null for the '
+        "method's default",
+    ),
     (
         "explain.batch_size='8'",
         'explain.batch_size is "8": it must be auto or an integer of at least 1',
@@ -118,7 +127,7 @@ LINES = [
     (
         "explain=4",
         "explain is 4: it must be a mapping with the keys method, target, operator, reducer, "
-        "batch_size, threads, engine, precision",
+        "sign, batch_size, threads, engine, precision",
     ),
 ]
 
