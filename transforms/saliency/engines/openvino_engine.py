@@ -141,8 +141,8 @@ class _Runner:
 
     def run(self, inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
         """Computes a batch."""
-        inputs, labels = np.asarray(inputs), np.asarray(labels)  # a method's tensors, not copied
-        count = len(inputs)
+        pixels: npt.NDArray[Any] = np.asarray(inputs)  # a method's tensors are not copied
+        count = len(pixels)
         results = {
             name: np.concatenate([value] * (count // self._part))
             for name, value in self._constants.items()
@@ -152,7 +152,7 @@ class _Runner:
 
         def compute(start: int) -> None:
             rows = slice(start, start + self._part)
-            part = inputs[rows].astype(np.float32, copy=False)  # Bytes: here, for the caches.
+            part = pixels[rows].astype(np.float32, copy=False)  # Bytes: here, for the caches.
             given = {"inputs:0": part, "labels:0": labels[rows]}
             request = self._of_thread.request
             request.infer({name: given[name] for name in self._inputs & given.keys()})
