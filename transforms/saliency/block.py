@@ -180,8 +180,10 @@ class BlockExplainer:
     def shortened(self, calls: int) -> BlockExplainer:
         """The same explainer, stopping after some of its method's calls: for trials.
 
-        Its maps are those of a method that is not finished.
+        Its maps are those of a method that is not finished. It is itself where there are no more.
         """
+        if calls >= self.spec.program.method.calls:
+            return self
         return BlockExplainer(self._model, self.spec, programs=self._programs, most_calls=calls)
 
     def batch_timer(self, examples: Examples) -> BatchTimer:
@@ -303,7 +305,10 @@ class BlockExplainer:
         return inputs, batch.labels, ids, box_mask(placed, self.spec.program.inputs.positions)
 
     def _run(self, size: int, arrays: Arrays) -> Results:
-        return self._programs.of_size(size).run(*arrays, most_calls=self._most_calls)
+        program = self._programs.of_size(size)
+        if self._most_calls is None:
+            return program.run(*arrays)
+        return program.run(*arrays, most_calls=self._most_calls)
 
 
 def _make_rows(
