@@ -18,12 +18,11 @@ from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.contract.method import Sign, resolve_form
 from transforms.saliency.methods import DEFAULT_METHOD, find_method
-from transforms.saliency.methods.integrated_gradients import COMPLETENESS_ERROR
 from transforms.saliency.program import ProgramSpec
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.operators import CLASSIFICATION
 from transforms.saliency.scores.targets import TargetSpec
-from transforms.statistics.columns import POSITIVE_SHARE, statistic_names
+from transforms.statistics.columns import COMPLETENESS_ERROR, POSITIVE_SHARE, statistic_names
 from transforms.store.map_format import map_codes, tensor_values
 
 _NOWHERE = Shard("examples", 0)

@@ -22,11 +22,14 @@ BOX_STATISTICS = ("box_energy", "pointing_hit")
 UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_energy": 1 / 4}
 """Energies of a uniform map: a region's share of the area. Energy over this is enrichment."""
 
+SKETCH_UNIT_BITS = 24
+"""A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
+
 POSITIVE_SHARE = "positive_share"
 """Of maps with a sign: the share of the mass |A| whose values are positive."""
 
-SKETCH_UNIT_BITS = 24
-"""A sketch's cells are integers in units of 2**-24: float32's own resolution just below 1."""
+COMPLETENESS_ERROR = "completeness_error"
+"""Of integrated gradients: by how much the map's sum misses the difference of scores."""
 
 MAPS_COLUMNS = frozenset(
     {
@@ -34,6 +37,7 @@ MAPS_COLUMNS = frozenset(
         *("predicted_score", "map", "map_scale", "sketch", "thumbnail", "peak_window"),
         *("input_height", "input_width", "luminance", "contrast", "saturation", "sharpness"),
         *(*STATISTICS, *BOX_STATISTICS, "mask_energy"),
+        *(POSITIVE_SHARE, COMPLETENESS_ERROR),
     }
 )
 """Columns that the maps table may have beside those of slices, which have the features' names."""

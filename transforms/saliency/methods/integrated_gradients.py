@@ -20,11 +20,10 @@ from transforms.formats.source import InputSpec
 from transforms.saliency.attribution import Attribution
 from transforms.saliency.contract.method import Method, State, SteppedMethod
 from transforms.saliency.contract.parameters import as_numbers, check_channels, require_count
+from transforms.statistics.columns import COMPLETENESS_ERROR
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-COMPLETENESS_ERROR = "completeness_error"
 
 _FEWEST_STEPS = 2  # both ends
 _NAME = "integrated_gradients"
