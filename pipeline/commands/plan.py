@@ -118,21 +118,20 @@ def plan(
     start_up = time.perf_counter() - begun
     if picture is not None:
         _draw(prepared, picture)
-    job = prepared.job
+    job, program = prepared.job, prepared.job.explain.program
     examples = prepared.records_estimated
     announce("explaining a block, to estimate")
     measured = _measure(prepared, storage) if prepared.examples else None
-    estimate = None
-    if measured is not None:
-        estimate = predict(measured, examples, start_up + _GRAPH_SECONDS)
+    known_start = start_up + _GRAPH_SECONDS
+    estimate = None if measured is None else predict(measured, examples, known_start)
     return Plan(
         atlas=job.atlas,
         shards=len(job.shards),
         input_bytes=sum(shard.size for shard in job.shards),
         examples_estimated=examples,
         model=prepared.model.describe(),
-        batch_size=job.explain.program.batch_size,
-        calls=job.explain.program.method.calls,
+        batch_size=program.batch_size,
+        calls=program.method.calls,
         threads=job.publication.manifest.threads,
         examples_per_second=None if estimate is None else estimate.examples_per_second,
         seconds_estimated=None if estimate is None else estimate.seconds,
