@@ -148,6 +148,11 @@ def _add_audit(commands: Any, command: Command) -> None:
     audit.add_argument(
         "--output", metavar="DIR", help="the folder of the results (default: ATLAS/audit)"
     )
+    audit.add_argument(
+        "--confirm",
+        action="store_true",
+        help="try candidates for shortcuts on the model: mask them, and paste them elsewhere",
+    )
 
 
 def _add_command(

@@ -172,8 +172,22 @@ def _audit(arguments: argparse.Namespace) -> int:
     from pipeline.commands.audit import audit_atlas
 
     folder = arguments.output or arguments.atlas
-    storage = _storage_of(folder)
-    result = audit_atlas(arguments.atlas, section, arguments.baseline, arguments.output, storage)
+    storage: Storage
+    if arguments.confirm:  # Model and inputs may be anywhere.
+        from transforms.filesystems import BeamStorage
+
+        _start_tensorflow(arguments)
+        storage = BeamStorage()
+    else:
+        storage = _storage_of(folder)
+    result = audit_atlas(
+        arguments.atlas,
+        section,
+        arguments.baseline,
+        arguments.output,
+        storage,
+        confirms=arguments.confirm,
+    )
     if arguments.json:
         sys.stdout.write(result.to_json().decode())
     else:

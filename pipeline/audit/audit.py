@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -23,10 +23,13 @@ from pipeline.audit.figures import (
 from pipeline.audit.groups import Groups
 from pipeline.audit.judging import Judged, compare
 from pipeline.audit.pairs import CORRECT, paired_sums
-from pipeline.audit.result import AuditResult, Comparison, Status, Verdict
+from pipeline.audit.result import AuditResult, Comparison, Shortcut, Status, Verdict
 from pipeline.audit.selection import Statistics, check_gates, check_labels
+from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
+from transforms.errors import ConfigurationError
 
 
 def audit(
@@ -34,7 +37,9 @@ def audit(
     section: AuditSection,
     baseline: Atlas | None = None,
     previous: AuditResult | None = None,
+    *,
     now: datetime.datetime | None = None,
+    confirm: Callable[[Candidate], Shortcut] | None = None,
 ) -> AuditResult:
     """Judges an atlas. Reads its small tables, and rows only where a figure needs them.
 
@@ -44,6 +49,7 @@ def audit(
       baseline: What changes and drift are measured from.
       previous: The previous audit, by which failures are new or known.
       now: When, UTC; the clock's unless given.
+      confirm: Tries a candidate for a shortcut on the model; None leaves candidates as they are.
 
     Raises:
       ConfigurationError: A gate or waiver names what is not there; the baseline does not compare.
@@ -55,7 +61,7 @@ def audit(
         check_finished(each)
     if baseline is not None:
         check_same_maps(atlas, baseline)
-    work = _Audit(atlas, section, baseline, now.date())
+    work = _Audit(atlas, section, baseline, now.date(), confirm)
     comparisons = _with_status([*work.comparisons()], previous)
     return AuditResult(
         verdict=_verdict(comparisons, section),
@@ -69,6 +75,7 @@ def audit(
         confidence=section.confidence,
         undecided=section.undecided,
         gates=comparisons,
+        shortcuts=work.shortcuts,
     )
 
 
@@ -76,7 +83,12 @@ class _Audit:
     """What the gates of one audit share."""
 
     def __init__(
-        self, atlas: Atlas, section: AuditSection, baseline: Atlas | None, today: datetime.date
+        self,
+        atlas: Atlas,
+        section: AuditSection,
+        baseline: Atlas | None,
+        today: datetime.date,
+        confirm: Callable[[Candidate], Shortcut] | None,
     ) -> None:
         self._atlas, self._baseline = atlas, baseline
         self._section, self._today = section, today
@@ -97,9 +109,28 @@ class _Audit:
             if any(gate.statistic == DRIFT for gate in against):
                 self._folds = [ClassFolds.read(each) for each in (atlas, baseline)]
 
+        # Last: trying candidates takes the model, and a wrong gate should be told before.
+        self.shortcuts = [
+            each.finding if confirm is None else confirm(each)
+            for each in self._candidates(is_asked=confirm is not None)
+        ]
+
+    def _candidates(self, is_asked: bool) -> list[Candidate]:
+        try:
+            return find_candidates(self._atlas, self._section.min_n)
+        except ConfigurationError:  # An older atlas, without the table of folds.
+            if is_asked or any(gate.shortcut is not None for gate in self._section.gates):
+                raise
+            return []
+
     def comparisons(self) -> Iterator[Comparison]:
         """Of all gates, in their order."""
         for gate, selected in zip(self._section.gates, self._selected, strict=True):
+            if gate.shortcut is not None and selected is not None:
+                yield from judge_shortcuts(
+                    gate, selected, self.shortcuts, self._section, self._today
+                )
+                continue
             groups, judged = self._judged(gate, selected)
             found = compare(gate, groups, judged, self._section, self._today)
             yield from self._with_examples(gate, found)

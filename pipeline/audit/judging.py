@@ -109,7 +109,7 @@ def compare(
         # Not validated: it is ours, and there may be hundreds of thousands.
         one = Comparison.model_construct(None, **same, **dict(zip(columns, values, strict=True)))
         if one.verdict == "fail" and waivers:
-            one = one.model_copy(update=_waived(one, waivers, today))
+            one = one.model_copy(update=waived(one, waivers, today))
         elif one.verdict == "undecided":
             one = one.model_copy(update={"note": _why_undecided(one, section.min_n)})
         comparisons.append(one)
@@ -126,7 +126,7 @@ def _why_undecided(one: Comparison, min_n: int) -> str:
     return "the interval holds the threshold"
 
 
-def _waived(
+def waived(
     one: Comparison, waivers: Sequence[WaiverSection], today: datetime.date
 ) -> dict[str, str | None]:
     """What the waiver of a failure says of it; of several waivers the one that lasts longest."""

@@ -99,6 +99,108 @@ class Comparison(Part):
         return self.verdict == "fail" and self.severity == "fail" and self.waived_until is None
 
 
+class MaskEffect(Part):
+    """What masking a place does to a class's images, beyond masking as many pixels elsewhere.
+
+    Attributes:
+      n: Images.
+      margin: The class's median margin, its output less the largest other one, in the images as
+        they are.
+      drop: By how much masking the place lowers the margin, the mean over images and fills.
+      control_drop: By how much masking elsewhere lowers it.
+      share: `drop` less `control_drop`, by the margin; None, as `low`, `high` and `by_fill`, where
+        the margin is not above 0.
+      low: Lower end of the interval around `share`.
+      high: Its upper end.
+      p: Of the one-sided paired sign-flip test that the place matters no more than elsewhere.
+      flips: Share of images whose predicted class changes, the mean over fills.
+      control_flips: The same, masked elsewhere.
+      by_fill: `share` of each fill by itself: the mean colour, a blur, another class's image.
+    """
+
+    n: int
+    margin: float
+    drop: float
+    control_drop: float
+    share: float | None
+    low: float | None
+    high: float | None
+    p: float
+    flips: float
+    control_flips: float
+    by_fill: dict[str, float] | None
+
+
+class TransplantEffect(Part):
+    """What pasting a place into other classes' images does, beyond pasting another patch.
+
+    Attributes:
+      n: Pairs of an image of the class and one of another.
+      rise: By how much the class's margin rises, the mean over pairs.
+      control_rise: The same with a patch from elsewhere in the same image.
+      moved: Share of images then taken for the class.
+      control_moved: The same with a patch from elsewhere.
+      low: Lower end of the interval around `moved` less `control_moved`.
+      high: Its upper end.
+      p: Of the one-sided paired sign-flip test that the patch raises the margin no more than
+        another.
+    """
+
+    n: int
+    rise: float
+    control_rise: float
+    moved: float
+    control_moved: float
+    low: float
+    high: float
+    p: float
+
+
+ShortcutVerdict = Literal["candidate", "cleared", "used", "portable", "undecided"]
+
+
+class Shortcut(Part):
+    """A place that a class's maps point to as no other class's do.
+
+    Attributes:
+      class_number: The class.
+      class_name: Its name; None where the atlas has none.
+      indicator: What found it.
+      statistic: The indicator's name.
+      n: Maps that it was found in, those of half a.
+      q: Of a test that holds its level; None where there is no such reference.
+      effect: Of the indicator: S1, a natural logarithm.
+      presence: In what share of the class's maps the place has more mass than in 95 % of the
+        others'.
+      region: `[y0, x0, y1, x1]` in 0..1 around it.
+      area: Its share of the image.
+      verdict: `candidate` until an experiment confirms or clears it; `used`, masking it takes what
+        masking elsewhere does not; `portable`, and it moves images of other classes; `undecided`,
+        too few maps.
+      mask: What masking did; None where it was not tried.
+      transplant: What pasting did; None where it was not tried.
+    """
+
+    class_number: int = Field(alias="class")
+    class_name: str | None
+    indicator: Literal["place"]
+    statistic: str
+    n: int
+    q: float | None
+    effect: float
+    presence: float
+    region: tuple[float, float, float, float]
+    area: float
+    verdict: ShortcutVerdict
+    mask: MaskEffect | None
+    transplant: TransplantEffect | None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the experiment found that the model uses it."""
+        return self.verdict in ("used", "portable")
+
+
 class AuditResult(Part):
     """All of an audit.
 
@@ -116,6 +218,7 @@ class AuditResult(Part):
       confidence: Of all intervals of one gate together.
       undecided: What an undecided gate does to the audit.
       gates: Each comparison, by gate in the configuration's order, then slice value and class.
+      shortcuts: Places that need a look, by class.
     """
 
     format: Literal[1] = AUDIT_FORMAT
@@ -130,6 +233,7 @@ class AuditResult(Part):
     confidence: float
     undecided: Severity
     gates: list[Comparison]
+    shortcuts: list[Shortcut] = Field(default_factory=list)
 
     def to_json(self) -> bytes:
         """The file: a line per comparison, so that two audits can be compared line by line."""

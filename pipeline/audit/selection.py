@@ -38,7 +38,7 @@ class Statistics:
     def __init__(self, atlas: Atlas, gates: Sequence[GateSection]) -> None:
         known = known_statistics(atlas.classes.column_names)
         for gate in gates:
-            if gate.statistic not in known:
+            if gate.statistic not in known and gate.shortcut is None:
                 raise ConfigurationError(
                     f"gate {gate.title!r}: there is no statistic {gate.statistic!r} that has an "
                     f"interval: {nearest(gate.statistic, known)}"
@@ -133,6 +133,10 @@ def check_gates(section: AuditSection, has_baseline: bool) -> None:
             raise ConfigurationError(
                 f"gate {gate.title!r}: drift has an interval for whole classes only, as folds are "
                 "kept of those: leave out where.slice"
+            )
+        if gate.shortcut is not None and gate.where.slice_name is not None:
+            raise ConfigurationError(
+                f"gate {gate.title!r}: shortcuts are of whole classes: leave out where.slice"
             )
         if gate.statistic == FAILED and gate.where != type(gate.where).model_validate({}):
             raise ConfigurationError(

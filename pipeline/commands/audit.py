@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import read_previous, write_audit
-from pipeline.audit.result import AuditResult
+from pipeline.audit.result import AuditResult, Shortcut
+from pipeline.audit.shortcuts.candidates import Candidate
 from pipeline.config.audit_section import AuditSection
 from transforms.storage import Storage
 
@@ -19,6 +20,8 @@ def audit_atlas(
     baseline_path: str | None,
     output: str | None,
     storage: Storage,
+    *,
+    confirms: bool = False,
 ) -> AuditResult:
     """Judges an atlas and writes the results' folder.
 
@@ -27,7 +30,8 @@ def audit_atlas(
       section: By what; None for what the configuration of the atlas's run says.
       baseline_path: The atlas to compare with, or None.
       output: The folder to write; None for `audit` in the atlas.
-      storage: Where the folder is.
+      storage: Where the folder is, and with `confirms` the model and the inputs.
+      confirms: Try candidates for shortcuts on the model.
 
     Raises:
       ConfigurationError: Nothing can be judged so; nothing was written.
@@ -42,9 +46,18 @@ def audit_atlas(
         section,
         baseline=None if baseline_path is None else Atlas.open(baseline_path),
         previous=read_previous(folder, storage),
+        confirm=_confirmer(atlas, section, storage) if confirms else None,
     )
     write_audit(folder, result, storage)
     return result
+
+
+def _confirmer(
+    atlas: Atlas, section: AuditSection, storage: Storage
+) -> Callable[[Candidate], Shortcut]:
+    from pipeline.confirm.confirm import Confirmer
+
+    return Confirmer(atlas, storage, section.min_effect, section.confidence).confirm
 
 
 def _recorded_section(config: Mapping[str, Any]) -> AuditSection:

@@ -12,6 +12,7 @@ from rich.text import Text
 from pipeline.audit.files.markdown import verdict_sentence
 from pipeline.audit.files.words import sentence
 from pipeline.audit.result import AuditResult
+from pipeline.audit.shortcuts.gate import class_title, describe
 from pipeline.plain_text import plain
 from pipeline.run.progress import describe_seconds
 
@@ -194,6 +195,8 @@ def print_audit(result: AuditResult) -> None:
         _print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
     if len(looked_at) > _SHOWN_COMPARISONS:
         _print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
+    for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
+        _print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
 
 
 def print_index(made: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -20,6 +20,9 @@ _SliceValue = str | int | float | bool | None
 _ClassName = Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
 _BOUNDS = ("below", "above", "between", "change")
 _DRIFT = "drift"
+SHORTCUT = "shortcut"
+"""The statistic of a gate about shortcuts."""
+
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _SHOWN_NAMES = 20
 
@@ -106,6 +109,17 @@ class GateSection(Section):
     )
     where: WhereSection = WhereSection.model_validate({})
     severity: Severity = Field("fail", description="fail or warn")
+    shortcut: Literal["used"] | None = Field(
+        None, description="used, for a gate that a shortcut fails which the model uses"
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_shortcut(cls, values: Any) -> Any:
+        """A gate about shortcuts has no other statistic."""
+        if isinstance(values, dict) and values.get("shortcut") and "statistic" not in values:
+            return {**values, "statistic": SHORTCUT}
+        return values
 
     @property
     def title(self) -> str:
@@ -155,6 +169,9 @@ class AuditSection(Section):
         0.95, description="a number between 0 and 1"
     )
     undecided: Severity = Field("warn", description="warn or fail")
+    min_effect: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="a number between 0 and 1, a share of a class's median margin"
+    )
     gates: Annotated[tuple[GateSection, ...], Lenient] = Field((), description="a list of gates")
     waivers: Annotated[tuple[WaiverSection, ...], Lenient] = Field(
         (), description="a list of waivers"
@@ -171,6 +188,13 @@ class AuditSection(Section):
         for number, gate in enumerate(self.gates):
             place = f"audit.gates[{number}]"
             said = [name for name in _BOUNDS if getattr(gate, name) is not None]
+            if gate.shortcut is not None:
+                if said or gate.statistic != SHORTCUT:
+                    yield (
+                        f"{place} is about shortcuts, whose threshold is audit.min_effect: leave "
+                        f"out {' and '.join(said) or 'statistic'}"
+                    )
+                continue
             if len(said) != 1:
                 had = " and ".join(said) or "none of them"
                 yield f"{place} has {had}: give one of {', '.join(_BOUNDS)}"

@@ -55,15 +55,7 @@ def load_for_run(
     if wanted is None and processes > 1:
         wanted = max(1, usable_cores() // processes)
     threads = configure_threads(wanted)
-    spec = ModelSpec(
-        uri=storage.absolute(config.model.uri),
-        output_layer=config.model.output_layer,
-        allow_unsafe=config.model.allow_unsafe,
-        input_shape=inputs.spec.shape,
-        output=config.model.output,
-        imports=config.model.imports,
-        signature=config.model.signature,
-    )
+    spec = model_spec(config, inputs.spec.shape, storage)
     model = load_model(spec, storage)
     operator = resolve_operator(config.explain.operator)
     model = model.read_as(output_reading(operator))
@@ -72,3 +64,22 @@ def load_for_run(
     taking = model.with_channels(inputs.spec.channels)
     check_operator(taking, operator, inputs.spec.decoded_shape)
     return ModelOfRun(dataclasses.replace(spec, digest=model.digest), model, target, threads)
+
+
+def model_spec(config: Config, shape: tuple[int, ...], storage: Storage) -> ModelSpec:
+    """Which model a configuration names, its digest not yet known.
+
+    Args:
+      config: The configuration.
+      shape: Of one input.
+      storage: Where the model is.
+    """
+    return ModelSpec(
+        uri=storage.absolute(config.model.uri),
+        output_layer=config.model.output_layer,
+        allow_unsafe=config.model.allow_unsafe,
+        input_shape=shape,
+        output=config.model.output,
+        imports=config.model.imports,
+        signature=config.model.signature,
+    )

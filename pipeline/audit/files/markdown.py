@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipeline.audit.files.words import describe_figure, describe_threshold, group_name
-from pipeline.audit.result import AuditResult, Comparison
+from pipeline.audit.result import AuditResult, Comparison, Shortcut
+from pipeline.audit.shortcuts.gate import class_title, describe
 from pipeline.plain_text import plain
 
 _SHOWN = 50  # rows of a table; the rest is in audit.json
@@ -41,6 +42,7 @@ def _lines(result: AuditResult) -> Iterator[str]:
     yield from _table("Failures", failed)
     yield from _table("Resolved", [each for each in result.gates if each.status == "resolved"])
     yield from _table("Undecided", [each for each in result.gates if each.verdict == "undecided"])
+    yield from _shortcuts(result.shortcuts)
 
 
 _VERDICTS = ("pass", "fail", "undecided")
@@ -77,6 +79,15 @@ def verdict_sentence(result: AuditResult) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[str]:
+    if shortcuts:
+        yield ""
+        yield "### Shortcuts"
+        yield ""
+    for each in shortcuts[:_SHOWN]:
+        yield f"- {_escaped(class_title(each))}: {_escaped(describe(each))}."
 
 
 def _table(title: str, comparisons: Sequence[Comparison]) -> Iterator[str]:

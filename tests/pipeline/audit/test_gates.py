@@ -38,7 +38,7 @@ def judge(
         AuditSection.model_validate({"gates": list(gates), **section}),
         None if baseline is None else Atlas.open(baseline),
         previous,
-        now,
+        now=now,
     )
 
 

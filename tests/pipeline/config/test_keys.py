@@ -84,6 +84,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "min_n": 50,
             "confidence": 0.95,
             "undecided": "warn",
+            "min_effect": 0.1,
             "gates": [],
             "waivers": [],
         },

@@ -1,0 +1,120 @@
+"""Confirms or clears candidates: reads examples again, loads the model, runs the experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from pipeline.atlas import Atlas
+from pipeline.audit.result import Shortcut
+from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.config.keys import Config
+from pipeline.confirm.effects import judge, mask_effect, transplant_effect
+from pipeline.confirm.experiment import (
+    Predict,
+    Subject,
+    measure_masking,
+    measure_transplants,
+)
+from pipeline.confirm.interventions import Image, mask_of_cells
+from pipeline.confirm.selection import choose_examples
+from pipeline.rereading import read_inputs
+from pipeline.run.load import model_spec
+from transforms.errors import ConfigurationError
+from transforms.models.loading import load_model
+from transforms.saliency.prediction import predictor
+from transforms.saliency.scores.operators import output_reading, resolve_operator
+from transforms.storage import Storage
+
+MAX_EXAMPLES = 100
+"""Images of a class, and of the others, per candidate: twice what a verdict takes."""
+
+
+class Confirmer:
+    """An atlas's model and inputs, ready for experiments; the model is loaded once.
+
+    Args:
+      atlas: The atlas, of images.
+      storage: Where its input files and its model are.
+      min_effect: `audit.min_effect`, a share of a class's median margin.
+      confidence: Of the intervals.
+
+    Raises:
+      ConfigurationError: The atlas is not of images and class scores, or its model is not there.
+      RunError: The model is another than the atlas was made with.
+    """
+
+    def __init__(
+        self, atlas: Atlas, storage: Storage, min_effect: float, confidence: float
+    ) -> None:
+        self._atlas = atlas
+        self._storage = storage
+        self._min_effect = min_effect
+        self._confidence = confidence
+        self._config = Config.from_dict(atlas.manifest["config"])
+        if self._config.source.input.kind != "image":
+            raise ConfigurationError(
+                f"{atlas.path} explains tensors: masking and pasting are for images; audit it "
+                "without --confirm"
+            )
+        self._predict = self._load()
+
+    def confirm(self, candidate: Candidate) -> Shortcut:
+        """Tries a candidate on examples that had no part in finding it.
+
+        Returns:
+          The finding with what masking and pasting did, and the verdict; unchanged where there are
+          fewer than two images to try.
+
+        Raises:
+          RunError: An input file cannot be read any more.
+        """
+        chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
+        inputs = dict(
+            read_inputs(
+                self._config, self._atlas.shards, [*chosen.own, *chosen.others], self._storage
+            )
+        )
+        subjects = [
+            Subject(place.example_id, image, mask_of_cells(candidate.cells, *image.shape[:2]))
+            for place in chosen.own
+            if (image := inputs.get(place)) is not None
+        ]
+        others: list[Image] = [inputs[place] for place in chosen.others if place in inputs]
+        # Two differences have a mean and a deviation; what fewer than 50 say is no verdict.
+        count = min(len(subjects), len(others))
+        if count < 2:  # noqa: PLR2004
+            return candidate.finding
+        subjects, others = subjects[:count], others[:count]
+        experiment = (
+            subjects,
+            others,
+            candidate.finding.class_number,
+            self._predict,
+            _generator_of,
+        )
+        mask = mask_effect(measure_masking(*experiment), self._confidence)
+        transplant = transplant_effect(measure_transplants(*experiment), self._confidence)
+        found: dict[str, Any] = {"mask": mask, "transplant": transplant}
+        if candidate.finding.verdict == "candidate":
+            found["verdict"] = judge(mask, transplant, self._min_effect, self._confidence)
+        return candidate.finding.model_copy(update=found)
+
+    def _load(self) -> Predict:
+        config, manifest = self._config, self._atlas.manifest
+        inputs = config.input_spec()
+        wanted = dataclasses.replace(
+            model_spec(config, inputs.shape, self._storage), digest=manifest["model"]["digest"]
+        )
+        operator = resolve_operator(config.explain.operator)
+        model = load_model(wanted, self._storage).read_as(output_reading(operator))
+        return predictor(model, inputs)
+
+
+def _generator_of(example_id: str) -> np.random.Generator:
+    """Random numbers of an example: the same in every audit, whatever else is in it."""
+    digest = hashlib.sha256(example_id.encode(errors="surrogatepass")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))

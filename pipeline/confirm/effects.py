@@ -1,0 +1,131 @@
+"""What an experiment's measurements add up to: effects with intervals, and a verdict.
+
+The effect of masking is a share of the class's median margin, so that models whose outputs have
+another scale are judged alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from pipeline.audit.estimation.intervals import Moments, mean_interval
+from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
+from pipeline.confirm.experiment import MaskMeasurements, TransplantMeasurements
+from pipeline.confirm.interventions import FILLS
+
+MIN_EXAMPLES = 50
+"""With fewer images nothing is confirmed and nothing cleared."""
+
+_RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
+_SEED = 20_130_612
+
+
+def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
+    """Sums up what masking did.
+
+    The interval is of the mean paired difference (skewness-corrected t), divided by the median
+    margin, whose own uncertainty is not in it: it is a unit, not a result.
+
+    Args:
+      measured: Of N images, at least 2.
+      confidence: Of the interval.
+    """
+    differences = measured.drops - measured.control_drops
+    margin = float(np.median(measured.margins))
+    paired = differences.mean(axis=1)
+    interval = mean_interval(Moments.of(paired), confidence)
+
+    def share(value: float) -> float | None:
+        # A class that the model does not see in half of its own images has no margin to lose.
+        return float(value) / margin if margin > 0 else None
+
+    by_fill = dict(zip(FILLS, differences.mean(axis=0).tolist(), strict=True))
+    return MaskEffect(
+        n=len(paired),
+        margin=margin,
+        drop=float(measured.drops.mean()),
+        control_drop=float(measured.control_drops.mean()),
+        share=share(paired.mean()),
+        low=share(interval.low[0]),
+        high=share(interval.high[0]),
+        p=sign_flip_p(paired),
+        flips=float(measured.flips.mean()),
+        control_flips=float(measured.control_flips.mean()),
+        by_fill={name: value / margin for name, value in by_fill.items()} if margin > 0 else None,
+    )
+
+
+def transplant_effect(measured: TransplantMeasurements, confidence: float) -> TransplantEffect:
+    """Sums up what pasting did.
+
+    Args:
+      measured: Of N pairs, at least 2.
+      confidence: Of the interval.
+    """
+    gained = measured.moved.astype(np.float64) - measured.control_moved
+    interval = mean_interval(Moments.of(gained), confidence)
+    return TransplantEffect(
+        n=len(gained),
+        rise=float(measured.rises.mean()),
+        control_rise=float(measured.control_rises.mean()),
+        moved=float(measured.moved.mean()),
+        control_moved=float(measured.control_moved.mean()),
+        low=float(interval.low[0]),
+        high=float(interval.high[0]),
+        p=sign_flip_p(measured.rises - measured.control_rises),
+    )
+
+
+def sign_flip_p(differences: npt.NDArray[np.float64]) -> float:
+    """The one-sided p value of paired differences that would be symmetric about 0.
+
+    Each difference keeps its size and takes either sign (Fisher 1935); exact where all signs can
+    be tried, else from 9,999 seeded draws.
+
+    Args:
+      differences: (N,), large where the hypothesis is wrong.
+
+    >>> sign_flip_p(np.array([1.0, 2.0, 3.0]))
+    0.125
+    """
+    found = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=_RESAMPLES,
+        rng=np.random.default_rng(_SEED),
+    )
+    return float(found.pvalue)
+
+
+def judge(
+    mask: MaskEffect, transplant: TransplantEffect | None, min_effect: float, confidence: float
+) -> ShortcutVerdict:
+    """The verdict on a candidate.
+
+    - `used`: masking the place takes more than `min_effect` of the median margin beyond what
+      masking elsewhere takes: the whole interval is above it, so is what each fill takes by itself
+      (another class's patch may bring that class's content in), and the sign-flip test agrees.
+    - `portable`: used, and the patch turns other classes' images into this class more often than
+      another patch does.
+    - `cleared`: the whole interval is below `min_effect`.
+    - `candidate`: none of them; the experiment does not decide.
+
+    Args:
+      mask: Of masking.
+      transplant: Of pasting; None where it was not done.
+      min_effect: `audit.min_effect`, a share of the median margin.
+      confidence: Of the intervals; the test's level is what it lacks to 1.
+    """
+    if mask.n < MIN_EXAMPLES or mask.low is None or mask.high is None or mask.by_fill is None:
+        return "candidate"
+    if mask.high < min_effect:
+        return "cleared"
+    agrees = min(mask.by_fill.values()) > min_effect and mask.p < 1 - confidence
+    if mask.low <= min_effect or not agrees:
+        return "candidate"
+    is_portable = transplant is not None and transplant.low > 0 and transplant.p < 1 - confidence
+    return "portable" if is_portable else "used"

@@ -1,0 +1,173 @@
+"""The experiment: a class's images masked and its patches pasted, each against controls.
+
+Everything is measured as the *margin* of a class: its output less the largest other one. What is
+stored of an image are paired differences, which `effects` turns into intervals and a verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.confirm.interventions import FILLS, Image, Mask, paste, shifts_elsewhere
+
+Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""(N, H, W, C) decoded images in 0..255 -> (N, classes) outputs."""
+
+CONTROLS = 3
+"""Places elsewhere that each masked image is compared with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """An image of the experiment.
+
+    Attributes:
+      example_id: Which; it seeds the choice of controls.
+      image: (H, W, C) float32 as decoded, 0..255.
+      mask: (H, W) bool, the place in question in this image.
+    """
+
+    example_id: str
+    image: Image
+    mask: Mask
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskMeasurements:
+    """What masking did to N images of a class.
+
+    Attributes:
+      margins: (N,) float64, the class's margin in the images as they are.
+      drops: (N, fills) by how much it fell with the place masked.
+      control_drops: (N, fills) by how much it fell with as many pixels masked elsewhere, the mean
+        of the controls.
+      flips: (N, fills) bool, whether the predicted class changed.
+      control_flips: (N, fills) float64, in what share of the controls it changed.
+    """
+
+    margins: npt.NDArray[np.float64]
+    drops: npt.NDArray[np.float64]
+    control_drops: npt.NDArray[np.float64]
+    flips: npt.NDArray[np.bool_]
+    control_flips: npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransplantMeasurements:
+    """What pasting a class's patch did to N images of other classes.
+
+    Attributes:
+      rises: (N,) float64, by how much the class's margin rose with the patch from the place.
+      control_rises: (N,) by how much it rose with a patch from elsewhere in the same source, pasted
+        to the same place.
+      moved: (N,) bool, whether the image was then taken for the class.
+      control_moved: (N,) bool, the same with the patch from elsewhere.
+    """
+
+    rises: npt.NDArray[np.float64]
+    control_rises: npt.NDArray[np.float64]
+    moved: npt.NDArray[np.bool_]
+    control_moved: npt.NDArray[np.bool_]
+
+
+def measure_masking(
+    subjects: Sequence[Subject],
+    donors: Sequence[Image],
+    target: int,
+    predict: Predict,
+    generator_of: Callable[[str], np.random.Generator],
+) -> MaskMeasurements:
+    """Masks the place in every image, and as many pixels elsewhere.
+
+    Args:
+      subjects: N images of the class.
+      donors: N images of other classes, for `fill_donor`.
+      target: The class.
+      predict: The model.
+      generator_of: Randomness of an example, by its id.
+    """
+    found = [
+        _mask_one(subject, donor, target, predict, generator_of(subject.example_id))
+        for subject, donor in zip(subjects, donors, strict=True)
+    ]
+    return MaskMeasurements(*(np.stack(values) for values in zip(*found, strict=True)))
+
+
+def _mask_one(
+    subject: Subject, donor: Image, target: int, predict: Predict, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.generic], ...]:
+    image, mask = subject.image, subject.mask
+    shifts = shifts_elsewhere(mask, CONTROLS, generator)
+    changed = [image]
+    for fill in FILLS.values():
+        changed.append(fill(image, mask, donor))
+        changed += [fill(image, shift.of_mask(mask), donor) for shift in shifts]
+    outputs = predict(np.stack(changed))
+    margins, predicted = margins_of(outputs, target), outputs.argmax(axis=-1)
+    shape = (len(FILLS), 1 + CONTROLS)
+    drops = margins[0] - margins[1:].reshape(shape)
+    flips = (predicted[1:] != predicted[0]).reshape(shape)
+    return (
+        margins[0],
+        drops[:, 0],
+        drops[:, 1:].mean(axis=1),
+        flips[:, 0],
+        flips[:, 1:].mean(axis=1),
+    )
+
+
+def measure_transplants(
+    sources: Sequence[Subject],
+    hosts: Sequence[Image],
+    target: int,
+    predict: Predict,
+    generator_of: Callable[[str], np.random.Generator],
+) -> TransplantMeasurements:
+    """Pastes the place of the class's images into images of other classes.
+
+    Args:
+      sources: N images of the class, each with its place.
+      hosts: N images of other classes.
+      target: The class.
+      predict: The model.
+      generator_of: Randomness of an example, by its id.
+    """
+    rows = []
+    for source, host in zip(sources, hosts, strict=True):
+        (shift,) = shifts_elsewhere(source.mask, 1, generator_of(source.example_id))
+        pasted = paste(host, source.mask, source.image)
+        control = paste(host, source.mask, shift.back(source.image))
+        outputs = predict(np.stack([host, pasted, control]))
+        margins, predicted = margins_of(outputs, target), outputs.argmax(axis=-1)
+        was_other = predicted[0] != target
+        rows.append(
+            (
+                margins[1] - margins[0],
+                margins[2] - margins[0],
+                was_other and predicted[1] == target,
+                was_other and predicted[2] == target,
+            )
+        )
+    return TransplantMeasurements(*(np.array(values) for values in zip(*rows, strict=True)))
+
+
+def margins_of(outputs: npt.NDArray[np.float32], target: int) -> npt.NDArray[np.float64]:
+    """The output of a class less the largest other one.
+
+    Args:
+      outputs: (N, classes), at least 2 of them.
+      target: The class.
+
+    Returns:
+      (N,).
+
+    >>> margins_of(np.array([[1, 5, 3]], np.float32), 1).tolist()
+    [2.0]
+    """
+    others = np.delete(outputs, target, axis=-1).max(axis=-1)
+    margins: npt.NDArray[np.float64] = outputs[:, target].astype(np.float64) - others
+    return margins

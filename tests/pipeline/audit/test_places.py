@@ -1,0 +1,166 @@
+"""The indicator of places against a slow version written from its definition."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import pytest
+from simulated_atlas import GRID, fake_rows, write_atlas
+
+from pipeline.atlas import Atlas
+from pipeline.audit.audit import audit
+from pipeline.audit.shortcuts.candidates import LARGEST_AREA, find_candidates
+from pipeline.audit.shortcuts.place import indicate_places, presences
+from pipeline.config.audit_section import AuditSection
+from transforms.errors import ConfigurationError
+from transforms.statistics.folds import folds_of
+from transforms.store.layout import FOLDS
+
+IMAGES = {"source": {"input": {"kind": "image"}}}
+PLANTED, CELL = 2, 7
+CELLS = GRID[0] * GRID[1]
+
+Floats = npt.NDArray[np.float64]
+
+
+def planted_atlas(root: Path, share: float = 1.0, n: int = 130, classes: int = 5) -> Atlas:
+    """Classes whose maps are even but for chance; half of one class's mass is in a cell."""
+    rows = fake_rows(classes, n, seed=4)
+    random = np.random.default_rng(5)
+    rows["sketch"] = random.dirichlet(np.full(CELLS, 20.0), classes * n)
+    chosen = (rows["target"] == PLANTED) & (random.random(classes * n) < share)
+    rows["sketch"][chosen] *= 0.5
+    rows["sketch"][chosen, CELL] += 0.5
+    return Atlas.open(write_atlas(root, rows, config=IMAGES))
+
+
+def slow_indicator(atlas: Atlas) -> dict[int, tuple[int, float, set[tuple[int, int]]]]:
+    """n, S1 and region of each class, cell by cell, from the sketches."""
+    table = atlas.table(["example_id", "target", "sketch"])
+    sums: dict[int, list[float]] = {}
+    counts: dict[int, int] = {}
+    for name, target, sketch in zip(
+        table["example_id"].to_pylist(),
+        table["target"].to_pylist(),
+        table["sketch"].to_pylist(),
+        strict=True,
+    ):
+        if folds_of([name])[0] % 2:
+            continue
+        counts[target] = counts.get(target, 0) + 1
+        mass = [value / 2**24 for value in sketch]
+        sums[target] = [a + b for a, b in zip(sums.get(target, [0.0] * CELLS), mass, strict=True)]
+    logs = {c: [math.log(value / counts[c]) for value in total] for c, total in sums.items()}
+    usual = [float(np.median([logs[c][cell] for c in logs])) for cell in range(CELLS)]
+    found = {}
+    for c, values in logs.items():
+        above = [value - usual[cell] for cell, value in enumerate(values)]
+        middle = float(np.median(above))
+        r = {divmod(cell, GRID[1]): value - middle for cell, value in enumerate(above)}
+        top = max(r, key=lambda place: r[place])
+        region, todo = set(), [top]
+        while todo:
+            place = todo.pop()
+            if place in region or place not in r or r[place] < r[top] - math.log(2):
+                continue
+            region.add(place)
+            todo += [(place[0] + dy, place[1] + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        found[c] = (counts[c], r[top], region)
+    return found
+
+
+def test_the_indicator_is_what_its_definition_says(tmp_path: Path) -> None:
+    atlas = planted_atlas(tmp_path / "atlas")
+    places, slow = indicate_places(atlas.folds), slow_indicator(atlas)
+    assert places.targets.tolist() == sorted(slow)
+    for row, target in enumerate(places.targets.tolist()):
+        n, score, region = slow[target]
+        assert places.n[row] == n
+        assert places.score[row] == pytest.approx(score, abs=1e-6)
+        assert {tuple(cell) for cell in np.argwhere(places.regions[row]).tolist()} == region
+    assert places.score[PLANTED] == pytest.approx(math.log(17), abs=0.3)
+    assert np.delete(places.score, PLANTED).max() < 0.5
+
+
+def test_the_planted_class_alone_is_a_candidate(tmp_path: Path) -> None:
+    (found,) = find_candidates(planted_atlas(tmp_path / "atlas"), 50)
+    finding = found.finding
+    assert (finding.class_number, finding.verdict) == (PLANTED, "candidate")
+    row, column = divmod(CELL, GRID[1])
+    assert finding.region == (row / 4, column / 4, (row + 1) / 4, (column + 1) / 4)
+    assert finding.area == 1 / CELLS < LARGEST_AREA
+    assert finding.presence == 1.0
+    assert finding.q is None
+
+
+def test_presence_is_the_share_of_maps_above_what_is_usual_elsewhere(tmp_path: Path) -> None:
+    atlas = planted_atlas(tmp_path / "atlas", share=0.3)
+    cells = np.zeros((1, *GRID), bool)
+    cells[0].flat[CELL] = True
+    table = atlas.table(["example_id", "target", "sketch"])
+    half = folds_of(table["example_id"].to_pylist()) % 2 == 0
+    mass = np.array(table["sketch"].to_pylist())[half, CELL] / 2**24
+    own = np.array(table["target"].to_pylist())[half] == PLANTED
+    slow = (mass[own] > np.quantile(mass[~own], 0.95)).mean()
+    assert presences(atlas, [PLANTED], cells)[0] == pytest.approx(slow, abs=0.01)
+    assert 0.2 < slow < 0.5
+
+
+def test_few_maps_are_undecided(tmp_path: Path) -> None:
+    (found,) = find_candidates(planted_atlas(tmp_path / "atlas", n=60), 50)
+    assert found.finding.n < 50
+    assert found.finding.verdict == "undecided"
+
+
+def test_two_classes_share_the_effect_between_them(tmp_path: Path) -> None:
+    """The median over two classes is between them: each moves by half of the logarithm."""
+    atlas = planted_atlas(tmp_path / "atlas", classes=3)
+    whole = indicate_places(atlas.folds).score[PLANTED]
+    rows = atlas.folds.filter(np.isin(atlas.folds["class"].to_numpy(), (0, PLANTED)))
+    assert indicate_places(rows).score[1] == pytest.approx(whole / 2, abs=0.1)
+
+
+def test_a_single_class_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    atlas = planted_atlas(tmp_path / "atlas")
+    rows = atlas.folds.filter(atlas.folds["class"].to_numpy() == PLANTED)
+    assert not len(indicate_places(rows).targets)
+
+
+def test_an_atlas_without_folds_is_judged_by_what_it_has(tmp_path: Path) -> None:
+    path = planted_atlas(tmp_path / "atlas").path
+    (Path(path) / FOLDS).unlink()
+    corners: dict[str, Any] = {"statistic": "corner_energy_mean", "below": 0.9}
+    gates = AuditSection.model_validate({"gates": [corners]})
+    assert audit(Atlas.open(path), gates).shortcuts == []
+    shortcuts = AuditSection.model_validate({"gates": [corners, {"shortcut": "used"}]})
+    with pytest.raises(ConfigurationError, match="saliency-atlas summarize makes it"):
+        audit(Atlas.open(path), shortcuts)
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"shortcut": "used", "below": 0.3}, "leave out below"),
+        ({"shortcut": "used", "statistic": "drift"}, "leave out statistic"),
+    ],
+)
+def test_a_gate_about_shortcuts_has_no_other_threshold(gate: dict[str, Any], said: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=said):
+        AuditSection.model_validate({"gates": [gate]})
+
+
+def test_shortcuts_of_a_slice_are_refused(tmp_path: Path) -> None:
+    gate = {"shortcut": "used", "where": {"slice": "camera"}}
+    with pytest.raises(ConfigurationError, match="shortcuts are of whole classes"):
+        audit(planted_atlas(tmp_path / "atlas"), AuditSection.model_validate({"gates": [gate]}))
+
+
+def test_tensors_have_no_places(tmp_path: Path) -> None:
+    config = {"source": {"input": {"kind": "tensor"}}}
+    path = write_atlas(tmp_path / "atlas", fake_rows(3, 60), config=config)
+    assert find_candidates(Atlas.open(path), 50) == []

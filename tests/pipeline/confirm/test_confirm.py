@@ -1,0 +1,167 @@
+"""A model that recognises a class by a corner: from its atlas to a failed gate."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import junitparser
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline import cli
+from pipeline.atlas import Atlas
+from pipeline.config.keys import Config
+from pipeline.confirm.selection import choose_examples
+from pipeline.rereading import Place, read_inputs
+from pipeline.run.in_memory import run_in_memory
+from transforms.filesystems import BeamStorage
+from transforms.statistics.folds import folds_of
+
+SIDE, CLASSES, PER_CLASS = 24, 4, 130
+MARKED = 3
+CORNER = slice(0, 6), slice(18, 24)  # a cell of the grid of 4 x 4
+
+
+def _images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Noise; a class is the channel that is brighter, the last one a white corner."""
+    random = np.random.default_rng(6)
+    labels = np.arange(CLASSES * PER_CLASS) % CLASSES
+    pixels = random.integers(0, 120, (len(labels), SIDE, SIDE, 3))
+    for channel in range(3):
+        pixels[labels == channel, ..., channel] += 60
+    pixels[labels == MARKED, CORNER[0], CORNER[1]] = 255
+    return pixels.astype(np.uint8), labels
+
+
+def _save_model(path: Path) -> None:
+    """Logits: the mean of a channel, and of a corner, times ten."""
+    import keras
+
+    weights = np.zeros((SIDE, SIDE, 3, CLASSES), np.float32)
+    for channel in range(3):
+        weights[..., channel, channel] = 10 / SIDE**2
+    weights[CORNER[0], CORNER[1], :, MARKED] = 10 / (36 * 3)
+    flat = weights.reshape(-1, CLASSES)
+    model = keras.Sequential(
+        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    )
+    model.layers[-1].set_weights([flat, np.array([0, 0, 0, -3], np.float32)])
+    model.save(path)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    root = tmp_path_factory.mktemp("marked")
+    pixels, labels = _images()
+    for number in range(2):
+        rows = []
+        for index in range(number, len(labels), 2):
+            encoded = io.BytesIO()
+            Image.fromarray(pixels[index]).save(encoded, "PNG")
+            rows.append(
+                {"id": f"image-{index}", "image": encoded.getvalue(), "label": int(labels[index])}
+            )
+        pq.write_table(pa.Table.from_pylist(rows), root / f"part-{number}.parquet")
+    _save_model(root / "model.keras")
+    made = Config.from_dict(
+        {
+            "source": {
+                "pattern": str(root / "*.parquet"),
+                "format": "parquet",
+                "features": {"id": "id", "input": "image", "label": "label"},
+                "input": {"kind": "image", "shape": [SIDE, SIDE, 3], "scale": "unit"},
+            },
+            "model": {"uri": str(root / "model.keras")},
+            "explain": {"engine": "tensorflow", "batch_size": 64},
+            "output": {"path": str(root / "atlas"), "block_size": 50},
+            "statistics": {"sketch": [4, 4]},
+        }
+    )
+    run_in_memory(made)
+    return made
+
+
+def _audit(config: Config, tmp_path: Path, *flags: str) -> tuple[int, dict[str, Any]]:
+    gates = tmp_path / "audit.yaml"
+    gates.write_text("audit: {gates: [{name: shortcuts, shortcut: used}]}\n")
+    folder = tmp_path / "audit"
+    code = cli.main(
+        ["audit", config.output.path, "--config", str(gates), "--output", str(folder), *flags]
+    )
+    result: dict[str, Any] = json.loads((folder / "audit.json").read_text())
+    return code, result
+
+
+def test_a_candidate_alone_fails_nothing(config: Config, tmp_path: Path) -> None:
+    code, result = _audit(config, tmp_path)
+    assert (code, result["verdict"]) == (0, "undecided")
+    (shortcut,) = result["shortcuts"]
+    assert (shortcut["class"], shortcut["verdict"]) == (MARKED, "candidate")
+    assert shortcut["region"] == [0.0, 0.75, 0.25, 1.0]
+    assert shortcut["mask"] is shortcut["transplant"] is None
+    verdicts = {each["class"]: each["verdict"] for each in result["gates"]}
+    assert verdicts == {0: "pass", 1: "pass", 2: "pass", MARKED: "undecided"}
+    assert not (tmp_path / "audit" / "BLESSED").exists()
+
+
+def test_a_shortcut_that_is_used_fails_the_gate(config: Config, tmp_path: Path) -> None:
+    code, result = _audit(config, tmp_path, "--confirm")
+    assert (code, result["verdict"]) == (1, "fail")
+    (shortcut,) = result["shortcuts"]
+    assert shortcut["verdict"] == "portable"
+    mask, transplant = shortcut["mask"], shortcut["transplant"]
+    own = [place for place in _half_b(config) if int(place.example_id[6:]) % CLASSES == MARKED]
+    assert mask["n"] == len(own) >= 50
+    # The corner is white and gives 10 - 3; a channel's mean, the corner in it, is 72 of 255.
+    assert mask["margin"] == pytest.approx(7 - 2.85, abs=0.1)
+    assert mask["share"] > 1
+    assert mask["control_drop"] == pytest.approx(0, abs=0.2)
+    assert (transplant["moved"], transplant["control_moved"]) == (1.0, 0.0)
+    (failed,) = [each for each in result["gates"] if each["verdict"] == "fail"]
+    assert (failed["class"], failed["value"]) == (MARKED, mask["share"])
+    assert "pasted into other classes' images it turns 100% into this class" in failed["note"]
+    report = junitparser.JUnitXml.fromfile(str(tmp_path / "audit" / "junit.xml"))
+    assert (report.tests, report.failures, report.skipped) == (4, 1, 0)
+    assert "### Shortcuts" in (tmp_path / "audit" / "summary.md").read_text()
+    assert (tmp_path / "audit" / "NOT_BLESSED").exists()
+
+
+def _half_b(config: Config) -> list[Place]:
+    atlas = Atlas.open(config.output.path)
+    chosen = choose_examples(atlas, MARKED, 10_000)
+    return [*chosen.own, *chosen.others]
+
+
+def test_only_half_b_is_chosen_and_a_sample_is_a_prefix(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    every = _half_b(config)
+    ids = [f"image-{number}" for number in range(CLASSES * PER_CLASS)]
+    odd = {name for name, fold in zip(ids, folds_of(ids).tolist(), strict=True) if fold % 2}
+    assert {place.example_id for place in every} == odd
+    some = choose_examples(atlas, MARKED, 7)
+    assert some.own == choose_examples(atlas, MARKED, 10_000).own[:7]
+
+
+def test_inputs_are_read_again_by_their_places(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    places = _half_b(config)[::9]
+    found = dict(read_inputs(config, atlas.shards, places, BeamStorage()))
+    pixels, _ = _images()
+    assert set(found) == set(places)
+    for place, image in found.items():
+        np.testing.assert_array_equal(image, pixels[int(place.example_id[6:])])
+
+
+def test_a_record_that_is_another_by_now_is_left_out(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    right, wrong = _half_b(config)[:2]
+    renamed = Place(wrong.folder, wrong.record, "another")
+    found = dict(read_inputs(config, atlas.shards, [right, renamed], BeamStorage()))
+    assert set(found) == {right}
