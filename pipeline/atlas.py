@@ -304,6 +304,15 @@ class Atlas:
             scanner = self._dataset_of(files).scanner(columns=list(columns), filter=where)
             yield from (batch for batch in scanner.to_batches() if batch.num_rows)
 
+    def read_file(self, name: str) -> bytes | None:
+        """A whole file of the atlas's folder, such as `audit/audit.json`; None where it is not."""
+        try:
+            with self._filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+                data: bytes = stream.read()
+        except FileNotFoundError:
+            return None
+        return data
+
     @property
     def block_paths(self) -> tuple[str, ...]:
         """The files of the maps, in order of shard and record."""

@@ -28,9 +28,15 @@ from pipeline.report.exemplars import (
     highest,
 )
 from pipeline.report.findings import Finding, described, standing_out
+from pipeline.report.judged import (
+    audited_statistics,
+    audited_verdict,
+    failures,
+    read_audit,
+)
 from pipeline.report.page import fragment, packed
 from pipeline.report.provenance import command, details, facts, failure_groups, settings
-from pipeline.report.verdict import describing
+from pipeline.report.verdict import Verdict, describing
 from transforms.errors import ConfigurationError
 from transforms.store.tables import FAILURES_SCHEMA
 
@@ -70,9 +76,10 @@ class Content:
         table = self._table
         self._names = {} if table is None else class_names(table)
         self._maps = {} if table is None else mean_maps(table)
-        self._shown = () if table is None else shown_statistics(table)
-        outs = [] if table is None else standing_out(table)
-        findings = [described(out, self._names, self._maps.get(out.number)) for out in outs]
+        self._audit, self._noted = read_audit(atlas)
+        wanted = audited_statistics(self._audit)
+        self._shown = () if table is None else shown_statistics(table, wanted)
+        findings = self._found()
         self._detailed = len(self._names) <= _DETAILED_CLASSES
         self._selection = self._select(findings)
         self._chosen: Chosen = choose(atlas, self._maps, self._selection)
@@ -81,15 +88,10 @@ class Content:
     def as_dict(self) -> dict[str, Any]:
         """What the template needs, by name; classes are made one by one."""
         manifest, atlas = self._manifest, self._atlas
-        failures = _failures(atlas)
+        failed = _failures(atlas)
         return {
             "title": atlas.path.rstrip("/").rpartition("/")[2],
-            "verdict": describing(
-                manifest,
-                len(self._names),
-                self._findings,
-                several=len(self._names) > 2,  # noqa: PLR2004
-            ),
+            "verdict": self._verdict(),
             "facts": facts(manifest, len(self._names)),
             "findings": self._findings,
             "columns": [
@@ -107,14 +109,31 @@ class Content:
             "legend": charts.legend(),
             "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,
             "is_of_images": manifest["config"]["source"]["input"]["kind"] == "image",
-            "failures": failure_groups(failures),
-            "failure_count": failures.num_rows,
+            "failures": failure_groups(failed),
+            "failure_count": failed.num_rows,
             "details": details(manifest, atlas.path),
             "command": command(manifest),
             "settings": settings(manifest),
             "picture_of": self._picture_of,
             "plane_of": self._plane_of,
         }
+
+    def _found(self) -> list[Finding]:
+        if self._audit is not None and self._audit.gates:
+            return failures(self._audit, self._names, self._maps)
+        outs = [] if self._table is None else standing_out(self._table)
+        return [described(out, self._names, self._maps.get(out.number)) for out in outs]
+
+    def _verdict(self) -> Verdict:
+        if self._audit is not None:
+            return audited_verdict(self._audit, self._manifest, self._findings, self._noted)
+        verdict = describing(
+            self._manifest,
+            len(self._names),
+            self._findings,
+            several=len(self._names) > 2,  # noqa: PLR2004 - of two, both differ
+        )
+        return dataclasses.replace(verdict, warnings=(*verdict.warnings, *self._noted))
 
     def _select(self, findings: Sequence[Finding]) -> Selection:
         classes = len(self._names)

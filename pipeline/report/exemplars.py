@@ -72,7 +72,8 @@ class Selection:
       statistics: Those of which each class shows the highest examples.
       per_rule: How many examples each rule gives.
       per_rule_of: The same for some classes, by their number.
-      whole_maps: Whether maps are shown as they are stored; else as their sketches.
+      whole_maps: Whether maps are shown as they are stored; else as their sketches, and no
+        atypical ones: there are many classes.
     """
 
     statistics: tuple[str, ...]
@@ -83,7 +84,8 @@ class Selection:
     @property
     def rules(self) -> tuple[str, ...]:
         """The names of the rules, in the order in which they are shown."""
-        return (TYPICAL, WRONG, ATYPICAL, *(highest(name) for name in self.statistics))
+        atypical = (ATYPICAL,) if self.whole_maps else ()
+        return (TYPICAL, WRONG, *atypical, *(highest(name) for name in self.statistics))
 
 
 Chosen = Mapping[int, Mapping[str, Sequence[Exemplar]]]
@@ -171,7 +173,8 @@ def _places(
             classes = np.minimum(classes, len(numbers) - 1)
             known = numbers[classes] == targets
             for rule, costs in _costs(batch, means[classes], selection):
-                best[rule].add(number, first, classes, np.where(known, costs, np.nan))
+                if rule in best:
+                    best[rule].add(number, first, classes, np.where(known, costs, np.nan))
             first += batch.num_rows
     return {
         int(number): {

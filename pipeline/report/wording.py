@@ -9,6 +9,7 @@ from transforms.statistics.columns import UNIFORM_SHARES
 NO_VALUE = "\u2013"
 _MANY = 10_000  # examples from which a tenth of a percent means something
 _PERCENT = 100
+_KINDS = {"mean": "", "std": ", spread over maps"}
 
 STATISTIC_NAMES = {
     "entropy": "evenness",
@@ -52,14 +53,11 @@ def statistic_name(name: str) -> str:
     ('strongest corner', 'busbars, 95th percentile')
     """
     stem, _, kind = name.rpartition("_")
-    if kind in ("mean", "std") or (kind.startswith("q") and kind[1:].isdecimal()):
-        suffix = {"mean": "", "std": ", spread over maps"}.get(kind, f", {_ordinal(kind[1:])}")
-        return statistic_name(stem) + suffix
+    if kind in _KINDS:
+        return statistic_name(stem) + _KINDS[kind]
+    if kind.startswith("q") and kind[1:].isdecimal():
+        return f"{statistic_name(stem)}, {int(kind[1:])}th percentile"
     return STATISTIC_NAMES.get(name, name.removesuffix("_energy").replace("_", " "))
-
-
-def _ordinal(digits: str) -> str:
-    return f"{int(digits)}th percentile"
 
 
 def two_digits(value: float | None) -> str:

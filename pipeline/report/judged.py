@@ -1,0 +1,200 @@
+"""What an audit that stands beside the atlas says: the verdict, and a card per failure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+from markupsafe import Markup
+
+from pipeline.atlas import Atlas
+from pipeline.audit.result import AuditResult, Comparison, Threshold
+from pipeline.report import charts, wording
+from pipeline.report.classes import Floats
+from pipeline.report.findings import MOST_CARDS, Finding, card
+from pipeline.report.verdict import Verdict, warnings
+
+AUDIT_FILE = "audit/audit.json"
+_KIND = re.compile(r"_(mean|q\d\d)$")
+
+
+def read_audit(atlas: Atlas) -> tuple[AuditResult | None, tuple[Markup, ...]]:
+    """The audit in the atlas's folder, and what to warn of.
+
+    Args:
+      atlas: The atlas.
+
+    Returns:
+      None where there is none, or none that is about this atlas.
+    """
+    data = atlas.read_file(AUDIT_FILE)
+    if data is None:
+        return None, ()
+    try:
+        result = AuditResult.from_json(data)
+    except pydantic.ValidationError:
+        return None, (
+            Markup("The audit beside this atlas is damaged, or of another version: not shown."),
+        )
+    if result.atlas_fingerprint != atlas.manifest["fingerprint"]:
+        return None, (
+            Markup("The audit beside this atlas is of another one, and not shown: audit it again."),
+        )
+    return result, ()
+
+
+def audited_statistics(result: AuditResult | None) -> list[str]:
+    """The statistics of maps that gates are about, those that fail first."""
+    gates = sorted(result.gates if result else (), key=lambda each: each.verdict != "fail")
+    return [_stem(each.statistic) for each in gates if _KIND.search(each.statistic)]
+
+
+def audited_verdict(
+    result: AuditResult,
+    manifest: Mapping[str, Any],
+    findings: Sequence[Finding],
+    noted: Sequence[Markup],
+) -> Verdict:
+    """The verdict of an audit, as a sentence or two.
+
+    Args:
+      result: The audit.
+      manifest: The atlas's.
+      findings: Its failures, the worst first.
+      noted: What to warn of besides.
+    """
+    gates = {each.gate for each in result.gates}
+    failing = [each for each in result.gates if each.verdict == "fail"]
+    undecided = [each for each in result.gates if each.verdict == "undecided"]
+    classes = {each.class_number for each in result.gates} - {None}
+    because = Markup("")
+    if failing and result.verdict == "fail":
+        failed = len({each.gate for each in failing if each.counts_as_failure})
+        verb = "fails" if failed == 1 else "fail"
+        headline = Markup("{} of {} {}.").format(
+            f"{failed:,}", wording.count(len(gates), "gate"), verb
+        )
+        because = findings[0].statement if findings else because
+        new = sum(each.status == "new" for each in failing)
+        if result.previous is not None:
+            because += Markup(" {} since the previous audit.").format(
+                f"{new:,} new" if new else "Nothing is new"
+            )
+    elif undecided:
+        headline = Markup("Undecided: {} cannot be judged.").format(
+            wording.count(len(undecided), "comparison")
+        )
+        few = sum(each.n < result.min_n for each in undecided)
+        if few:
+            because = Markup("{} fewer than {} examples.").format(
+                "One has" if few == 1 else f"{few:,} have", f"{result.min_n:,}"
+            )
+    else:
+        headline = Markup("All {} hold in {}.").format(
+            wording.count(len(gates), "gate"), wording.count(len(classes), "class", "classes")
+        )
+        if len(gates) == 1:
+            headline = Markup("The gate holds in {}.").format(
+                wording.count(len(classes), "class", "classes")
+            )
+        because = Markup("Nothing needs a look.")
+        if failing:
+            because = Markup("What failed only warns, or was waived.")
+    if not gates:
+        headline = Markup("The audit has no gates: this page describes, it does not judge.")
+        return Verdict("note", headline, Markup(""), (*warnings(manifest), *noted))
+    return Verdict(result.verdict, headline, because, (*warnings(manifest), *noted))
+
+
+def failures(
+    result: AuditResult, names: Mapping[int, str], maps: Mapping[int, Floats]
+) -> list[Finding]:
+    """A card per failure of a class, those that count first, then by how far it is off.
+
+    Args:
+      result: The audit.
+      names: Of the classes.
+      maps: Their mean maps.
+    """
+    failing = [each for each in result.gates if each.verdict == "fail"]
+    failing.sort(key=lambda each: (not each.counts_as_failure, -_distance(each)))
+    return [_card(each, names, maps) for each in failing[:MOST_CARDS]]
+
+
+def _distance(comparison: Comparison) -> float:
+    """How far a figure is beyond its threshold, in thresholds."""
+    found = _judged(comparison)
+    bounds = comparison.threshold
+    if found is None:
+        return 0.0
+    bound = bounds.high if bounds.high is not None and found >= bounds.high else bounds.low
+    return 0.0 if bound is None else abs(found - bound) / max(abs(bound), 1e-9)
+
+
+def _judged(comparison: Comparison) -> float | None:
+    return comparison.change if comparison.threshold.of == "change" else comparison.value
+
+
+def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, Floats]) -> Finding:
+    number = -1 if comparison.class_number is None else comparison.class_number
+    who = names.get(number, "the whole atlas")
+    if comparison.slice is not None:
+        value = "none" if comparison.slice_value is None else comparison.slice_value
+        who = f"{who}, {comparison.slice} {value}"
+    found = _figure(comparison, _judged(comparison))
+    has_to_be = _threshold(comparison, comparison.threshold)
+    statement = Markup(
+        "<em><bdi>{}</bdi></em> fails \u201c<bdi>{}</bdi>\u201d: {} {}; it has to be {}."
+    ).format(who, comparison.gate, _of(comparison), found, has_to_be)
+    low, high = comparison.low, comparison.high
+    interval = "" if low is None else f", {_figure(comparison, low)} to {_figure(comparison, high)}"
+    facts = [
+        (_of(comparison), found + interval),
+        ("has to be", has_to_be),
+        ("examples", f"{comparison.n:,}"),
+    ]
+    if comparison.baseline_value is not None:
+        facts.append(("in the baseline", _figure(comparison, comparison.baseline_value)))
+    if comparison.status is not None:
+        facts.append(("since the previous audit", comparison.status))
+    if comparison.waived_until is not None:
+        facts.append(("waived until", f"{comparison.waived_until}: {comparison.reason}"))
+    if comparison.note:
+        facts.append(("note", comparison.note))
+    stem = _stem(comparison.statistic)
+    ends = (comparison.value, low, high)
+    multiples = [wording.times_uniform(stem, each) for each in ends]
+    logarithmic = multiples[0] is not None
+    drawing = charts.interval_dot(*(multiples if logarithmic else ends), logarithmic=logarithmic)
+    return card(
+        number=number,
+        statistic=stem,
+        state="fail" if comparison.counts_as_failure else "undecided",
+        status=comparison.status or "",
+        statement=statement,
+        facts=facts,
+        drawing=drawing if comparison.threshold.of == "value" else Markup(""),
+        mean_map=maps.get(number),
+    )
+
+
+def _of(comparison: Comparison) -> str:
+    name = wording.statistic_name(comparison.statistic)
+    return f"change of {name}" if comparison.threshold.of == "change" else name
+
+
+def _figure(comparison: Comparison, value: float | None) -> str:
+    return wording.figure(comparison.statistic, value)
+
+
+def _threshold(comparison: Comparison, bounds: Threshold) -> str:
+    low, high = (_figure(comparison, each) for each in (bounds.low, bounds.high))
+    if bounds.low is None:
+        return f"below {high}"
+    return f"above {low}" if bounds.high is None else f"between {low} and {high}"
+
+
+def _stem(name: str) -> str:
+    return _KIND.sub("", name)
