@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import html
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.plain_text import plain
 from transforms.codec import decode
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
@@ -110,6 +112,19 @@ class Atlas:
                 f"{path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
             ) from error
         return cls(root, filesystem, decode_manifest(text, path))
+
+    def _repr_html_(self) -> str:
+        """What it is, in a notebook."""
+        manifest = self.manifest
+        counts = "not finished"
+        if "explained_examples" in manifest:
+            counts = (
+                f"{manifest['explained_examples']:,} examples explained, "
+                f"{manifest['failed_records']:,} records failed"
+            )
+        said = (self.path, f"{manifest['status']}: {counts}", manifest["config"]["model"]["uri"])
+        path, state, model = (html.escape(plain(each)) for each in said)
+        return f"<p><b>Saliency atlas</b> <code>{path}</code><br>{state}<br>model {model}</p>"
 
     @property
     def manifest(self) -> dict[str, Any]:
