@@ -129,6 +129,22 @@ def _add_run(commands: Any, command: Command) -> None:
         modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
     new: Mode = "new"
     run.set_defaults(mode=new)
+    run.add_argument(
+        "--allow-empty", action="store_true", help="input files without a record are no failure"
+    )
+    run.add_argument(
+        "--min-examples",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="fail (3) where fewer examples could be explained",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of examples from 0")
+    return int(text)
 
 
 def _add_audit(commands: Any, command: Command) -> None:

@@ -117,7 +117,15 @@ def _run(arguments: argparse.Namespace) -> None:
         _start_tensorflow(arguments)
         from pipeline.commands.run import class_rows, run
 
-    manifest = run(config, arguments.mode, arguments.beam_options, progress, arguments.runner)
+    manifest = run(
+        config,
+        arguments.mode,
+        arguments.beam_options,
+        progress,
+        arguments.runner,
+        allow_empty=arguments.allow_empty,
+        min_examples=arguments.min_examples,
+    )
     atlas = config.output.path
     _print(arguments, manifest, lambda result: print_run(result, atlas, class_rows))
 
@@ -313,6 +321,10 @@ def _way_on(arguments: argparse.Namespace) -> str:
     for override in arguments.set:
         again += ["--set", override]
     again.append(f"--{mode}")
+    if arguments.allow_empty:
+        again.append("--allow-empty")
+    if arguments.min_examples:
+        again += ["--min-examples", str(arguments.min_examples)]
     if arguments.runner:
         again += ["--runner", arguments.runner]
     if arguments.beam_options:

@@ -22,7 +22,7 @@ from transforms.extents import Extent, ShardEnd
 from transforms.storage import to_text
 
 NO_LABEL = -1
-"""In `Examples.labels`: the source has no label feature."""
+"""In `Examples.labels`: the source has no label feature, or the example no label."""
 
 BOX_COORDINATES = 4
 """A box is `[ymin, xmin, ymax, xmax]`, each in 0..1."""
@@ -133,8 +133,8 @@ class Examples:
       ids: N example ids.
       inputs: N encoded images or raw tensors (bytes), or a dense (N, ...) array for numeric
         features.
-      labels: (N,) int32 class indices; `NO_LABEL` throughout where the source has none. Whether
-        they are in the model's range is checked where the model is known.
+      labels: (N,) int32 class indices; `NO_LABEL` where there is none. Whether they are in the
+        model's range is checked where the model is known.
       boxes: N arrays of (K, 4) float32 `[ymin, xmin, ymax, xmax]` in 0..1; None where the source
         has none.
       slices: Name of a slice -> the N examples' values, None where an example has none.

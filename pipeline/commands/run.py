@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.commands.console import print_first_look
 from pipeline.config.keys import Config
 from pipeline.run.begin import Mode, begin_atlas, check_output
-from pipeline.run.job import prepare
+from pipeline.run.job import Prepared, prepare
 from pipeline.run.launch import execute
 from pipeline.run.lease import check_unclaimed, claimed
 from pipeline.run.progress import Progress
@@ -29,6 +29,9 @@ def run(
     beam_options: Sequence[str],
     progress: Progress,
     preset: str | None = None,
+    *,
+    allow_empty: bool = False,
+    min_examples: int = 0,
 ) -> dict[str, Any]:
     """Makes or completes an atlas.
 
@@ -38,6 +41,8 @@ def run(
       beam_options: Override the configuration's `runner` section.
       progress: Shows how far it is.
       preset: Of Beam's options, which both override; None is `local` where neither names a runner.
+      allow_empty: Whether input files without any record are no failure.
+      min_examples: How many examples have to be explained.
 
     Returns:
       The manifest, and under `metrics` the counters of this run. Where the options say not to wait,
@@ -45,15 +50,10 @@ def run(
 
     Raises:
       ConfigurationError: Before any work.
-      RunError: The run could not be finished, or too many records failed. What is committed stays.
+      RunError: It could not be finished, or too much failed, or there is too little.
     """
     # Beam is heavy, and whoever runs in memory does without.
-    from pipeline.runners.options import (
-        only_submits,
-        options_of_run,
-        processes_here,
-        with_package,
-    )
+    from pipeline.runners.options import only_submits, options_of_run, processes_here, with_package
     from pipeline.runners.requirements import runner_name
     from transforms.filesystems import BeamStorage
 
@@ -70,10 +70,8 @@ def run(
             processes_here(options),
             announce=progress.announce,
         )
-    if progress.stream is not None and prepared.trial is not None:
-        print_first_look(prepared.trial.look.as_dict(), progress.stream)
-    for warning in prepared.warnings:
-        _LOGGER.warning("%s", warning)
+    _say(prepared, progress)
+    prepared = prepared.demanding(min_records=int(not allow_empty), min_examples=min_examples)
     leaves = only_submits(options)
     if leaves:
         prepared = prepared.without_lease()
@@ -82,6 +80,14 @@ def run(
     with claim, with_package(options):
         begin_atlas(job.publication, mode, storage)
         return execute(prepared, options, progress, storage)
+
+
+def _say(prepared: Prepared, progress: Progress) -> None:
+    """Says what the model gets, and what looks wrong in it."""
+    if progress.stream is not None and prepared.trial is not None:
+        print_first_look(prepared.trial.look.as_dict(), progress.stream)
+    for warning in prepared.warnings:
+        _LOGGER.warning("%s", warning)
 
 
 def class_rows(atlas: str) -> list[dict[str, Any]]:

@@ -148,7 +148,12 @@ class _Verification:
         manifest = self._manifest
         if manifest.status == "incomplete":
             yield "its status is incomplete: go on with --resume"
-        if manifest.status == "failed":
+        if manifest.status == "failed" and manifest.result and not manifest.result.records_read:
+            yield (
+                "its status is failed, as the input files hold no record: accept it with --resume "
+                "--allow-empty"
+            )
+        elif manifest.status == "failed":
             yield (
                 "its status is failed, as more records failed than failures.max_fraction allows: "
                 "read failures.parquet, and accept it with --resume --set failures.max_fraction=1.0"

@@ -7,7 +7,13 @@ import logging
 
 from pipeline.config.keys import Config
 from pipeline.run.first_look.trial import DecodedExamples
-from pipeline.run.inspect import FirstExamples, Inputs, first_examples, require_boxes
+from pipeline.run.inspect import (
+    FirstExamples,
+    Inputs,
+    first_examples,
+    require_boxes,
+    require_labels,
+)
 from pipeline.run.load import ModelOfRun
 from pipeline.run.progress import Announce, unheard
 from transforms.elements import Examples
@@ -91,6 +97,8 @@ def choose_explainer(
     first = first_examples(inputs, storage, count)
     if first is not None:
         require_boxes(inputs, first, storage)
+        if config.explain.target == "label":
+            require_labels(inputs, first)
     examples = None if first is None else first.examples
     decoded = DecodedExamples.of(inputs.spec, examples)
     batch = decoded.first(start)

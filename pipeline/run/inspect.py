@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipeline.config.keys import Config
-from transforms.elements import Examples, Shard
+from transforms.elements import NO_LABEL, Examples, Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.estimate import estimate_records, most_records
 from transforms.formats.reader import feature_names, probe
@@ -135,20 +135,20 @@ def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:
         return ()
     try:
         with storage.open(storage.absolute(path)) as stream:
-            names = stream.read().decode().splitlines()
+            text = stream.read().decode("utf-8-sig")  # a mark at the beginning is no name's
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"source.classes: {path} cannot be read as a text file ({error}); "
             "give a file with a class name a line"
         ) from error
-    stripped = tuple(name.strip() for name in names)
-    repeated = sorted({name for name in stripped if stripped.count(name) > 1})
-    if not stripped or repeated:
-        what = f"holds {repeated[0]!r} more than once" if repeated else "is empty"
-        raise ConfigurationError(
-            f"source.classes: {path} {what}; give a file with a class name a line, each once"
-        )
-    return stripped
+    names = [name.strip() for name in text.rstrip().split("\n")]
+    for line, name in enumerate(names, start=1):
+        if not name:
+            what = "is empty" if len(names) == 1 else f"has no name in line {line}"
+            raise ConfigurationError(
+                f"source.classes: {path} {what}; give a file with a class name a line"
+            )
+    return tuple(names)
 
 
 def first_examples(inputs: Inputs, storage: Storage, count: int) -> FirstExamples | None:
@@ -173,6 +173,20 @@ def first_examples(inputs: Inputs, storage: Storage, count: int) -> FirstExample
     if refusal is not None:
         raise refusal
     return None
+
+
+def require_labels(inputs: Inputs, first: FirstExamples) -> None:
+    """Refuses a feature of labels that no example has a value of, where labels are explained.
+
+    Raises:
+      ConfigurationError: None of the first examples has a label.
+    """
+    if (first.examples.labels == NO_LABEL).all():
+        raise ConfigurationError(
+            f"source.features.label is {inputs.source.features.label!r}, of which none of the "
+            f"first {len(first.examples)} examples has a value; name another feature, or set "
+            "explain.target to predicted"
+        )
 
 
 def require_boxes(inputs: Inputs, first: FirstExamples, storage: Storage) -> None:

@@ -98,6 +98,13 @@ class Prepared:
         """How many of the first examples could be explained."""
         return 0 if self.trial is None else self.trial.explained.examples
 
+    def demanding(self, min_records: int, min_examples: int) -> Prepared:
+        """The same for a run that fails with fewer records, or fewer examples explained."""
+        publication = dataclasses.replace(
+            self.job.publication, min_records=min_records, min_examples=min_examples
+        )
+        return dataclasses.replace(self, job=dataclasses.replace(self.job, publication=publication))
+
     def without_lease(self) -> Prepared:
         """The same for a launcher that leaves once it has submitted, and can renew no lease."""
         publication = dataclasses.replace(self.job.publication, lease=None)

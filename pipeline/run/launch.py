@@ -127,6 +127,16 @@ def _why_failed(job: Job, result: RunResult) -> str:
             f"{first.why}; what could be explained is kept, and --resume with --set "
             f"failures.max_broken_files={len(result.broken_files)} accepts it"
         )
+    if result.records_read < limits.min_records:
+        lines.append(
+            "the input files hold no record: is source.pattern right? --resume with --allow-empty "
+            "accepts it"
+        )
+    if result.explained_examples < limits.min_examples:
+        lines.append(
+            f"{result.explained_examples} examples were explained, fewer than --min-examples asks "
+            f"for ({limits.min_examples}); what could be explained is kept"
+        )
     return "\n".join(lines)
 
 

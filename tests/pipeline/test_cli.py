@@ -136,13 +136,14 @@ def test_run_hands_on_its_mode_and_what_follows_the_dashes(
     arguments = ["run", "c.yaml", "--set", "a=1", *flags]
     arguments += ["--runner", "flink", "--", "--runner=X", "--", "--help"]
     assert cli.main(arguments) == 0
-    loaded, (name, _, given_mode, options, progress, preset) = calls
+    loaded, (name, _, given_mode, options, progress, preset, *demands) = calls
     assert loaded == ("load_config", "c.yaml", ["a=1"])
     assert (name, given_mode) == ("run", mode)
     assert options == ["--runner=X", "--", "--help"]
     assert isinstance(progress, Progress)
     assert progress.stream is sys.stderr
     assert preset == "flink"
+    assert demands == [False, 0]
 
 
 def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +163,7 @@ def test_run_prints_what_it_came_to(calls: Calls, capsys: pytest.CaptureFixture[
         "atlases/train/statistics/classes.parquet",
     ):
         assert words in printed
-    assert calls[-1][-2].stream is None  # quiet: no progress
+    assert calls[-1][-4].stream is None  # quiet: no progress
 
 
 def test_a_path_is_not_folded_where_there_is_no_terminal(
@@ -271,7 +272,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 def test_an_interrupt_that_became_an_error_of_the_runner_is_an_interrupt(
     calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*_: Any) -> None:
+    def run(*_: Any, **__: Any) -> None:
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt as error:

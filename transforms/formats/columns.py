@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from transforms.elements import BOX_COORDINATES, NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
+from transforms.formats.labels import LabelReader
 from transforms.formats.source import InputSpec, SourceSpec, key_of, slice_role
-
-MAX_LABEL = int(np.iinfo(np.int32).max)
 
 MAX_SLICE_BYTES = 1024
 """A longer value of a slice is no name of anything."""
@@ -142,7 +141,7 @@ class _Conversion:
         self._records = records
         self._names = source.features.named()
         self._slice_names = source.features.slices
-        self._class_indices = {name.encode(): i for i, name in enumerate(source.class_names)}
+        self._label_reader = LabelReader(source.class_names)
         self._elements = input_spec.elements
         self._faults = dict(records.faults)
         self._known: dict[tuple[str, str], DataFault] = {}
@@ -207,37 +206,15 @@ class _Conversion:
         if "label" not in self._names:
             return labels
         column = self._records.columns["label"]
-        self._require_values("label")
-        self._require_one_value("label")
-        if not column.is_bytes and column.values.dtype.kind not in "biu":
-            self._fail_kind("label", "an integer or a string")
-            return labels
-        for row in np.flatnonzero(column.lengths == 1).tolist():
-            value = column.values[column.splits[row]]
-            if column.is_bytes:
-                labels[row] = self._class_index(row, value)
-            elif 0 <= value <= MAX_LABEL:
-                labels[row] = value
-            else:
-                self._fail(
-                    row,
-                    "LabelOutOfRange",
-                    f"{self._described('label')} is {value}; labels are 0 to {MAX_LABEL}",
-                )
+        self._require_feature("label")
+        if column.is_bytes:
+            self._require_one_value("label")
+        for row in np.flatnonzero(column.lengths).tolist():
+            try:
+                labels[row] = self._label_reader.read(column.of(row), self._described("label"))
+            except DataFault as fault:
+                self._fail(row, fault.error, str(fault))
         return labels
-
-    def _class_index(self, row: int, name: bytes) -> int:
-        index = self._class_indices.get(name, NO_LABEL)
-        if index == NO_LABEL:
-            known = (
-                f"is not among the {len(self._class_indices)} names in source.classes"
-                if self._class_indices
-                else "is neither an integer nor, as source.classes is not set, the name of a class"
-            )
-            self._fail(
-                row, "UnknownLabel", f"{self._described('label')} is {_text(name)!r}, which {known}"
-            )
-        return index
 
     def _ids(self, unread: set[int]) -> list[str | None]:
         """Ids as far as they are known; for failed records too, which tables name by them."""
@@ -302,12 +279,18 @@ class _Conversion:
                 )
         return values
 
-    def _require_values(self, role: str) -> None:
+    def _require_feature(self, role: str) -> None:
+        """Sees that every record has a feature, if without a value."""
+        self._require_values(role, may_be_empty=True)
+
+    def _require_values(self, role: str, may_be_empty: bool = False) -> None:
         name = self._names[role]
         for row in np.flatnonzero(self._records.columns[role].lengths == 0).tolist():
             if row in self._faults:
                 continue
             available = self._records.available(row)
+            if may_be_empty and name in available:
+                continue
             why = (
                 f"{self._described(role)} has no value"
                 if name in available

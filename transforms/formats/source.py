@@ -119,7 +119,8 @@ class SourceSpec:
       format: Of every shard.
       features: What is read of each record.
       compression: Of TFRecord files; `auto` looks at their first bytes, never at their names.
-      class_names: Names of the classes in index order, to which string labels are looked up.
+      class_names: Names of the classes in index order, to which string labels are looked up; then
+        each has to be there once.
       max_record_bytes: Longer records, and longer values of Parquet columns, are failures.
       max_block_bytes: What the records of a block may hold together, still encoded. Reading a block
         takes up to three times as much.
@@ -143,13 +144,6 @@ class SourceSpec:
                 f"source.compression is {self.compression!r}, which is for TFRecord files; "
                 "Parquet files name their own compression, so leave it out"
             )
-        seen: set[str] = set()
-        for name in self.class_names:
-            if name in seen:
-                raise ConfigurationError(
-                    f"source.classes names {name!r} twice; each class needs a name of its own"
-                )
-            seen.add(name)
 
 
 @dataclasses.dataclass(frozen=True)

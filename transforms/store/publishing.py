@@ -42,6 +42,8 @@ class Publication:
       started: Seconds since the epoch when it did.
       max_failed_fraction: Share of records, 0..1, beyond which the run has failed.
       max_broken_files: How many input files may be broken before the run has failed.
+      min_records: With fewer records in the input the run has failed.
+      min_examples: With fewer examples explained the run has failed.
       run: Names the run, by whose folder everything is written.
       lease: The run's lease, without which nothing is written; None where nobody holds one.
     """
@@ -52,6 +54,8 @@ class Publication:
     max_failed_fraction: float
     run: str
     max_broken_files: int = 0
+    min_records: int = 0
+    min_examples: int = 0
     lease: str | None = None
 
     def finish(
@@ -81,7 +85,10 @@ class Publication:
             record.failed_fraction > self.max_failed_fraction
             or len(record.broken_files) > self.max_broken_files
         )
-        return self.manifest.ended(result, "failed" if over_budget else "complete")
+        too_little = (
+            result.records_read < self.min_records or result.explained_examples < self.min_examples
+        )
+        return self.manifest.ended(result, "failed" if over_budget or too_little else "complete")
 
 
 def warn_of_left_out(slices: Sequence[LeftOutSlice]) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipeline.run.first_look.doubts import doubts
 from pipeline.run.first_look.look import FirstLook, look, outputs_seen
+from pipeline.run.first_look.shrinking import shrinking_doubt
 from transforms.elements import Block, BlockKey, Examples, ExplainedBlock, Shard
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.source import InputSpec
@@ -106,14 +107,15 @@ def try_examples(
     )
     warnings: Sequence[str]
     if explained.examples:
-        warnings = tuple(
-            doubts(
+        warnings = (
+            *shrinking_doubt(examples.inputs, spec),
+            *doubts(
                 found,
                 spec,
                 model.classes,
                 None if outputs is None else outputs.rescaling,
                 None if outputs is None else outputs.moments,
-            )
+            ),
         )
     else:
         failure = explained.failures[0]

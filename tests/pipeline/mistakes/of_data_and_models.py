@@ -46,7 +46,7 @@ IN_DATA = (
         f"source.features.label=name_of_class ; {CLASSES}names.txt",
         "is not among the 3 names in source.classes",
     ),
-    of("labels below 0", "source.features.label=negative", "labels are 0 to"),
+    of("labels below 0", "source.features.label=negative", "numbers from 0 to"),
     of("labels that are all missing", "source.features.label=nothing", "'nothing'"),
     of("several labels each", "source.features.label=values", "source.features.label"),
     of("ids that are fractions", "source.features.id=fraction", "source.features.id"),

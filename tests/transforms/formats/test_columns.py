@@ -125,7 +125,49 @@ def test_labels_out_of_range() -> None:
     records = Records(0, 1, {"input": column([[b"x"]]), "label": labels_unsigned}, {}, lambda _: [])
     source = SourceSpec("parquet", Features("image", label="y"))
     _, failures = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
-    assert "is 18446744073709551615; labels are 0 to 2147483647" in failures[0].message
+    assert "is 18446744073709551615; labels are whole numbers from 0 to" in failures[0].message
+
+
+def test_whole_numbers_of_any_type_are_labels() -> None:
+    labels = [[3.0], [2.5], [float("inf")], [float("nan")]]
+    examples, failures = convert(inputs=[[b"x"]] * 4, labels=labels)
+    assert examples.labels.tolist() == [3, NO_LABEL]
+    assert reasons(failures) == [(101, "LabelOutOfRange"), (102, "LabelOutOfRange")]
+    assert failures[0].message == (
+        "feature 'y' (source.features.label) is 2.5; labels are whole numbers from 0 to 2147483647"
+    )
+
+
+def test_one_hot_labels_are_the_place_of_the_one() -> None:
+    labels = [[0, 0, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 2, 0]]
+    examples, failures = convert(inputs=[[b"x"]] * 5, labels=labels)
+    assert examples.labels.tolist() == [2, 0]
+    assert reasons(failures) == [(row, "SeveralValues") for row in (102, 103, 104)]
+    assert failures[0].message.endswith(
+        "has 3 values where one is meant, and is not one-hot: a single 1 among zeros"
+    )
+
+
+def test_a_label_that_is_null_is_none() -> None:
+    label = Column(np.array([4]), np.array([0, 1, 1]))
+    columns = {"input": column([[b"x"], [b"x"]]), "label": label}
+    records = Records(0, 2, columns, {}, lambda _: ["image", "y"])
+    source = SourceSpec("parquet", Features("image", label="y"))
+    examples, failures = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
+    assert examples.labels.tolist() == [4, NO_LABEL]
+    assert failures == ()
+
+
+def test_names_that_stand_twice_are_for_integers_only() -> None:
+    names = ("crane", "heron", "crane")  # as ImageNet's: a bird and a machine
+    examples, failures = convert(inputs=[[b"x"]] * 2, labels=[[2], [0]], class_names=names)
+    assert examples.labels.tolist() == [2, 0]
+    _, failures = convert(labels=[[b"heron"]], class_names=names)
+    assert reasons(failures) == [(100, "RepeatedClassName")]
+    assert failures[0].message == (
+        "feature 'y' (source.features.label) is 'heron', but source.classes has 'crane' in lines 1 "
+        "and 3, so names do not tell classes apart: give each class a name of its own"
+    )
 
 
 def test_string_labels_are_looked_up() -> None:
@@ -145,7 +187,6 @@ def test_string_labels_without_classes_say_so() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": [[0.5]]}, "holds numbers, not an integer or a string"),
         ({"ids": [[0.5]]}, "holds numbers, not a string or an integer"),
         ({"boxes": [[b"box"]]}, "holds bytes, not a list of numbers"),
     ],
