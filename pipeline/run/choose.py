@@ -213,9 +213,12 @@ def _decide_engine(
     begun_in = None
     if recorded and config.explain.precision == AUTO:
         begun_in = recorded.settings["explain"]["precision"]
+    precision = begun_in or config.explain.precision
+    if precision == AUTO and program.method.needs == "score":
+        precision = "float32"  # There is no backward pass to be mixed.
     wanted = EngineSpec(
         name=begun_with or config.explain.engine,
-        precision=begun_in or config.explain.precision,
+        precision=precision,
         threads=loaded.threads,
     )
     # What the atlas records of the comparison stays; it is not made again.

@@ -185,7 +185,7 @@ class Explainer:
         channels: Channels | None = "last" if len(shape) == IMAGE_RANK else None
         inputs = InputSpec("tensor", shape, channels=channels)
         method = self._method.of_inputs(inputs)
-        form = MapForm(method.signs[0], self._reducer, inputs.positions)
+        form = MapForm(method.signs[0], self._reducer, inputs.positions, inputs.has_channels)
         specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in first.fields]
         steps = Steps(method, specs, shape)
 

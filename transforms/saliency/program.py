@@ -90,7 +90,8 @@ class ProgramSpec:
     @property
     def form(self) -> MapForm:
         """What is made of the method's values."""
-        return MapForm(self.sign, self.reducer, self.inputs.positions)
+        inputs = self.inputs
+        return MapForm(self.sign, self.reducer, inputs.positions, inputs.has_channels)
 
     @property
     def stored_codec(self) -> StoredCodec:

@@ -344,3 +344,13 @@ def test_all_that_a_method_depends_on_is_settled(write: WriteConfig) -> None:
     for override in ("explain.method={smoothgrad: {seed: 1}}", "explain.method=vargrad"):
         assert settings(override) != plain
     assert settings("explain.sign=positive")["sign"] == "positive"
+
+
+def test_mixed_precision_is_for_methods_with_gradients(write: WriteConfig) -> None:
+    assert refusal(write(), "explain.method=rise", "explain.precision=mixed") == (
+        "explain.precision is 'mixed', but explain.method rise takes no gradient, and mixed is for "
+        "the backward pass; choose float32"
+    )
+    assert refusal(write(), "explain.method=occlusion", "explain.reducer=max") == (
+        "explain.reducer is 'max', but maps of occlusion have no channels to reduce; leave it out"
+    )

@@ -24,8 +24,11 @@ from transforms.formats.reader import read_blocks
 from transforms.storage import LocalStorage
 
 SMOOTH: dict[str, Any] = {"smoothgrad": {"samples": 3, "seed": 1}}
-INTEGRATED: dict[str, Any] = {"integrated_gradients": {"steps": 5, "baseline": 127.5}}
-METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, {"vargrad": {"samples": 3}}]
+INTEGRATED: dict[str, Any] = {
+    "integrated_gradients": {"steps": 5, "baseline": [127.5, 110.0, 140.0]}
+}
+RISE: dict[str, Any] = {"rise": {"samples": 6, "grid_size": 3}}
+METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, "occlusion", RISE]
 
 
 def name_of(method: Any) -> str:
@@ -73,7 +76,7 @@ def test_an_atlas_is_whole_and_the_same_when_made_again(
     assert atlas_bytes(tmp_path / "first") == atlas_bytes(tmp_path / "second")
 
 
-@pytest.mark.parametrize("method", [INTEGRATED, SMOOTH], ids=name_of)
+@pytest.mark.parametrize("method", [INTEGRATED, SMOOTH, RISE], ids=name_of)
 def test_maps_do_not_depend_on_a_blocks_other_examples(
     method: Any, make_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -43,11 +43,13 @@ class MapForm:
       sign: What is kept of each value.
       reducer: How an image's channels become one; None where the method's values have no channels.
       positions: Shape of a map with one value per position, such as (H, W).
+      has_channels: Whether inputs have an axis of channels beside these.
     """
 
     sign: Sign
     reducer: Reducer | None
     positions: tuple[int, ...]
+    has_channels: bool = True
 
     @property
     def signed(self) -> bool:
@@ -84,13 +86,19 @@ class Method(abc.ABC):
     @property
     def parameters(self) -> dict[str, Any]:
         """Its parameters by name."""
-        assert dataclasses.is_dataclass(self)  # noqa: S101 - what every method is
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in parameter_names(type(self))}
 
     @property
     def document(self) -> str | dict[str, dict[str, Any]]:
-        """As `explain.method` gives it, with all parameters; the name alone where it has none."""
-        return {self.name: self.parameters} if self.parameters else self.name
+        """As `explain.method` gives it, with all parameters, as JSON's types.
+
+        The name alone where it has none.
+        """
+        given = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.parameters.items()
+        }
+        return {self.name: given} if given else self.name
 
     @property
     def calls(self) -> int:
@@ -185,6 +193,13 @@ class SteppedMethod(Method):
         """
 
 
+def parameter_names(kind: type[Method]) -> tuple[str, ...]:
+    """A method's parameters: its fields, but those that `of_inputs` derives."""
+    assert dataclasses.is_dataclass(kind)  # noqa: S101 - what every method is
+    fields = dataclasses.fields(kind)
+    return tuple(each.name for each in fields if not each.metadata.get("derived"))
+
+
 def apply_sign(values: tf.Tensor, sign: Sign) -> tf.Tensor:
     """What is kept of values: magnitudes, positive parts, or all."""
     import tensorflow as tf
@@ -192,6 +207,22 @@ def apply_sign(values: tf.Tensor, sign: Sign) -> tf.Tensor:
     if sign == "absolute":
         return tf.abs(values)
     return tf.nn.relu(values) if sign == "positive" else values
+
+
+def maps_of_positions(values: tf.Tensor, form: MapForm) -> tf.Tensor:
+    """Maps of values that have no channels.
+
+    Args:
+      values: (M, *positions) float32.
+      form: What is made of them.
+
+    Returns:
+      (M, H, W, 1) for images; else the values' shape.
+    """
+    import tensorflow as tf
+
+    values = apply_sign(values, form.sign)
+    return values[..., tf.newaxis] if form.has_channels else values
 
 
 def resolve_form(
@@ -213,4 +244,9 @@ def resolve_form(
             f"explain.sign is {sign!r}, but maps of {method.name} have no other sign than "
             f"{alternatives(method.signs)}; leave it out"
         )
-    return MapForm(chosen, method.reducer if reducer is None else reducer, inputs.positions)
+    return MapForm(
+        chosen,
+        method.reducer if reducer is None else reducer,
+        inputs.positions,
+        inputs.has_channels,
+    )

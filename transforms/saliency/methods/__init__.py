@@ -8,6 +8,8 @@
 | `smoothgrad`           | 1 + `samples` | signed; mean            | arXiv 1706.03825 |
 | `squaregrad`           | 1 + `samples` | squares; mean           | arXiv 1806.10758 |
 | `vargrad`              | 1 + `samples` | variances; mean         | arXiv 1810.03307 |
+| `occlusion`            | 1 + patches   | signed; no channels     | arXiv 1311.2901  |
+| `rise`                 | 1 + `samples` | signed; no channels     | arXiv 1806.07421 |
 
 After the semicolon is what becomes of an image's channels where `explain.reducer` says nothing.
 
@@ -18,7 +20,6 @@ its parameters.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import importlib
 import pkgutil
@@ -26,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from transforms.errors import ConfigurationError, alternatives
-from transforms.saliency.contract.method import Method
+from transforms.saliency.contract.method import Method, parameter_names
 
 DEFAULT_METHOD = "saliency"
 
@@ -55,7 +56,7 @@ def find_method(document: str | Mapping[str, Any]) -> Method:
             f"choose {alternatives(method_names())}"
         )
     kind = importlib.import_module(f"{__name__}.{name}").METHOD
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = parameter_names(kind)
     for parameter in given:
         if parameter not in known:
             may = f"choose {alternatives(known)}" if known else "it has none"
