@@ -36,7 +36,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     """Prints what a run would do: input, model, batch, time, storage, warnings."""
     model = plan["model"]
     rows = [
-        ("input", f"{plan['shards']:,} files, {describe_bytes(plan['input_bytes'])}"),
+        ("input", f"{_files(plan['shards'])}, {describe_bytes(plan['input_bytes'])}"),
         ("examples", f"about {plan['examples_estimated']:,}"),
         ("model", f"{model['uri']} ({model['format']})"),
         ("model input", _tensor(model["input"], "name")),
@@ -275,6 +275,10 @@ def _layers(names: list[str]) -> str:
     hidden = len(names) - _SHOWN_LAYERS
     shown = ", ".join(names[-_SHOWN_LAYERS:])
     return f"... {hidden} more, {shown}" if hidden > 0 else shown or "unknown to a SavedModel"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _number(value: float) -> str:

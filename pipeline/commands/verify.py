@@ -172,7 +172,7 @@ class _Verification:
             try:
                 block = read_committed(file, shard, self._manifest.fingerprint, self._storage)
             except (UntrustedBlockError, OSError) as error:
-                yield Problem(file.path, f"{error}: go on with --resume")
+                yield Problem(file.path, f"{_of_file(file.path, error)}: go on with --resume")
                 continue
             blocks[file.number] = block
             wrong = list(block_problems(block, shard, self._block_size, self._manifest.stored))
@@ -268,3 +268,9 @@ class _Comparison:
                     yield number, f"{shard.path} has other examples there than were explained"
         except RunError as error:
             yield 0, str(error)
+
+
+def _of_file(path: str, error: Exception) -> str:
+    """What an error says of a file that is named beside it: the path once is enough."""
+    said = str(error)
+    return f"it {said.removeprefix(f'{path} ')}" if said.startswith(f"{path} ") else said

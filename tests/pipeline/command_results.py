@@ -25,6 +25,7 @@ PLAN: dict[str, Any] = {
         "output": {"layer": "logits", "shape": [None, 10]},
         "layers": [f"layer_{number}" for number in range(14)],
     },
+    "calls": 1,
     "batch_size": 16,
     "threads": 2,
     "examples_per_second": 20.0,
