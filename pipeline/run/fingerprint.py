@@ -41,6 +41,8 @@ def given_settings(
 def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpec) -> Settings:
     """All the settings of a run: what was given, and what `auto` came to."""
     settings = given_settings(config, class_names, explain.model.digest)
+    # Of another version, too: all the blocks of an atlas have the same columns.
+    settings["output"]["columns"] = explain.map_format.schema.names
     settings["explain"]["batch_size"] = explain.program.batch_size
     settings["explain"]["threads"] = explain.threads
     settings["explain"]["engine"] = explain.program.engine.name

@@ -36,6 +36,7 @@ from transforms.saliency.rows import BlockRows, RowsOfBatch
 from transforms.saliency.scores.operators import output_reading
 from transforms.statistics.columns import POSITIVE_SHARE
 from transforms.statistics.maps import MapKind, MapStatistics, box_mask
+from transforms.statistics.peak_windows import has_peak_windows
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
@@ -105,6 +106,7 @@ class ExplainSpec:
             else thumbnail_shape(inputs.decoded_shape, self.thumbnail),
             slices=self.slices,
             measures=(*signed, *program.method.columns),
+            with_windows=has_peak_windows(inputs.positions),
         )
 
 

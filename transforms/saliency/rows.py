@@ -17,6 +17,7 @@ import pyarrow as pa
 from transforms.elements import NO_LABEL, Examples
 from transforms.saliency.attribution import Results
 from transforms.statistics.maps import gini_from_codes
+from transforms.statistics.peak_windows import PEAK_WINDOW, peak_windows, windows_column
 from transforms.store.map_format import THUMBNAIL, MapFormat
 
 _PREDICTIONS = ("predicted", "predicted_score")
@@ -77,7 +78,10 @@ class BlockRows:
             rows = slice(None)  # A view, no copy.
         targets = results["target"].shape[1]
         columns = {name: _by_row(results[name][rows]) for name in self._of_maps}
-        columns["gini"] = gini_from_codes(_by_row(results["level"][rows]))
+        levels = _by_row(results["level"][rows])
+        columns["gini"] = gini_from_codes(levels)
+        if self._format.with_windows:
+            columns[PEAK_WINDOW] = peak_windows(levels)
         of_examples: dict[str, npt.NDArray[Any]] = {"record": batch.records, "label": batch.labels}
         if self._format.with_predictions:
             of_examples |= {name: results[name] for name in _PREDICTIONS}
@@ -122,6 +126,8 @@ class BlockRows:
         if not self._format.with_predictions:
             schema = self._format.schema
             columns |= {name: pa.nulls(rows, schema.field(name).type) for name in _PREDICTIONS}
+        if self._format.with_windows:
+            columns[PEAK_WINDOW] = windows_column(arrays[PEAK_WINDOW])
         if self._format.thumbnail_shape is not None:
             columns[THUMBNAIL] = pa.array(self._thumbnails, pa.binary())
         if self._format.with_boxes:

@@ -8,8 +8,8 @@ what was found in one half is confirmed in the other, of other examples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -19,27 +19,43 @@ import pyarrow as pa
 from transforms.statistics.classes import tensor_array
 from transforms.statistics.groups import mean_map, narrowest
 from transforms.statistics.moments import IntArray
+from transforms.statistics.peak_windows import WINDOW_CELLS
 from transforms.statistics.rows import StoredRows
 
 FOLDS = 16
 """How many parts a class has."""
 
 
+_Key = tuple[int, int]  # a class and a fold
+
+
+class _WindowSums(NamedTuple):
+    """Of peak windows: how many, their sum in units of 2**-14, their squared norms' in 2**-28."""
+
+    n: int
+    total: IntArray
+    squares: int
+
+
+_NO_WINDOWS = _WindowSums(0, np.zeros((WINDOW_CELLS, WINDOW_CELLS), np.int64), 0)
+
+
 def folds_of(example_ids: Sequence[str]) -> npt.NDArray[np.int64]:
     """Folds of examples: CRC-32C of an id's UTF-8 bytes, modulo 16.
 
     >>> folds_of(["cat-1", "cat-2", "cat-3"])
-    array([ 9, 13,  5])
+    array([2, 6, 5])
     """
     crcs = (google_crc32c.value(name.encode(errors="surrogatepass")) for name in example_ids)
     return np.fromiter(crcs, np.int64, len(example_ids)) % FOLDS
 
 
 class FoldSums:
-    """Exact sums of sketches by (class, fold), over the maps that have statistics.
+    """Exact sums of sketches and peak windows by (class, fold).
 
-    About 8 bytes per sketch cell and fold that is met: 100 KB per class with the usual grid. Bounds
-    as of `groups.GroupAccumulator`.
+    Over the maps that have statistics, and those that have a window. About 8 bytes per cell and
+    fold that is met: 120 KB per class with the usual grid. Bounds: 2**34 rows of a fold, whose
+    windows' squared norms are about 2**28 each.
 
     Args:
       cells: How many cells a sketch has.
@@ -47,33 +63,45 @@ class FoldSums:
 
     def __init__(self, cells: int) -> None:
         self._cells = cells
-        self._sums: dict[tuple[int, int], tuple[int, IntArray]] = {}
+        self._sums: dict[_Key, tuple[int, IntArray]] = {}
+        self._windows: dict[_Key, _WindowSums] = {}
 
-    def add(self, rows: StoredRows, folds: npt.NDArray[np.int64]) -> None:
+    def add(
+        self,
+        rows: StoredRows,
+        folds: npt.NDArray[np.int64],
+        windows: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Adds rows.
 
         Args:
           rows: Stored rows.
           folds: Each row's fold.
+          windows: Their peak windows, (N, 11, 11), all 0 where there is none; None where the atlas
+            has none.
         """
-        defined = np.flatnonzero(rows.defined)
-        codes = rows.targets[defined].astype(np.int64) * FOLDS + folds[defined]
-        order = np.argsort(codes, kind="stable")
-        codes = codes[order]
-        starts = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1)).tolist()
-        for start, end in itertools.pairwise([*starts, len(codes)]):
-            sums = rows.sketches[defined[order[start:end]]].sum(axis=0)
-            self._add(divmod(int(codes[start]), FOLDS), end - start, sums)
+        for key, members in _by_fold(rows, folds, rows.defined):
+            self._add(key, len(members), rows.sketches[members].sum(axis=0))
+        if windows is None:
+            return
+        has_window: npt.NDArray[np.bool_] = np.asarray(windows.any(axis=(1, 2)))
+        for key, members in _by_fold(rows, folds, has_window):
+            found = windows[members]
+            sums = _WindowSums(len(members), found.sum(axis=0), int(np.vdot(found, found)))
+            self._add_windows(key, sums)
 
     def merge(self, other: FoldSums) -> None:
         """Adds the sums of another."""
         for key, (n, total) in other._sums.items():
             self._add(key, n, total)
+        for key, sums in other._windows.items():
+            self._add_windows(key, sums)
 
     def part(self, number: int, parts: int) -> FoldSums:
         """The sums of classes that are `number` modulo `parts`."""
         part = FoldSums(self._cells)
-        part._sums = {key: sums for key, sums in self._sums.items() if key[0] % parts == number}
+        part._sums = {key: one for key, one in self._sums.items() if key[0] % parts == number}
+        part._windows = {key: one for key, one in self._windows.items() if key[0] % parts == number}
         return part
 
     def table(self, sketch_shape: Sequence[int], class_names: Sequence[str] = ()) -> pa.Table:
@@ -87,6 +115,7 @@ class FoldSums:
         ordered = sorted(self._sums.items())
         classes = [key[0] for key, _ in ordered]
         maps = [mean_map(n, total, sketch_shape) for _, (n, total) in ordered]
+        windows = [self._windows.get(key, _NO_WINDOWS) for key, _ in ordered]
         named = [class_names[each] if each < len(class_names) else None for each in classes]
         arrays = [
             pa.array(classes, pa.int32()),
@@ -94,6 +123,9 @@ class FoldSums:
             pa.array([key[1] for key, _ in ordered], pa.int32()),
             pa.array([n for _, (n, _) in ordered], pa.int64()),
             tensor_array(maps, schema.field("mean_map").type),
+            pa.array([sums.n for sums in windows], pa.int64()),
+            tensor_array([sums.total for sums in windows], schema.field("window_sum").type),
+            pa.array([sums.squares for sums in windows], pa.int64()),
         ]
         return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -101,9 +133,15 @@ class FoldSums:
         known = self._sums.get(key)
         self._sums[key] = (n, total) if known is None else (known[0] + n, known[1] + total)
 
+    def _add_windows(self, key: _Key, sums: _WindowSums) -> None:
+        known = self._windows.get(key, _NO_WINDOWS)
+        self._windows[key] = _WindowSums(
+            known.n + sums.n, known.total + sums.total, known.squares + sums.squares
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         packed = {key: (n, narrowest(total)) for key, (n, total) in sorted(self._sums.items())}
-        return _unpack, (self._cells, packed)
+        return _unpack, (self._cells, packed, dict(sorted(self._windows.items())))
 
 
 def folds_schema(sketch_shape: Sequence[int]) -> pa.Schema:
@@ -119,12 +157,33 @@ def folds_schema(sketch_shape: Sequence[int]) -> pa.Schema:
             pa.field("fold", pa.int32(), nullable=False),
             pa.field("n", pa.int64(), nullable=False),
             pa.field("mean_map", pa.fixed_shape_tensor(pa.float32(), tuple(sketch_shape))),
+            pa.field("windows", pa.int64(), nullable=False),
+            pa.field("window_sum", pa.fixed_shape_tensor(pa.int64(), (WINDOW_CELLS,) * 2)),
+            pa.field("window_squares", pa.int64(), nullable=False),
         ]
     )
 
 
-def _unpack(cells: int, packed: dict[tuple[int, int], tuple[int, npt.NDArray[Any]]]) -> FoldSums:
+def _by_fold(
+    rows: StoredRows, folds: npt.NDArray[np.int64], wanted: npt.NDArray[np.bool_]
+) -> Iterator[tuple[_Key, npt.NDArray[np.intp]]]:
+    """The wanted rows of each class and fold, as numbers."""
+    chosen = np.flatnonzero(wanted)
+    codes = rows.targets[chosen].astype(np.int64) * FOLDS + folds[chosen]
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    starts = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1)).tolist()
+    for start, end in itertools.pairwise([*starts, len(codes)]):
+        yield divmod(int(codes[start]), FOLDS), chosen[order[start:end]]
+
+
+def _unpack(
+    cells: int,
+    packed: dict[_Key, tuple[int, npt.NDArray[Any]]],
+    windows: dict[_Key, _WindowSums],
+) -> FoldSums:
     """What pickled sums are restored by."""
     sums = FoldSums(cells)
+    sums._windows = windows
     sums._sums = {key: (n, total.astype(np.int64)) for key, (n, total) in packed.items()}
     return sums

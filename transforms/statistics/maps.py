@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from transforms.codec import LEVELS, SMALLEST_NORMAL
 from transforms.statistics.columns import SKETCH_UNIT_BITS, statistic_names
+from transforms.statistics.peak_windows import overlap_shares
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -278,19 +279,6 @@ def gini_from_codes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     with np.errstate(invalid="ignore"):
         gini: npt.NDArray[np.float64] = (ranked - (positions + 1) * total) / (positions * total)
     return gini.astype(np.float32)
-
-
-def overlap_shares(cells: int, pixels: int) -> npt.NDArray[np.float32]:
-    """Which share of each pixel lies in each cell, when both divide the same side evenly.
-
-    Returns:
-      (cells, pixels) float32; columns sum to 1.
-    """
-    cell = np.arange(cells)[:, np.newaxis] * pixels
-    pixel = np.arange(pixels)[np.newaxis] * cells
-    overlap = np.minimum(cell + pixels, pixel + cells) - np.maximum(cell, pixel)
-    shares: npt.NDArray[np.float64] = np.maximum(overlap, 0) / cells
-    return shares.astype(np.float32)
 
 
 def _shares_of_grid_and_eighths(cells: int, pixels: int) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from transforms.statistics.columns import OUTCOME
 from transforms.statistics.confusion import Confusion
 from transforms.statistics.folds import FoldSums, folds_of
 from transforms.statistics.groups import GroupAccumulator
+from transforms.statistics.peak_windows import PEAK_WINDOW, read_windows
 from transforms.statistics.rows import ROWS_AT_ONCE, StoredRows
 from transforms.statistics.slices import (
     OUTCOMES,
@@ -79,9 +80,13 @@ class AtlasSums:
         self._confusion.add(summary)
         folds = folds_of(summary["example_id"].to_pylist())
         encoded = {name: _encoded(summary[name]) for name in self._slices if name != OUTCOME}
+        windows = None
+        if PEAK_WINDOW in summary.column_names:
+            windows = read_windows(summary[PEAK_WINDOW])
         for start in range(0, summary.num_rows, ROWS_AT_ONCE):
             rows = StoredRows(summary.slice(start, ROWS_AT_ONCE), self._names)
-            self._folds.add(rows, folds[start : start + ROWS_AT_ONCE])
+            found = None if windows is None else windows[start : start + ROWS_AT_ONCE]
+            self._folds.add(rows, folds[start : start + ROWS_AT_ONCE], found)
             self._slices[OUTCOME].add(rows, rows.outcomes, OUTCOMES)
             for name, (codes, values) in encoded.items():
                 self._slices[name].add(rows, codes[start : start + ROWS_AT_ONCE], values)

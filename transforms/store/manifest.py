@@ -65,6 +65,7 @@ class RecordedMapFormat(Part):
     thumbnail_shape: list[int] | None = None
     slices: list[str] = pydantic.Field(default_factory=list)  # older atlases have none
     measures: list[str] = pydantic.Field(default_factory=list)
+    with_windows: bool = False
 
     @property
     def stored(self) -> MapFormat:
@@ -80,6 +81,7 @@ class RecordedMapFormat(Part):
             else (self.thumbnail_shape[0], self.thumbnail_shape[1]),
             slices=tuple(self.slices),
             measures=tuple(self.measures),
+            with_windows=self.with_windows,
         )
 
     @classmethod
@@ -96,6 +98,7 @@ class RecordedMapFormat(Part):
             else list(stored.thumbnail_shape),
             slices=list(stored.slices),
             measures=list(stored.measures),
+            with_windows=stored.with_windows,
         )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.statistics.columns import STATISTICS, statistic_names
+from transforms.statistics.peak_windows import PEAK_WINDOW, WINDOW_BYTES, WINDOW_CELLS
 from transforms.statistics.sums import AtlasSums
 
 MAP = "map"
@@ -29,6 +30,13 @@ PICTURES = (MAP, THUMBNAIL)
 """Columns that statistics need not, and that are too large to travel with the others."""
 
 
+_WINDOW_FIELD = pa.field(
+    PEAK_WINDOW,
+    pa.binary(WINDOW_BYTES),  # Not a tensor: readers of Parquet refuse a tensor that is null.
+    metadata={"shape": json.dumps([WINDOW_CELLS] * 2), "dtype": json.dumps("int16")},
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class MapFormat:
     """What the stored rows look like.
@@ -43,6 +51,7 @@ class MapFormat:
       thumbnail_shape: Height and width of thumbnails; None where none are stored.
       slices: Features by which statistics are split, each a column of strings.
       measures: Names of float32 columns that the method adds, after the statistics.
+      with_windows: Whether the surroundings of each map's peak are stored.
     """
 
     map_shape: tuple[int, ...]
@@ -53,6 +62,7 @@ class MapFormat:
     thumbnail_shape: tuple[int, int] | None = None
     slices: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    with_windows: bool = False
 
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
@@ -100,6 +110,8 @@ class MapFormat:
             fields.append(pa.field("pointing_hit", pa.bool_()))
         if self.thumbnail_shape is not None:
             fields.append(pa.field(THUMBNAIL, pa.binary(), nullable=False))
+        if self.with_windows:
+            fields.append(_WINDOW_FIELD)
         fields += [pa.field(name, pa.string()) for name in self.slices]
         return pa.schema(fields)
 

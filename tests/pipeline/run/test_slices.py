@@ -174,8 +174,20 @@ def test_names_that_are_taken_are_refused(
         make_config(source={**source, "features": features})
 
 
+def test_an_atlas_with_other_columns_is_not_gone_on_with(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("transforms.saliency.block.has_peak_windows", lambda _: False)
+        run_in_memory(make_config())
+    with pytest.raises(ConfigurationError, match=r"output.columns: the atlas has \['example_id'"):
+        run_in_memory(make_config(), "resume")
+
+
 def test_every_column_of_the_maps_is_taken() -> None:
     from transforms.statistics.columns import MAPS_COLUMNS
 
-    stored = MapFormat((4, 4), "uint8", (2, 2), with_boxes=True, thumbnail_shape=(2, 2))
+    stored = MapFormat(
+        (4, 4), "uint8", (2, 2), with_boxes=True, thumbnail_shape=(2, 2), with_windows=True
+    )
     assert {*stored.schema.names} <= MAPS_COLUMNS

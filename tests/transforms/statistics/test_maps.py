@@ -18,8 +18,8 @@ from transforms.statistics.maps import (
     MapStatistics,
     box_mask,
     gini_from_codes,
-    overlap_shares,
 )
+from transforms.statistics.peak_windows import overlap_shares
 
 Maps = npt.NDArray[np.float32]
 

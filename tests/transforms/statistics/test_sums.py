@@ -20,6 +20,7 @@ from transforms.statistics.columns import statistic_names
 from transforms.statistics.folds import folds_of
 from transforms.statistics.groups import GroupAccumulator, _std_map
 from transforms.statistics.moments import WideSums
+from transforms.statistics.peak_windows import read_windows, windows_column
 from transforms.statistics.slices import LeftOutSlice
 from transforms.statistics.sums import AtlasSums, StatisticsTables
 from transforms.store.tables import encode_table
@@ -53,6 +54,9 @@ def make_summary(seed: int = 5, slices: Sequence[str] = ("camera", "year")) -> p
         kind = pa.bool_() if name == "pointing_hit" else pa.float32()
         given_values = values > 0.5 if name == "pointing_hit" else values
         columns[name] = pa.array(given_values, kind, mask=undefined)
+    windows = generator.integers(-9000, 9000, (ROWS, 11, 11)).astype(np.int16)
+    windows[undefined | (generator.random(ROWS) < 0.1)] = 0
+    columns["peak_window"] = windows_column(windows)
     for number, name in enumerate(slices):
         chosen = generator.integers(0, len(HOSTILE) - number, ROWS // 2)[examples]
         columns[name] = pa.array([HOSTILE[choice] for choice in chosen], pa.string())
@@ -213,6 +217,24 @@ def test_a_fold_is_the_mean_of_its_examples_maps() -> None:
         chosen = defined & (summary["target"].to_numpy() == row["class"]) & (folds == row["fold"])
         assert row["n"] == chosen.sum() > 0
         np.testing.assert_allclose(found, sketches[chosen].mean(axis=0), rtol=1e-6)
+
+
+def test_the_windows_of_a_fold_are_those_of_its_examples() -> None:
+    summary = make_summary()
+    folds = folds_of(summary["example_id"].to_pylist())
+    windows = read_windows(summary["peak_window"])
+    assert 0 < summary["peak_window"].null_count < ROWS
+    table = sum_of([summary]).tables().folds
+    totals = table["window_sum"].combine_chunks().to_numpy_ndarray()
+    keys = table.select(["class", "fold", "windows", "window_squares"]).to_pylist()
+    for row, total in zip(keys, totals, strict=True):
+        chosen = (summary["target"].to_numpy() == row["class"]) & (folds == row["fold"])
+        assert row["windows"] == windows[chosen].any(axis=(1, 2)).sum()
+        assert row["window_squares"] == (windows[chosen] ** 2).sum()
+        np.testing.assert_array_equal(total, windows[chosen].sum(axis=0))
+    assert sum(row["windows"] for row in keys) == ROWS - summary["peak_window"].null_count
+    without = sum_of([summary.drop_columns(["peak_window"])]).tables().folds
+    assert without["windows"].to_pylist() == [0] * without.num_rows
 
 
 def test_folds_are_crc_32c_of_ids_modulo_16() -> None:

@@ -1,0 +1,191 @@
+"""The surroundings of a map's peak, so that what repeats in a class is seen wherever it is.
+
+A peak window is a square around the place where a map has most mass: sqrt(A), pooled by area to
+11 x 11, centred, and divided by its norm. Two windows' product is the correlation of what the maps
+look like there, so the mean correlation of all pairs of a class follows from exact sums.
+
+Windows are made of a map's `uint8` codes, which are 255 sqrt(A / max A) already.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.codec import LEVELS
+
+PEAK_WINDOW = "peak_window"
+"""The column of windows in the maps table: bytes, null where undefined."""
+
+WINDOW_CELLS = 11
+"""A window has so many rows and columns."""
+
+WINDOW_UNIT_BITS = 14
+"""A window's cells are int16 in units of 2**-14: they are in -1..1, the ends included."""
+
+WINDOW_BYTES = 2 * WINDOW_CELLS**2
+"""Of a stored window."""
+
+_SIDES = 64  # the square's side is 11 of 64 parts of the shorter side
+_BOX_PART = 9  # that of the box whose mass is largest is one of nine
+
+
+def has_peak_windows(map_shape: tuple[int, ...]) -> bool:
+    """Whether maps of a shape have windows: those with two sides of at least 11.
+
+    >>> has_peak_windows((224, 224)), has_peak_windows((300, 8)), has_peak_windows((784,))
+    (True, False, False)
+    """
+    return len(map_shape) == 2 and min(map_shape) >= WINDOW_CELLS  # noqa: PLR2004 - rows, columns
+
+
+def peak_windows(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    """Windows of maps, in units of 2**-14.
+
+    Args:
+      codes: (N, H, W), both sides at least 11.
+
+    Returns:
+      (N, 11, 11); all 0 where a window is flat, as that of an all-zero map is: it is undefined.
+    """
+    windows = np.zeros((len(codes), WINDOW_CELLS, WINDOW_CELLS), np.int16)
+    side = _square_side(codes.shape[1:])
+    shares = _pooling(side)
+    for window, code in zip(windows, codes, strict=True):
+        top, left = _square_corner(code)
+        pooled = shares @ code[top : top + side, left : left + side] @ shares.T
+        centred = pooled - pooled.mean()
+        norm = np.sqrt((centred * centred).sum())
+        if norm > _FLAT:
+            window[:] = np.rint(centred / norm * float(1 << WINDOW_UNIT_BITS))
+    return windows
+
+
+def windows_column(windows: npt.NDArray[np.int16]) -> pa.Array:
+    """Windows as they are stored: bytes; null where a window is undefined.
+
+    Args:
+      windows: (N, 11, 11), as `peak_windows` gives them.
+    """
+    flat = np.ascontiguousarray(windows, "<i2")
+    stored = [window.tobytes() if window.any() else None for window in flat]
+    return pa.array(stored, pa.binary(WINDOW_BYTES))
+
+
+def read_windows(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Stored windows, (N, 11, 11) in units of 2**-14; all 0 where they are null."""
+    nothing = bytes(WINDOW_BYTES)
+    data = b"".join(nothing if one is None else one for one in column.to_pylist())
+    cells = np.frombuffer(data, "<i2").astype(np.int64)
+    return cells.reshape(-1, WINDOW_CELLS, WINDOW_CELLS)
+
+
+def peak_square(values: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Where a map's window is.
+
+    Args:
+      values: (H, W), a map as it is or as it was decoded; both sides at least 11.
+
+    Returns:
+      (H, W), True in the square.
+
+    >>> spot = np.zeros((64, 64), np.float32)
+    >>> spot[2, 60] = 1
+    >>> rows, columns = np.nonzero(peak_square(spot))
+    >>> (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 10, 52, 62)
+    True
+    """
+    largest = float(values.max())
+    unit = values / largest if largest > 0 else np.zeros_like(values)
+    top, left = _square_corner(np.rint((LEVELS - 1) * np.sqrt(unit)).astype(np.uint8))
+    side = _square_side(values.shape)
+    inside = np.zeros(values.shape, bool)
+    inside[top : top + side, left : left + side] = True
+    return inside
+
+
+def mean_correlation(n: int, total: npt.NDArray[np.int64], squares: int) -> float | None:
+    """Repeat, S2: the mean correlation of two different windows of a group.
+
+    (|sum w|^2 - sum |w|^2) / (n (n - 1)): the closed form of a U-statistic. Both sums are exact;
+    after rounding, |w|^2 is not 1.
+
+    Args:
+      n: How many windows.
+      total: Their sum, cell by cell, in units of 2**-14.
+      squares: Sum of their squared norms, in units of 2**-28.
+
+    Returns:
+      In -1..1, but for rounding; None for fewer than two.
+    """
+    if n < 2:  # noqa: PLR2004 - a pair
+        return None
+    product: int = sum(cell * cell for cell in total.reshape(-1).tolist())
+    pairs: int = n * (n - 1) << 2 * WINDOW_UNIT_BITS
+    return (product - squares) / pairs
+
+
+def overlap_shares(cells: int, pixels: int) -> npt.NDArray[np.float32]:
+    """Which share of each pixel lies in each cell, when both divide the same side evenly.
+
+    Returns:
+      (cells, pixels) float32; columns sum to 1.
+    """
+    cell = np.arange(cells)[:, np.newaxis] * pixels
+    pixel = np.arange(pixels)[np.newaxis] * cells
+    overlap = np.minimum(cell + pixels, pixel + cells) - np.maximum(cell, pixel)
+    shares: npt.NDArray[np.float64] = np.maximum(overlap, 0) / cells
+    return shares.astype(np.float32)
+
+
+_FLAT = 1e-6
+"""A norm below it is what rounding leaves of equal codes; of unequal ones it is far above."""
+
+
+def _square_side(map_shape: tuple[int, ...]) -> int:
+    """11/64 of the shorter side, rounded half up, at least 11."""
+    return max(WINDOW_CELLS, (2 * WINDOW_CELLS * min(map_shape) + _SIDES) // (2 * _SIDES))
+
+
+def _square_corner(codes: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Top and left of the square: around the box of most mass, the first of equals, moved inside.
+
+    Boxes lie wholly in the map: one that reached over its edge would hold no more than one moved
+    inside. Sums of squared codes are exact integers (of a box modulo 2**32, below which it is).
+    """
+    box = max(1, (2 * min(codes.shape) + _BOX_PART) // (2 * _BOX_PART))
+    mass = np.square(codes.astype(np.uint16)).astype(np.uint32)
+    mass = _box_sums(_box_sums(mass, box).T, box).T
+    place = int(mass.argmax())
+    corner = divmod(place, mass.shape[1])
+    side = _square_side(codes.shape)
+    top, left = (
+        min(max(start + (box - side) // 2, 0), length - side)
+        for start, length in zip(corner, codes.shape, strict=True)
+    )
+    return top, left
+
+
+def _box_sums(values: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint32]:
+    """Sums of so many consecutive rows, from each row on: (H, W) -> (H - length + 1, W).
+
+    By doubling, of vectors: a quarter of the time that running sums take.
+    """
+    count = len(values) - length + 1
+    sums: npt.NDArray[np.uint32] = np.zeros((count, *values.shape[1:]), np.uint32)
+    width, offset = 1, 0
+    while width <= length:
+        if length & width:
+            sums += values[offset : offset + count]
+            offset += width
+        values = values[width:] + values[:-width]  # each the sum of twice as many
+        width *= 2
+    return sums
+
+
+@functools.cache
+def _pooling(side: int) -> npt.NDArray[np.float64]:
+    return overlap_shares(WINDOW_CELLS, side).astype(np.float64)
