@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
     },
     "calls": 1,
     "batch_size": 16,
+    "calls": 1,
     "threads": 2,
     "examples_per_second": 20.0,
     "seconds_estimated": 100.0,
