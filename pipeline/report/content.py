@@ -119,7 +119,7 @@ class Content:
         }
 
     def _found(self) -> list[Finding]:
-        if self._audit is not None and self._audit.gates:
+        if self._audit is not None and (self._audit.gates or self._audit.shortcuts):
             return failures(self._audit, self._names, self._maps)
         outs = [] if self._table is None else standing_out(self._table)
         return [described(out, self._names, self._maps.get(out.number)) for out in outs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import pydantic
 from markupsafe import Markup
 
 from pipeline.atlas import Atlas
-from pipeline.audit.result import AuditResult, Comparison, Threshold
+from pipeline.audit.result import AuditResult, Comparison, Shortcut, Threshold
 from pipeline.report import charts, wording
 from pipeline.report.classes import Floats
 from pipeline.report.findings import MOST_CARDS, Finding, card
@@ -99,7 +100,7 @@ def audited_verdict(
             headline = Markup("The gate holds in {}.").format(
                 wording.count(len(classes), "class", "classes")
             )
-        because = Markup("Nothing needs a look.")
+        because = findings[0].statement if findings else Markup("Nothing needs a look.")
         if failing:
             because = Markup("What failed only warns, or was waived.")
     if not gates:
@@ -111,7 +112,7 @@ def audited_verdict(
 def failures(
     result: AuditResult, names: Mapping[int, str], maps: Mapping[int, Floats]
 ) -> list[Finding]:
-    """A card per failure of a class, those that count first, then by how far it is off.
+    """Cards: shortcuts that are used, failures by how far they are off, then untried shortcuts.
 
     Args:
       result: The audit.
@@ -120,7 +121,12 @@ def failures(
     """
     failing = [each for each in result.gates if each.verdict == "fail"]
     failing.sort(key=lambda each: (not each.counts_as_failure, -_distance(each)))
-    return [_card(each, names, maps) for each in failing[:MOST_CARDS]]
+    places = [each for each in result.shortcuts if each.verdict != "cleared"]
+    places.sort(key=lambda each: -each.effect)
+    used = [_place_card(each, names, maps) for each in places if each.is_used]
+    others = [_place_card(each, names, maps) for each in places if not each.is_used]
+    judged = [_card(each, names, maps) for each in failing[:MOST_CARDS]]
+    return [*used[:MOST_CARDS], *judged, *others[:MOST_CARDS]]
 
 
 def _distance(comparison: Comparison) -> float:
@@ -177,6 +183,45 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
         facts=facts,
         drawing=drawing if comparison.threshold.of == "value" else Markup(""),
         mean_map=maps.get(number),
+    )
+
+
+def _place_card(
+    shortcut: Shortcut, names: Mapping[int, str], maps: Mapping[int, Floats]
+) -> Finding:
+    """A place that a class's maps point to, and what masking and pasting it did."""
+    top, left, bottom, right = shortcut.region
+    place = wording.region_in_words((top, bottom), (left, right))
+    name = names.get(shortcut.class_number, f"class {shortcut.class_number}")
+    times = f"up to {wording.two_digits(math.exp(shortcut.effect))} times what is usual there"
+    facts = [
+        ("place", f"{place}, {wording.percent(shortcut.area)} of the area"),
+        ("saliency there", times),
+        ("shows in", f"{wording.percent(shortcut.presence)} of its maps"),
+    ]
+    mask, transplant = shortcut.mask, shortcut.transplant
+    said = "it has not been tried whether the model uses it"
+    if mask is not None:
+        said = (
+            f"masked there, {wording.percent(mask.flips)} of its images change class, masked "
+            f"elsewhere {wording.percent(mask.control_flips)}"
+        )
+        facts.append(("masking", f"{said} ({wording.count(mask.n, 'image')})"))
+    if transplant is not None:
+        moved = (wording.percent(transplant.moved), wording.percent(transplant.control_moved))
+        facts.append(
+            ("pasted into others", f"{moved[0]} are taken for it; with another patch {moved[1]}")
+        )
+    verb = "is recognised by one place" if shortcut.is_used else "stands out at one place"
+    return card(
+        number=shortcut.class_number,
+        statistic="corner_energy" if place.endswith("corner") else "border_energy",
+        state="fail" if shortcut.is_used else "undecided",
+        status=shortcut.verdict,
+        statement=Markup("<em><bdi>{}</bdi></em> {}, the {}: {}.").format(name, verb, place, said),
+        facts=facts,
+        drawing=Markup(""),
+        mean_map=maps.get(shortcut.class_number),
     )
 
 

@@ -15,6 +15,7 @@ from reported_atlas import PLANTED, Fake, write_atlas
 
 from pipeline import cli
 from pipeline.atlas import Atlas
+from pipeline.audit.result import MaskEffect, Shortcut
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
@@ -233,7 +234,7 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     assert "examples50" in text
     assert "2 new" not in text
     text = audited(gates[1:])
-    assert "\u2713 passes The gate holds in 10 classes. Nothing needs a look." in text
+    assert "\u2713 passes The gate holds in 10 classes. kind 1 stands out at one place" in text
     text = audited(gates[1:], min_n=200)
     assert "? undecided Undecided: 10 comparisons cannot be judged." in text
     assert "10 have fewer than 200 examples." in text
@@ -242,3 +243,41 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     text = text_of((tmp_path / "report.html").read_text())
     assert "The audit beside this atlas is damaged, or of another version: not shown." in text
     assert "kind 1 differs from all other classes" in text
+
+
+def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
+    write_atlas(tmp_path / "atlas", Fake(names=[f"kind {n}" for n in range(10)]))
+    gates = [{"statistic": "border_energy_mean", "below": 0.9, "name": "no border"}]
+    section = AuditSection.model_validate({"gates": gates, "min_n": 20})
+    root = tmp_path / "atlas"
+    result = audit_atlas(str(root), section, None, None, LocalStorage())
+    mask = MaskEffect(
+        n=60, margin=9.0, drop=14.9, control_drop=0.1, share=1.6, low=1.5, high=1.7,
+        p=0.001, flips=0.97, control_flips=0.02, by_fill=None,
+    )  # fmt: skip
+    place = Shortcut.model_validate(
+        {
+            "class": PLANTED, "class_name": "kind 1", "indicator": "place", "statistic": "s1",
+            "n": 25, "q": None, "effect": 2.0, "presence": 0.9, "region": (0.0, 0.8, 0.2, 1.0),
+            "area": 0.04, "verdict": "used", "mask": mask, "transplant": None,
+        }
+    )  # fmt: skip
+
+    def said(shortcut: Shortcut) -> str:
+        audited = result.model_copy(update={"shortcuts": [shortcut]})
+        (root / "audit/audit.json").write_bytes(audited.to_json())
+        write(Atlas.open(str(root)), str(tmp_path / "report.html"))
+        return text_of((tmp_path / "report.html").read_text())
+
+    assert (
+        "kind 1 is recognised by one place, the top right corner: masked there, 97% of its images "
+        "change class, masked elsewhere 2%."
+    ) in said(place)
+    untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
+    assert (
+        "kind 1 stands out at one place, the top right corner: it has not been tried whether the "
+        "model uses it."
+    ) in said(untried)
+    cleared = place.model_copy(update={"verdict": "cleared"})
+    assert "Nothing needs a look." in said(cleared)
+    assert "one place" not in said(cleared)
