@@ -90,6 +90,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=64, help="as a GPU has it")
     parser.add_argument("--block-size", type=int, default=256)
+    parser.add_argument("--thumbnails", action="store_true", help="store them, too")
     parser.add_argument("--cores", default="1,2", help="numbers of cores, by commas")
     parser.add_argument("--repeats", type=int, default=5, help="rounds")
     parser.add_argument("--json", metavar="FILE")
@@ -106,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = pathlib.Path(name)
         model = make_model(folder, parsed.side, small=True)
         batch_size, block_size = str(parsed.batch_size), parsed.block_size
-        load = Workload(model, parsed.side, "unit", batch_size, block_size)
+        load = Workload(
+            model, parsed.side, "unit", batch_size, block_size, thumbnails=parsed.thumbnails
+        )
         config = write_config(folder, load, parsed.images)
         runs: dict[int, list[Figures]] = {cores: [] for cores in parsed.cores}
         steps = []

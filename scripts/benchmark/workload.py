@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Any
 
 SHARDS = 4
 SEED = 0
@@ -21,6 +22,7 @@ class Workload:
       block_size: Records in one output file.
       engine: Who computes the gradient. With auto two runs might use different ones.
       pattern: Shards of one's own, with features `image` and `label`; None makes photographs.
+      thumbnails: Whether they are stored, as they are unless one asks for none.
     """
 
     model: str
@@ -30,6 +32,7 @@ class Workload:
     block_size: int
     engine: str = "tensorflow"
     pattern: str | None = None
+    thumbnails: bool = True
 
 
 def make_model(folder: pathlib.Path, side: int, small: bool = False) -> str:
@@ -68,7 +71,7 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
         write_photographs(data, examples, load.side)
     batch_size = load.batch_size if load.batch_size == "auto" else int(load.batch_size)
     name = f"{pathlib.Path(load.model).stem}-{examples}"
-    document = {
+    document: dict[str, Any] = {
         "source": {
             "pattern": load.pattern or str(data / "*.tfrecord"),
             "features": {"input": "image", "label": "label"},
@@ -78,6 +81,8 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
         "explain": {"batch_size": batch_size, "engine": load.engine},
         "output": {"path": str(folder / f"atlas-{name}"), "block_size": load.block_size},
     }
+    if not load.thumbnails:
+        document["output"]["thumbnail"] = None
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(document))
     return str(path)

@@ -28,7 +28,7 @@ COMPRESSION_LEVEL = 3
 
 _UNSEALED = b"00000000"
 _STRING_HEADER_BYTES = 2  # Thrift's, between a key and its value: a field and a length.
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16  # In caches.
 _TAIL_BYTES = 8  # Parquet's last: the footer's length and four letters.
 
 
@@ -74,7 +74,7 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
     ) as writer:
         writer.write_table(table, rows_per_group(table.schema.field(MAP).type.byte_width))
         writer.add_key_value_metadata({CHECKSUM_KEY.decode(): _UNSEALED.decode()})
-    return _seal(sink.getvalue())
+    return _seal(sink)
 
 
 def rows_per_group(map_bytes: int) -> int:
@@ -98,16 +98,24 @@ def tail_digest(data: bytes | pa.Buffer) -> int:
     So the digests of two files differ if the files do.
     """
     view = memoryview(data)
-    footer = int.from_bytes(view[-_TAIL_BYTES:-4], "little")
-    digest = hashlib.sha256(view[-_TAIL_BYTES - footer :]).digest()
+    digest = hashlib.sha256(view[-_footer_bytes(view) :]).digest()
     return int.from_bytes(digest[:8], "little")
 
 
-def _seal(data: bytes) -> pa.Buffer:
-    """The file with its checksum in its place."""
-    place = _checksum_place(data)
+def _seal(sink: io.BytesIO) -> pa.Buffer:
+    """The file with its checksum in its place, where it was written: a copy costs as much again."""
+    view = sink.getbuffer()
+    before_footer = len(view) - _footer_bytes(view)
+    place = _checksum_place(bytes(view[before_footer:]))
     assert place is not None  # noqa: S101 - it was written a moment ago
-    return pa.py_buffer(b"".join([data[: place.start], _checksum(data, place), data[place.stop :]]))
+    place = slice(before_footer + place.start, before_footer + place.stop)
+    view[place] = _checksum(view, place)
+    return pa.py_buffer(view)
+
+
+def _footer_bytes(view: memoryview) -> int:
+    """Bytes of a Parquet file's footer, up to the file's end."""
+    return _TAIL_BYTES + int.from_bytes(view[-_TAIL_BYTES:-4], "little")
 
 
 def _checksum_place(data: bytes) -> slice | None:
@@ -117,13 +125,14 @@ def _checksum_place(data: bytes) -> slice | None:
     return slice(start, start + len(_UNSEALED)) if key >= 0 else None
 
 
-def _checksum(data: bytes, place: slice) -> bytes:
+def _checksum(data: bytes | memoryview, place: slice) -> bytes:
     """The digits of the file's CRC-32C, taken piece by piece: the library takes no views."""
     crc = 0
     for start in range(0, place.start, _CHUNK_BYTES):
-        crc = google_crc32c.extend(crc, data[start : min(start + _CHUNK_BYTES, place.start)])
+        piece = data[start : min(start + _CHUNK_BYTES, place.start)]
+        crc = google_crc32c.extend(crc, bytes(piece))
     crc = google_crc32c.extend(crc, _UNSEALED)
-    return b"%08x" % google_crc32c.extend(crc, data[place.stop :])
+    return b"%08x" % google_crc32c.extend(crc, bytes(data[place.stop :]))
 
 
 def block_metadata(file: pq.ParquetFile) -> dict[str, Any]:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 MakeMaps = Callable[[Attribution], "tf.Tensor"]
 """Maps (M, ...) >= 0 of what engines compute, in the order of the examples."""
 
-_ROUNDS = 5  # Interleaved; the medians are compared.
+_ROUNDS = 5  # At most.
+_CLEAR_ROUNDS = 2  # They are enough where each lies by so much on one side of the limit:
+_CLEARLY = 0.8
 _GAIN_THAT_COUNTS = 0.95  # Of the time: less is within what timing can tell.
 _GAIN_OF_MIXED = 1 / 1.1  # Of the time: what other bits than float32's have to be worth.
 
@@ -144,7 +146,7 @@ def _fastest(
         if not holds:
             notes.append(f"{name} is not used: it differs from {REFERENCE}, {agreement}")
             continue
-        share = comparison.share_of_time(choice, best)
+        share = comparison.share_of_time(choice, best, shortest)
         notes.append(f"{name} takes {share:.2f} times as long as {_title(best.spec)}; {agreement}")
         if share < shortest:
             found, shortest = dataclasses.replace(choice, agreement=agreement), share
@@ -201,19 +203,21 @@ class _Comparison:
           _IncomparableError: One of them fails on the first batch.
         """
         try:
-            return measure_agreement(self._maps(self.choice(self.exact)), self._maps(choice))
+            return measure_agreement(self._reference_maps, self._maps(choice))
         except Exception as error:  # whatever a model raises on data, or an engine's library
             raise _IncomparableError(f"the first batch cannot be explained: {error}") from error
 
-    def share_of_time(self, choice: EngineChoice, reference: EngineChoice) -> float:
-        """An engine's time as a share of another's: the ratio of medians of interleaved runs."""
-        seconds: tuple[list[float], list[float]] = ([], [])
-        for _ in range(_ROUNDS):
-            for measured, each in zip(seconds, (choice, reference), strict=True):
-                begun = time.perf_counter()
-                np.asarray(each.compiled.run(*self._batch).fields[-1])
-                measured.append(time.perf_counter() - begun)
-        return statistics.median(seconds[0]) / statistics.median(seconds[1])
+    def share_of_time(self, choice: EngineChoice, reference: EngineChoice, limit: float) -> float:
+        """An engine's time as a share of another's, measured until it is clear against a limit."""
+
+        def run(each: EngineChoice) -> None:
+            np.asarray(each.compiled.run(*self._batch).fields[-1])
+
+        return share_of_time(lambda: run(choice), lambda: run(reference), limit)
+
+    @functools.cached_property
+    def _reference_maps(self) -> npt.NDArray[np.float32]:
+        return self._maps(self.choice(self.exact))
 
     def _maps(self, choice: EngineChoice) -> npt.NDArray[np.float32]:
         """The maps of the examples' targets, (examples * targets, values)."""
@@ -224,3 +228,35 @@ class _Comparison:
         maps = self._make_maps(Attribution(*fields))
         flat: npt.NDArray[np.float32] = np.asarray(maps).reshape(len(maps), -1)
         return flat
+
+
+def share_of_time(
+    first: Callable[[], None],
+    second: Callable[[], None],
+    limit: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """What something takes as a share of what something else takes.
+
+    They take turns, for two rounds where both of them say the same of the limit, for five else.
+
+    Args:
+      first: What is measured.
+      second: What it is compared with.
+      limit: The share that decides.
+      clock: Gives seconds.
+
+    Returns:
+      The ratio of the medians.
+    """
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for round_number in range(1, _ROUNDS + 1):
+        for measured, run in zip(seconds, (first, second), strict=True):
+            begun = clock()
+            run()
+            measured.append(clock() - begun)
+        shares = [one / other for one, other in zip(*seconds, strict=True)]
+        is_clear = max(shares) < _CLEARLY * limit or min(shares) > limit / _CLEARLY
+        if round_number >= _CLEAR_ROUNDS and is_clear:
+            break
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])

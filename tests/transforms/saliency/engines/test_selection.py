@@ -80,7 +80,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
         monkeypatch.setattr(
             selection._Comparison,
             "share_of_time",
-            lambda _, choice, __: (shares or {})[
+            lambda _, choice, *__: (shares or {})[
                 choice.spec.name + (" mixed" if choice.spec.precision == "mixed" else "")
             ],
         )
@@ -229,3 +229,33 @@ def test_engines_are_found_by_their_files() -> None:
     assert engine_names() == ("openvino", "tensorflow")
     with pytest.raises(ConfigurationError, match="'onnx' is unknown; choose auto or one of openvi"):
         find_engine("onnx")
+
+
+@pytest.mark.parametrize(
+    ("shares", "rounds", "expected"),
+    [
+        ([0.5, 0.7], 2, 0.6),  # both below 0.8 of the limit
+        ([1.4, 1.2], 2, 1.3),  # both above 1.25 times the limit
+        ([0.5, 0.9, 0.6, 0.6, 0.7], 5, 0.6),  # once too near to it
+        ([0.5, 1.5, 0.7, 0.8, 0.9], 5, 0.8),
+    ],
+)
+def test_as_many_rounds_are_timed_as_it_takes_to_be_clear(
+    shares: list[float], rounds: int, expected: float
+) -> None:
+    now, calls = 0.0, []
+
+    def take(seconds: float, name: str) -> None:
+        nonlocal now
+        now += seconds
+        calls.append(name)
+
+    left = iter(shares)
+    share = selection.share_of_time(
+        lambda: take(next(left), "first"),
+        lambda: take(1.0, "second"),
+        limit=0.95,
+        clock=lambda: now,
+    )
+    assert share == pytest.approx(expected)
+    assert calls == ["first", "second"] * rounds
