@@ -173,7 +173,7 @@ class Explainer:
         if shape not in self._steps:
             self._steps[shape] = self._compile(shape, first)
         steps, finish = self._steps[shape]
-        state = steps.run(first, call, unscaled, ids, self._method.calls)
+        state = steps.run(first, call, unscaled, ids, steps.calls)
         return finish(first.scores, unscaled, *state)
 
     def _compile(
@@ -202,7 +202,7 @@ class Explainer:
         import tensorflow as tf
 
         def choose(_: tf.Tensor) -> Targets:
-            return Targets((targets,), tf.zeros((len(inputs), 1), tf.int32))  # nobody asks which
+            return Targets((targets,), tf.zeros((inputs.shape[0], 1), tf.int32))  # not asked for
 
         if self._method.needs == "score":
             return score(self._function, self._operator, inputs, choose).fields

@@ -31,6 +31,7 @@ class Steps:
 
     Attributes:
       state: Specifications of what `run` returns as the state.
+      calls: Of the compiled function, the first among them.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Steps:
             return method.begin(Attribution(*fields))
 
         self._method = method
+        self.calls = method.calls
         self._begin = tf.function(begin, input_signature=specs, autograph=False)
         traced = self._begin.get_concrete_function()
         self.state = tuple(tf.TensorSpec(each.shape, each.dtype) for each in traced.outputs)
