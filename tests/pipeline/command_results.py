@@ -25,7 +25,6 @@ PLAN: dict[str, Any] = {
         "output": {"layer": "logits", "shape": [None, 10]},
         "layers": [f"layer_{number}" for number in range(14)],
     },
-    "calls": 1,
     "batch_size": 16,
     "calls": 1,
     "threads": 2,
