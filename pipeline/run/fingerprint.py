@@ -29,9 +29,10 @@ def given_settings(
     settings = config.fingerprint_settings()
     settings["source"]["classes"] = settings_digest(class_names) if class_names else None
     settings["model"]["digest"] = model_digest
-    settings["model"]["imports"] = {
-        name: module_digest("model.imports", name) for name in config.model.imports
-    }
+    if config.model.imports:
+        settings["model"]["imports"] = {
+            name: module_digest("model.imports", name) for name in config.model.imports
+        }
     operator, separator, _ = config.explain.operator.partition(":")
     if separator:
         settings["explain"]["operator_digest"] = module_digest("explain.operator", operator)

@@ -284,8 +284,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
 def several(what: str, title: str, names: list[str] | int) -> str:
     """The message where one input or output is meant and the model has another number of them."""
     remedy = {
-        "inputs": "name it, and the features that feed the others, by model.inputs; in memory, "
-        "give a function of one input",
+        "inputs": "export one that fixes the others; in memory, give a function of one input",
         "outputs": "choose one by output_layer",
     }[what]
     listed = (

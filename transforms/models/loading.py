@@ -68,7 +68,6 @@ class LoadedModel:
         self._trace: Trace = trace(function, shape)
         self._reading: OutputReading | None = None
         self._takes_channels_first = False
-        self._others: Sequence[tf.Tensor] | None = None
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
@@ -76,18 +75,10 @@ class LoadedModel:
         return self._read(self.function(taken, self._beside(inputs)))
 
     def _beside(self, inputs: tf.Tensor) -> Sequence[tf.Tensor]:
-        if self._others is None:
-            return self.function.example_inputs(len(inputs)) if self.function.others else ()
-        return self._others
+        return self.function.example_inputs(len(inputs)) if self.function.others else ()
 
     def _read(self, outputs: tf.Tensor) -> tf.Tensor:
         return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
-
-    def with_others(self, others: Sequence[tf.Tensor]) -> LoadedModel:
-        """The same model with its other inputs (N, ...) given, in `function`'s order."""
-        model = copy.copy(self)
-        model._others = others
-        return model
 
     @property
     def embedding_width(self) -> int | None:
