@@ -37,6 +37,7 @@ _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer
 _Scalar = bool | int | float | str
 
 LATER_KEYS = (
+    "source.features.slices",
     "source.input.channels",
     "source.input.antialias",
     "source.input.fit",
