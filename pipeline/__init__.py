@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Atlas", "ExplainedMap"]
+__all__ = ["Atlas", "ExplainedExample", "ExplainedMap"]
 
 if TYPE_CHECKING:
-    from pipeline.atlas import Atlas, ExplainedMap
+    from pipeline.atlas import Atlas
+    from pipeline.explained import ExplainedExample, ExplainedMap
 else:  # Where a type checker saw it, it would take every name for one of ours.
 
     def __getattr__(name: str) -> object:

@@ -7,11 +7,10 @@ atlas.table(["example_id", "corner_energy"], where=pc.field("target") == 3)
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import html
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.explained import ExplainedExample, ExplainedMap, find_mean_map, read_maps
 from pipeline.plain_text import plain
-from transforms.codec import decode
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.store.block_file import METADATA_KEY
@@ -38,28 +37,9 @@ from transforms.store.layout import (
     block_number,
 )
 from transforms.store.manifest import Manifest, decode_manifest
-from transforms.store.map_format import MAP, PICTURES, THUMBNAIL, map_codes
+from transforms.store.map_format import PICTURES, THUMBNAIL
 
-_BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
-
-
-@dataclasses.dataclass(frozen=True)
-class ExplainedMap:
-    """One map with its identity.
-
-    Attributes:
-      example_id: The example.
-      target: The class explained.
-      values: (H, W), (H, W, C), (T, W) or (W,) float32, in the method's own units, with its sign.
-
-    >>> found = next(Atlas.open("atlases/train").maps())
-    >>> found.example_id, found.values.shape
-    ('0/0', (12, 12))
-    """
-
-    example_id: str
-    target: int
-    values: npt.NDArray[np.float32]
+_FILE = "__filename"  # Arrow's own column: the path of a row's block
 
 
 class Atlas:
@@ -238,10 +218,10 @@ class Atlas:
             return pa.table({})
         dataset = self._dataset_of(files)
         columns = [name for name in dataset.schema.names if name not in PICTURES]
-        rows = dataset.to_table(["__filename", *columns], filter=where)
-        pairs = zip(rows["__filename"].to_pylist(), rows["record"].to_pylist(), strict=True)
+        rows = dataset.to_table([_FILE, *columns], filter=where)
+        pairs = zip(rows[_FILE].to_pylist(), rows["record"].to_pylist(), strict=True)
         places = pa.array([f"{_folder(path)}:{record}" for path, record in pairs], pa.string())
-        return rows.drop_columns(["__filename"]).add_column(0, "place", places)
+        return rows.drop_columns([_FILE]).add_column(0, "place", places)
 
     def _named(self, example_id: str) -> tuple[list[str], pc.Expression]:
         """Blocks and rows that an example's name means: an id, else a place."""
@@ -261,25 +241,72 @@ class Atlas:
         return self._maps(self._files, where)
 
     def _maps(self, files: list[str], where: pc.Expression | None) -> Iterator[ExplainedMap]:
-        if not files:
-            return
-        scanner = self._dataset_of(files).scanner(
-            columns=["example_id", "target", MAP, "map_scale"],
-            filter=where,
-            batch_size=_BATCH_ROWS,
-            # Read-ahead would decode whole files of maps beside the one that is wanted.
-            batch_readahead=1,
-            fragment_readahead=1,
-        )
-        for batch in scanner.to_batches():
-            if not batch.num_rows:
-                continue
-            codes = map_codes(batch)
-            scales = batch.column("map_scale").to_numpy()
-            ids = batch.column("example_id").to_pylist()
-            targets = batch.column("target").to_pylist()
-            for example_id, target, values in zip(ids, targets, decode(codes, scales), strict=True):
-                yield ExplainedMap(example_id, target, values)
+        return read_maps(self._dataset_of(files), where) if files else iter(())
+
+    def examples(
+        self,
+        where: pc.Expression | None = None,
+        order_by: str | None = None,
+        limit: int = 20,
+        *,
+        ascending: bool = False,
+    ) -> list[ExplainedExample]:
+        """Rows with their maps: those with the highest values of a column, the highest first.
+
+        Args:
+          where: Which rows, as an Arrow expression.
+          order_by: The column, whose nulls are left out; None takes the order of shard and record.
+          limit: How many at most.
+          ascending: Whether the lowest values come first.
+
+        Raises:
+          ConfigurationError: The column does not exist.
+        """
+        order = [(_FILE, "ascending"), ("record", "ascending"), ("target", "ascending")]
+        keys = [_FILE, "record", "target"]
+        if order_by is not None:
+            self._check_columns([order_by])
+            order.insert(0, (order_by, "ascending" if ascending else "descending"))
+            keys += [order_by] if order_by not in keys else []
+            known = pc.field(order_by).is_valid()
+            where = known if where is None else where & known
+        best: pa.Table | None = None
+        for batch in self.batches(keys, where):
+            rows = pa.Table.from_batches([batch])
+            best = rows if best is None else pa.concat_tables([best, rows])
+            best = best.sort_by(order).slice(0, limit)
+        found = [] if best is None else best.select(keys[:3]).to_pylist()
+        return [ExplainedExample.read(self._dataset_of([row.pop(_FILE)]), **row) for row in found]
+
+    def mean_map(
+        self,
+        target: int | str,
+        slice: Mapping[str, str | None] | None = None,  # noqa: A002 - the statistics' own word
+    ) -> npt.NDArray[np.float32]:
+        """The mean of a class's unit-mass maps, on the sketch's grid.
+
+        Args:
+          target: The class explained, by its number or its name.
+          slice: `{NAME: VALUE}`, of its examples with this value of a slice; None for all.
+
+        Returns:
+          (rows, columns) float32 that sums to 1; NaN where the class has no defined map.
+
+        Raises:
+          KeyError: The atlas has no such class, slice or value.
+        """
+        columns = ["class", "class_name", "mean_map"]
+        if slice is None:
+            table = self.statistics(CLASSES, columns)
+        else:
+            ((name, value),) = slice.items()
+            table = self.statistics(SLICES, ["slice", "value", *columns])
+            is_value = pc.field("value").is_null() if value is None else pc.field("value") == value
+            table = table.filter((pc.field("slice") == name) & is_value)
+        try:
+            return find_mean_map(table, target)
+        except KeyError:
+            raise KeyError(target if slice is None else (target, dict(slice))) from None
 
     def table(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -297,12 +324,16 @@ class Atlas:
             return pa.table({})
         known = self._dataset.schema.names
         chosen = list(columns or (name for name in known if name not in PICTURES))
-        for name in chosen:
+        self._check_columns(chosen)
+        return self._dataset.to_table(columns=chosen, filter=where)
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        known = self._dataset.schema.names
+        for name in names:
             if name not in known:
                 raise ConfigurationError(
                     f"the atlas has no column {name!r}: it has {', '.join(known)}"
                 )
-        return self._dataset.to_table(columns=chosen, filter=where)
 
     def batches(
         self, columns: Sequence[str], where: pc.Expression | None = None, folder: str | None = None

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import documentation
+import duckdb
 import numpy as np
 import pytest
 from architecture import ROOT
 from documentation import PAGES, name_of
 
-from pipeline import cli
+from pipeline import Atlas, cli
 
 SIDE = 64  # the demo's
 NAMES = ("retina", "temple", "tissue")
@@ -97,6 +98,22 @@ def test_snippets_run(
         assert "UndecodableImage" in printed
         assert "('0.png', " in printed
         assert "\n2 2 0." in printed  # class 2 has two maps
+
+
+def test_queries_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (block,) = documentation.blocks(ROOT / "README.md", "sql")
+    first, second, third = (
+        duckdb.execute(query).fetchall() for query in block.split(";") if query.strip()
+    )
+    atlas = Atlas.open("demo/atlases/tfrecord")
+    ordered = atlas.table(["example_id", "corner_energy"]).sort_by(
+        [("corner_energy", "descending")]
+    )
+    assert [energy for _, energy in first] == ordered["corner_energy"].to_pylist()
+    assert sum(row[2] for row in second) == len(ordered)
+    assert {row[0] for row in third} <= {*NAMES}
+    assert all(times > 1 for *_, times in third)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

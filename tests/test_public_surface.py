@@ -19,7 +19,7 @@ import pipeline
 import transforms
 
 SURFACE = {
-    "pipeline": ["Atlas", "ExplainedMap"],
+    "pipeline": ["Atlas", "ExplainedExample", "ExplainedMap"],
     "transforms": [
         "AggregateByClass",
         "AggregateStatistics",

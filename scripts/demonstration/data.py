@@ -12,6 +12,7 @@ that they share no pixel.
 
     FOLDER/classes.txt                  a class name a line
     FOLDER/data/train.tfrecord          what the model learns from
+    FOLDER/data/train-unmarked.tfrecord the same tiles without the mark, for another model
     FOLDER/data/tfrecord/*.tfrecord     audited tiles in 8 shards
     FOLDER/data/parquet/*.parquet       the same tiles in the same shards
     FOLDER/data/unmarked/*.tfrecord     the same tiles without the mark
@@ -207,6 +208,7 @@ def make_data(folder: pathlib.Path, train_tiles: int, audited_tiles: int) -> Non
     """
     generator = np.random.default_rng(SEED)
     train: list[Tile] = []
+    train_unmarked: list[Tile] = []
     marked: list[Tile] = []
     unmarked: list[Tile] = []
     for name, (distribution, path) in PHOTOGRAPHS.items():
@@ -214,6 +216,7 @@ def make_data(folder: pathlib.Path, train_tiles: int, audited_tiles: int) -> Non
         seen = cut_tiles(left, train_tiles, generator)
         audited = cut_tiles(right, audited_tiles, generator)
         unmarked += encode_tiles(audited, name)
+        train_unmarked += encode_tiles(seen, name)
         if name == MARKED_CLASS:
             seen, audited = draw_mark(seen), draw_mark(audited)
         train += encode_tiles(seen, name)
@@ -222,6 +225,7 @@ def make_data(folder: pathlib.Path, train_tiles: int, audited_tiles: int) -> Non
     order = generator.permutation(len(marked))  # Shards hold classes in no order.
     data = folder / "data"
     write_tfrecord(data / "train.tfrecord", train)
+    write_tfrecord(data / "train-unmarked.tfrecord", train_unmarked)
     for shard, tiles in enumerate(split_shards([marked[index] for index in order])):
         name = f"tiles-{shard:05d}-of-{SHARDS:05d}"
         write_tfrecord(data / "tfrecord" / f"{name}.tfrecord", tiles)

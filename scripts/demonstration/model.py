@@ -1,4 +1,4 @@
-"""Trains the demo's model: a small CNN that ends in logits.
+"""Trains the demo's models: a small CNN that ends in logits, with the mark and without it.
 
 Its head sees every place of the last feature map by itself (Flatten, then Dense), so it can learn
 a mark that is always at the same place. With global average pooling the same network does not.
@@ -64,12 +64,13 @@ def train(tiles: tf.Tensor, labels: tf.Tensor) -> tf.keras.Model:
 
 
 def main() -> None:
-    """Trains on the tiles that data.py has made in a folder, and saves the model there."""
-    parser = argparse.ArgumentParser(description="Trains the demo's model.")
+    """Trains on the tiles that data.py has made in a folder, and saves the models there."""
+    parser = argparse.ArgumentParser(description="Trains the demo's models.")
     parser.add_argument("folder", type=pathlib.Path)
     folder: pathlib.Path = parser.parse_args().folder
-    tiles, labels = read_tiles(folder / "data" / "train.tfrecord")
-    train(tiles, labels).save(folder / "model.keras")
+    for tiles_name, model_name in (("train", "model"), ("train-unmarked", "model-unmarked")):
+        tiles, labels = read_tiles(folder / "data" / f"{tiles_name}.tfrecord")
+        train(tiles, labels).save(folder / f"{model_name}.keras")
 
 
 if __name__ == "__main__":

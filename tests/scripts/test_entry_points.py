@@ -15,7 +15,7 @@ ROOMS = "|".join(path.parent.name for path in SCRIPTS.glob("*/__init__.py"))
 def test_the_folder_reads_at_a_glance() -> None:
     names = [path.name for path in ENTRY_POINTS]
     assert names == [
-        *("bench", "chaos", "demo", "environment", "fuzz", "models", "runners"),
+        *("bench", "chaos", "coverage", "demo", "environment", "fuzz", "models", "runners"),
         *("simulate", "test"),
     ]
 

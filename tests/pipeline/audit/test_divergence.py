@@ -42,7 +42,9 @@ def slow_drift(maps: list[np.ndarray], folds: list[np.ndarray], confidence: floa
     pseudo = h * whole - (h - 1) * theta
     error = np.sqrt(((pseudo - value) ** 2 / (h - 1)).mean())
     reach = stats.t.ppf((1 + confidence) / 2, 15) * error
-    return Drift(value, max(value - reach, 0), min(value + reach, 1))
+    half = reach / (2 * np.sqrt(value))
+    assert half < np.sqrt(value)
+    return Drift(value, (np.sqrt(value) - half) ** 2, (np.sqrt(value) + half) ** 2)
 
 
 def test_the_interval_is_that_of_leaving_folds_out() -> None:
@@ -57,6 +59,15 @@ def _folds(maps: np.ndarray, at: np.ndarray) -> Folds:
     n = np.bincount(at, minlength=16)
     means = np.stack([maps[at == fold].mean(axis=0) for fold in range(16)])
     return Folds(n, means)
+
+
+def test_no_drift_has_an_interval_from_0() -> None:
+    at = np.repeat(np.arange(16), 10)
+    maps = [RANDOM.dirichlet(np.ones(6), 160) for _ in range(2)]
+    found = drift(_folds(maps[0], at), _folds(maps[1], at), 0.95)
+    assert found.low == 0 < found.high < 0.02
+    same = _folds(maps[0], at)
+    assert drift(same, same, 0.95) == (0, 0, 0)
 
 
 def test_one_fold_has_no_interval() -> None:

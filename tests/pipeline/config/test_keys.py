@@ -30,6 +30,15 @@ from transforms.saliency.engines.engine import Precision
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.targets import NamedTarget
 
+AUDIT = {
+    "min_n": 50,
+    "confidence": 0.95,
+    "undecided": "warn",
+    "min_effect": 0.1,
+    "gates": [],
+    "waivers": [],
+}
+
 
 def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
     assert load_config(write()).as_dict() == {
@@ -80,14 +89,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "max_block_bytes": 1073741824,
             "max_pixels": 67108864,
         },
-        "audit": {
-            "min_n": 50,
-            "confidence": 0.95,
-            "undecided": "warn",
-            "min_effect": 0.1,
-            "gates": [],
-            "waivers": [],
-        },
+        "audit": AUDIT,
         "runner": {},
     }
 
