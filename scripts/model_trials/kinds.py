@@ -5,16 +5,12 @@ All have random weights: what is compared are gradients, not what a model has le
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-FileKind = Literal["model.keras", "model.h5", "saved"]
-
-IMAGE = (32, 32, 3)
-SERIES = (12, 4)
-ROW = (9,)
+from model_trials.inputs import kinds_of_inputs
+from model_trials.kind import IMAGE, ROW, SERIES, FileKind, Kind
+from model_trials.makers import kinds_of_makers
 
 # Sides below which an architecture has nothing left to pool; the others take 32.
 _APPLICATIONS = {
@@ -37,29 +33,6 @@ _APPLICATIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A model to be tried.
-
-    Attributes:
-      name: Of the kind.
-      make: Makes the model; needs Keras.
-      shape: Of one input.
-      file: What it is saved as; `saved` is `model.export`.
-      refusal: A part of the sentence that refuses it; None where it is to be explained.
-      operator: The operator that explains it.
-      output: `as_is` or `logits`.
-    """
-
-    name: str
-    make: Callable[[], Any]
-    shape: tuple[int, ...]
-    file: FileKind = "model.keras"
-    refusal: str | None = None
-    operator: str = "classification"
-    output: Literal["as_is", "logits"] = "as_is"
-
-
 def all_kinds() -> Iterator[Kind]:
     """Every kind, each once; nothing is made yet."""
     for name, side in _APPLICATIONS.items():
@@ -70,6 +43,8 @@ def all_kinds() -> Iterator[Kind]:
     yield from _recurrent()
     yield from _images()
     yield from _refused()
+    yield from kinds_of_inputs()
+    yield from kinds_of_makers()
 
 
 def _application(name: str, shape: tuple[int, ...]) -> Callable[[], Any]:
@@ -167,7 +142,6 @@ def _refused() -> Iterator[Kind]:
     yield Kind("dropout always on", _always_dropping, ROW, "saved", "draws random numbers")
     yield Kind("two inputs", _two_inputs, ROW, refusal="has 2 inputs")
     yield Kind("two outputs", _two_outputs, ROW, refusal="choose one by output_layer")
-    yield Kind("tokens", _tokens, SERIES[:1], refusal="which have no gradient")
     positions = _stack(IMAGE, lambda k: [k.Conv2D(3, 1)])
     yield Kind(
         "positions as classes", positions, IMAGE, refusal="a class is explained in (N, outputs)"
@@ -204,21 +178,3 @@ def _two_outputs() -> Any:
 
     inputs = keras.Input(ROW)
     return keras.Model(inputs, [keras.layers.Dense(3)(inputs), keras.layers.Dense(2)(inputs)])
-
-
-def _tokens() -> Any:
-    import keras
-
-    inputs = keras.Input(SERIES[:1], dtype="int32")
-    hidden = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, 4)(inputs))
-    return keras.Model(inputs, keras.layers.Dense(3)(hidden))
-
-
-def save(model: Any, kind: Kind, folder: Path) -> Path:
-    """Saves a model as its kind says; returns the path."""
-    path = folder / kind.file
-    if kind.file == "saved":
-        model.export(path, verbose=False)
-    else:
-        model.save(path)
-    return path

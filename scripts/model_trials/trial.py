@@ -16,12 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model_trials.kinds import Kind, all_kinds, save
+from model_trials.kind import TOKENS, Kind, save
+from model_trials.kinds import all_kinds
 from transforms.errors import ConfigurationError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import ModelSpec, load_model
 from transforms.saliency.attribution import check_explained
-from transforms.saliency.engines.agreement import measure_agreement
+from transforms.saliency.engines.agreement import spearman
 from transforms.saliency.engines.engine import EngineSpec, find_engine
 from transforms.saliency.first_outputs import first_outputs
 from transforms.saliency.program import ProgramSpec, attribution_function
@@ -31,6 +32,10 @@ from transforms.storage import LocalStorage
 
 _EXAMPLES = 3
 _CLASS = 1
+
+_SMALLEST_SPEARMAN = 0.999
+_LARGEST_DIFFERENCE = 1e-3
+"""sum |found - plain| / sum |plain|, signs counted: a map that is minus the plain one has 2."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ def attempt(kind: Kind, folder: Path) -> Outcome:
     keras.utils.set_random_seed(0)
     model = kind.make()
     uri = str(save(model, kind, folder))
-    inputs = np.random.default_rng(1).normal(size=(_EXAMPLES, *kind.shape)).astype(np.float32)
+    inputs = _inputs(kind)
     try:
         found = _explained(kind, uri, inputs)
     except ConfigurationError as error:
@@ -69,34 +74,68 @@ def attempt(kind: Kind, folder: Path) -> Outcome:
     if kind.refusal is not None:
         return Outcome("NOT REFUSED", f"to be refused: {kind.refusal}")
     expected_gradients = _plain(kind, model, inputs)
-    flat = (np.abs(each).reshape(_EXAMPLES, -1) for each in (expected_gradients, found))
-    agreement = measure_agreement(*flat)
-    right = agreement.holds and bool(expected_gradients.any())
-    return Outcome("right" if right else "WRONG", str(agreement))
+    if found.shape != expected_gradients.shape:
+        return Outcome("WRONG", f"{found.shape} for {expected_gradients.shape}")
+    return _compared(expected_gradients, found)
+
+
+def _inputs(kind: Kind) -> npt.NDArray[np.float32]:
+    """(N, *shape), as the model takes them."""
+    generator = np.random.default_rng(1)
+    shape = (_EXAMPLES, *kind.shape)
+    if kind.data == "numbers":
+        return generator.normal(size=shape).astype(np.float32)
+    return generator.integers(0, 256 if kind.data == "bytes" else TOKENS, shape).astype(np.float32)
+
+
+def _compared(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> Outcome:
+    """Gradients with their signs, example by example."""
+    pairs = [
+        (reference.astype(np.float64).ravel(), values.astype(np.float64).ravel())
+        for reference, values in zip(expected, found, strict=True)
+    ]
+    differences = [
+        np.abs(values - reference).sum() / np.abs(reference).sum() if reference.any() else np.inf
+        for reference, values in pairs
+    ]
+    correlations = [spearman(*pair) for pair in pairs]
+    worst, least = max(differences), min(correlations)
+    right = worst <= _LARGEST_DIFFERENCE and least >= _SMALLEST_SPEARMAN
+    return Outcome(
+        "right" if right else "WRONG",
+        f"relative difference at most {worst:.1e}, Spearman at least {least:.6f}, with signs",
+    )
 
 
 def _explained(kind: Kind, uri: str, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Gradients (N, *shape), as a run computes them with the tensorflow engine."""
+    """Gradients, signed, as a run computes them; (N, *shape), and of tokens (N, T, 1, width)."""
     operator = resolve_operator(kind.operator)
     spec = ProgramSpec(
-        inputs=InputSpec("tensor", kind.shape),
+        inputs=InputSpec("tensor", kind.shape, channels=kind.channels),
         target=TargetSpec("class", _CLASS),
         operator=kind.operator,
         reducer="max",
         codec="uint8",
         batch_size=_EXAMPLES,
     )
-    model_spec = ModelSpec(uri, input_shape=kind.shape, output=kind.output)
+    model_spec = ModelSpec(
+        uri, input_shape=kind.shape, output=kind.output, signature=kind.signature
+    )
     model = load_model(model_spec, LocalStorage()).read_as(output_reading(operator))
     check_explained(model, operator, spec.target)
-    first_outputs(model, spec, inputs)
-    compiled = find_engine("tensorflow").compile(attribution_function(model, spec), EngineSpec())
+    decoded = np.moveaxis(inputs, 1, -1) if kind.channels == "first" else inputs
+    first_outputs(model, spec, decoded)
+    engine = EngineSpec(kind.engine)
+    compiled = find_engine(kind.engine).compile(attribution_function(model, spec), engine)
     labels = np.full(_EXAMPLES, _CLASS, np.int32)
-    return np.asarray(compiled.run(inputs, labels).gradients)[:, 0]
+    gradients = np.asarray(compiled.run(decoded, labels).gradients)[:, 0]
+    return np.moveaxis(gradients, -1, 1) if kind.channels == "first" else gradients
 
 
 def _plain(kind: Kind, model: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The same of the model in memory, by a tape, with the score written out."""
+    if kind.plain is not None:
+        return np.asarray(kind.plain(model, values))
     import keras
     import tensorflow as tf
 
@@ -109,7 +148,7 @@ def _plain(kind: Kind, model: Any, values: npt.NDArray[np.float32]) -> npt.NDArr
     with tf.GradientTape() as tape:
         inputs = tf.constant(values)
         tape.watch(inputs)
-        outputs = model(inputs, training=False)
+        outputs = model(inputs, training=False) if hasattr(model, "layers") else model(inputs)
         if kind.operator == "segmentation":
             one = outputs.shape[-1] == 1
             own = outputs[..., 0] if one else outputs[..., _CLASS]

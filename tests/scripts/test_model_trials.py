@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 from model_trials import trial
-from model_trials.kinds import Kind, all_kinds
+from model_trials.kind import Kind
+from model_trials.kinds import all_kinds
 
 KINDS = {kind.name: kind for kind in all_kinds()}
 
@@ -25,6 +25,11 @@ def test_names_are_distinct_and_many() -> None:
         ("segmentation", "right"),
         ("two inputs", "refused"),
         ("dropout always on", "refused"),
+        ("bytes, saved", "right"),
+        ("tokens, convolution, model.keras", "right"),
+        ("channels first, model.keras", "right"),
+        ("detection, model.keras", "right"),
+        ("a signature by its name", "right"),
     ],
 )
 def test_quick_ones(name: str, verdict: str, tmp_path: Path) -> None:
@@ -39,7 +44,9 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     table = KINDS["table, model.keras"]
     assert broken(table, tmp_path, refusal="something") == "NOT REFUSED"
     assert broken(table, tmp_path, operator="segmentation") == "UNEXPECTED REFUSAL"
-    monkeypatch.setattr(trial, "_plain", lambda kind, *_: np.ones((3, *kind.shape)))
-    assert broken(table, tmp_path) == "WRONG"
+    plain = trial._plain
+    for wrong in (lambda *given: -plain(*given), lambda *given: 1.01 * plain(*given)):
+        monkeypatch.setattr(trial, "_plain", wrong)
+        assert broken(table, tmp_path) == "WRONG"
     monkeypatch.setattr(trial, "_explained", lambda *_: 1 / 0)
     assert broken(table, tmp_path) == "TRACEBACK"

@@ -116,6 +116,12 @@ def differentiable(function: ModelFunction, shape: Shape) -> ModelFunction:
         raise _refusal(function, "which have no gradient; export it with a floating-point input")
     constant = _constant(function, shape)
     casts, gathers, others = _entries(constant.inputs[0])
+    if any(name.endswith("PartitionedCall") for name in others):
+        raise _refusal(
+            function,
+            "which go into a function that is kept whole, as recurrent layers have in a "
+            "SavedModel; give the model as a .keras file",
+        )
     if others:
         raise _refusal(
             function,

@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 
 ModelOutput: TypeAlias = Literal["as_is", "logits"]
 
-OutputReading: TypeAlias = Literal["classes", "channels", "values", "any"]
+OutputReading: TypeAlias = Literal["classes", "channels", "values", "proposals", "any"]
 """What an operator takes outputs for: scores of classes (N, C); scores of classes at each position,
-(N, ..., C); numbers (N, C); or it is not known."""
+(N, ..., C); numbers (N, C); a detector's proposals (N, P, 4 + C); or it is not known."""
+
+_BOX_COORDINATES = 4
 
 _logger = logging.getLogger(__name__)
 
@@ -145,7 +147,7 @@ class LoadedModel:
     @property
     def classes(self) -> int | None:
         """Number of classes; None where the explained output is not read as (N, classes)."""
-        if self._reading in ("channels", "values"):
+        if self._reading in ("channels", "values", "proposals"):
             return None
         classes = class_count(self.output_shape)
         return None if classes == 1 and self._reading == "any" else classes
@@ -153,9 +155,10 @@ class LoadedModel:
     @property
     def explicable(self) -> int | None:
         """How many outputs a target may name; None where only the operator knows."""
-        if self._reading in ("channels", "values"):
-            return self.output_shape[-1]
-        return self.classes
+        last = self.output_shape[-1] if self.output_shape else None
+        if self._reading == "proposals":
+            return None if last is None else last - _BOX_COORDINATES
+        return last if self._reading in ("channels", "values") else self.classes
 
     @property
     def outputs(self) -> int:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK, Channels, seems_channels_first
+from transforms.saliency.scores.detection import COORDINATES, detection
 from transforms.saliency.scores.operators import (
     Operator,
     classification,
@@ -252,7 +253,8 @@ def check_explained(model: LoadedModel, operator: Operator, target: TargetSpec) 
     Args:
       model: What is explained.
       operator: `classification` needs outputs (N, classes), `regression` (N, outputs),
-        `segmentation` (N, ..., classes), other operators what they like.
+        `segmentation` (N, ..., classes), `detection` (N, proposals, 4 + classes), other operators
+        what they like.
       target: Which classes; `predicted` and `top` are chosen among scores of classes only.
 
     Raises:
@@ -275,9 +277,20 @@ def check_explained(model: LoadedModel, operator: Operator, target: TargetSpec) 
             "scores of classes at each position, such as (N, H, W, classes): choose another "
             "output_layer, or classification"
         )
+    if operator is detection and not _are_proposals(model.output_shape):
+        raise ConfigurationError(
+            f"explain.operator is 'detection', but the model returns {_rows(model)}; it needs "
+            "boxes before suppression, (N, proposals, 4 + classes), each with its corners [ymin, "
+            "xmin, ymax, xmax] and the scores of its classes: join the outputs of a detector so"
+        )
     target.check(model.outputs if operator is classification else model.classes)
-    if operator in (regression, segmentation) and target.kind == "class":
+    if operator in (regression, segmentation, detection) and target.kind == "class":
         target.check(model.explicable)
+
+
+def _are_proposals(shape: tuple[int | None, ...]) -> bool:
+    last = shape[-1] if len(shape) == 2 else None  # noqa: PLR2004 - (proposals, 4 + classes)
+    return last is not None and last > COORDINATES
 
 
 def _rows(model: LoadedModel) -> str:

@@ -117,7 +117,8 @@ def explain_spec(
       inputs: What it takes.
       target: `label`, `predicted`, `{"class": 3}` or `{"top": 2}`.
       output_layer: Name or index of the layer explained; None for the last.
-      operator: `classification`, `regression`, `segmentation` or `package.module:function`.
+      operator: `classification`, `regression`, `segmentation`, `detection` or
+        `package.module:function`.
       method: A method's name, or one with parameters: `{"integrated_gradients": {"steps": 20}}`.
       reducer: `max`, `mean`, `min`, `sum` or `none`; None is the method's default.
       sign: `absolute`, `positive` or `signed`; None is the method's default.

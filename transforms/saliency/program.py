@@ -67,7 +67,8 @@ class ProgramSpec:
     Attributes:
       inputs: What the model takes.
       target: Which classes are explained.
-      operator: `classification`, `regression`, `segmentation` or `package.module:function`.
+      operator: `classification`, `regression`, `segmentation`, `detection` or
+        `package.module:function`.
       reducer: `max`, `mean`, `min`, `sum` or `none`; None where the method's values have no
         channels.
       codec: How maps are encoded.

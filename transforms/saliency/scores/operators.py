@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import reason
+from transforms.saliency.scores.detection import detection
 from transforms.saliency.scores.targets import target_argument
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ It is traced as it is: one that branches on tensors in Python needs `@tf.functio
 
 CLASSIFICATION = "classification"
 
-OPERATOR_NAMES = ("classification", "regression", "segmentation")
+OPERATOR_NAMES = ("classification", "regression", "segmentation", "detection")
 """Those that are built in."""
 
 
@@ -102,6 +103,8 @@ def output_reading(operator: str | Operator | None) -> OutputReading:
         return "classes"
     if resolved is segmentation:
         return "channels"
+    if resolved is detection:
+        return "proposals"
     return "values" if resolved is regression else "any"
 
 
@@ -118,7 +121,11 @@ def resolve_operator(operator: str | Operator | None) -> Operator:
     if operator is None or operator == CLASSIFICATION:
         return classification
     if isinstance(operator, str) and operator in OPERATOR_NAMES:
-        return regression if operator == "regression" else segmentation
+        return {
+            "regression": regression,
+            "segmentation": segmentation,
+            "detection": detection,
+        }[operator]
     if not isinstance(operator, str):
         if not callable(operator):
             raise ConfigurationError(

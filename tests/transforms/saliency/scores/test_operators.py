@@ -55,7 +55,8 @@ def test_names_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             "margin",
-            "'margin' is unknown; give 'classification', 'regression', 'segmentation' or",
+            "'margin' is unknown; give 'classification', 'regression', 'segmentation', "
+            "'detection' or",
         ),
         ("not_there:score", r"not_there cannot be imported \(ModuleNotFoundError"),
         ("math:scores", "math has no 'scores'"),
