@@ -44,6 +44,7 @@ LATER_KEYS = (
     "source.input.orientation",
     "source.input.decoder",
     "model.imports",
+    "model.inputs",
     "model.signature",
 )
 """Keys that earlier versions did not have: their defaults leave a fingerprint as it was."""
@@ -209,7 +210,9 @@ class Config(Section):
             "source": _only(
                 used["source"], "format", "compression", "features", "classes", "input"
             ),
-            "model": _only(used["model"], "output_layer", "output", "signature", "imports"),
+            "model": _only(
+                used["model"], "output_layer", "output", "inputs", "signature", "imports"
+            ),
             "explain": self._explain_settings(used["explain"]),
             # Without thumbnails blocks have the bytes that they had before there were any.
             "output": _only(used["output"], "codec", "block_size")

@@ -119,6 +119,13 @@ class SourceSection(Section):
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
 
+class InputsSection(Section):
+    """Which of several inputs is explained, and what the others are held at."""
+
+    explained: _Text
+    constants: dict[_Text, float]
+
+
 class ModelSection(Section):
     """Which model is explained."""
 
@@ -127,6 +134,9 @@ class ModelSection(Section):
         None, description="the name or the index of a layer, or null for the last"
     )
     output: ModelOutput = Field("as_is", description=_values(ModelOutput))
+    inputs: InputsSection | None = Field(
+        None, description="{explained: NAME, constants: {NAME: number}} for several inputs, or null"
+    )
     signature: _Text | None = Field(
         None, description="the name of a SavedModel's signature, or null for serving_default"
     )

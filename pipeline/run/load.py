@@ -74,6 +74,7 @@ def model_spec(config: Config, shape: tuple[int, ...], storage: Storage) -> Mode
       shape: Of one input.
       storage: Where the model is.
     """
+    given = config.model.inputs
     return ModelSpec(
         uri=storage.absolute(config.model.uri),
         output_layer=config.model.output_layer,
@@ -82,4 +83,6 @@ def model_spec(config: Config, shape: tuple[int, ...], storage: Storage) -> Mode
         output=config.model.output,
         imports=config.model.imports,
         signature=config.model.signature,
+        explained_input=None if given is None else given.explained,
+        constants=() if given is None else tuple(sorted(given.constants.items())),
     )

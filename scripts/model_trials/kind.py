@@ -32,6 +32,7 @@ class Kind:
       data: What inputs hold.
       channels: `first` where the model takes them so and the run is told.
       signature: The signature that is called; None for the default.
+      explained: The input that is explained, of several; the others are held at 0.5.
       engine: Who computes the gradient.
       write: Saves it at a path, where `file` does not say how.
       plain: Gradients of the score by a plain tape, where the usual way is not one: (the model,
@@ -48,6 +49,7 @@ class Kind:
     data: Data = "numbers"
     channels: Literal["first"] | None = None
     signature: str | None = None
+    explained: str | None = None
     engine: str = "tensorflow"
     write: Callable[[Any, Path], None] | None = None
     plain: Callable[[Any, Any], Any] | None = None

@@ -35,16 +35,17 @@ _APPLICATIONS = {
 
 def all_kinds() -> Iterator[Kind]:
     """Every kind, each once; nothing is made yet."""
-    for name, side in _APPLICATIONS.items():
-        shape = (side, side, 3)
-        yield Kind(f"applications.{name}", _application(name, shape), shape, output="logits")
-    for name in ("MobileNetV2", "EfficientNetB0"):
-        yield Kind(f"applications.{name} saved", _application(name, IMAGE), IMAGE, "saved")
     yield from _recurrent()
     yield from _images()
     yield from _refused()
     yield from kinds_of_inputs()
     yield from kinds_of_makers()
+    # Last, as they take the longest.
+    for name, side in _APPLICATIONS.items():
+        shape = (side, side, 3)
+        yield Kind(f"applications.{name}", _application(name, shape), shape, output="logits")
+    for name in ("MobileNetV2", "EfficientNetB0"):
+        yield Kind(f"applications.{name} saved", _application(name, IMAGE), IMAGE, "saved")
 
 
 def _application(name: str, shape: tuple[int, ...]) -> Callable[[], Any]:
@@ -140,7 +141,12 @@ def _attention() -> Any:
 def _refused() -> Iterator[Kind]:
     yield Kind("normalisation in training mode", _training_mode, ROW, "saved", "training=False")
     yield Kind("dropout always on", _always_dropping, ROW, "saved", "draws random numbers")
-    yield Kind("two inputs", _two_inputs, ROW, refusal="has 2 inputs")
+    yield Kind("two inputs, none named", _two_inputs, ROW, refusal="name it by model.inputs")
+    for file in ("model.keras", "saved"):
+        known: FileKind = "saved" if file == "saved" else "model.keras"
+        yield Kind(
+            f"two inputs, {file}", _two_inputs, ROW, known, explained="first", plain=_beside_half
+        )
     yield Kind("two outputs", _two_outputs, ROW, refusal="choose one by output_layer")
     positions = _stack(IMAGE, lambda k: [k.Conv2D(3, 1)])
     yield Kind(
@@ -170,7 +176,18 @@ def _two_inputs() -> Any:
     import keras
 
     first, second = keras.Input(ROW, name="first"), keras.Input(ROW, name="second")
-    return keras.Model([first, second], keras.layers.Dense(3)(first + second))
+    hidden = keras.layers.Dense(8, "tanh")(first * second)
+    return keras.Model([first, second], keras.layers.Dense(3)(hidden))
+
+
+def _beside_half(model: Any, values: Any) -> Any:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(values)
+        tape.watch(inputs)
+        score = model([inputs, tf.fill(values.shape, 0.5)])[:, 1]
+    return tape.gradient(score, inputs).numpy()
 
 
 def _two_outputs() -> Any:

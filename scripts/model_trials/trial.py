@@ -119,7 +119,12 @@ def _explained(kind: Kind, uri: str, inputs: npt.NDArray[np.float32]) -> npt.NDA
         batch_size=_EXAMPLES,
     )
     model_spec = ModelSpec(
-        uri, input_shape=kind.shape, output=kind.output, signature=kind.signature
+        uri,
+        input_shape=kind.shape,
+        output=kind.output,
+        signature=kind.signature,
+        explained_input=kind.explained,
+        constants=() if kind.explained is None else (("second", 0.5),),
     )
     model = load_model(model_spec, LocalStorage()).read_as(output_reading(operator))
     check_explained(model, operator, spec.target)

@@ -99,6 +99,7 @@ class ModelFunction:
       title: How messages call the model.
       input: What it takes, and is explained at.
       others: What it takes beside that.
+      constants: What each of the others is held at, by name; 0 where nothing is said.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class ModelFunction:
         self.title = title
         self.input = model_input
         self.others = others
+        self.constants: Mapping[str, float] = {}
 
     output_name: str | None = None
     """The name of the output; None where layers are known, or nothing is."""
@@ -135,11 +137,31 @@ class ModelFunction:
         """
         return self.single(self._call(inputs, *others))
 
-    def example_inputs(self, count: int) -> list[tf.Tensor]:
-        """Zeros for the other inputs, in a graph that is traced for its shapes alone."""
+    def held(self, count: int | tf.Tensor) -> list[tf.Tensor]:
+        """The other inputs for so many examples, each at its constant."""
         import tensorflow as tf
 
-        return [tf.zeros((count, *(each.shape or ())), each.dtype) for each in self.others]
+        return [
+            tf.fill(
+                (count, *(each.shape or ())), tf.cast(self.constants.get(each.name, 0), each.dtype)
+            )
+            for each in self.others
+        ]
+
+    def hold(self, constants: Mapping[str, float]) -> None:
+        """Says what the other inputs are held at.
+
+        Raises:
+          ConfigurationError: They are not those that the model has.
+        """
+        names = {each.name for each in self.others}
+        if names != set(constants):
+            raise ConfigurationError(
+                f"model.inputs.constants names {', '.join(sorted(constants)) or 'nothing'}, but "
+                f"beside {self.input.name!r} {self.title} takes {', '.join(sorted(names))}; give a "
+                "number for each of these"
+            )
+        self.constants = constants
 
     @contextlib.contextmanager
     def recorded_layers(self) -> Iterator[Mapping[str, Any]]:
@@ -249,7 +271,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
         with function.recorded_layers() as layers:
-            output = function(inputs, function.example_inputs(batch))
+            output = function(inputs, function.held(batch))
         recorded.append((output, layers))
         return output
 
@@ -284,7 +306,8 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
 def several(what: str, title: str, names: list[str] | int) -> str:
     """The message where one input or output is meant and the model has another number of them."""
     remedy = {
-        "inputs": "export one that fixes the others; in memory, give a function of one input",
+        "inputs": "name it by model.inputs, which holds the others at constants; in memory, give a "
+        "function of one input",
         "outputs": "choose one by output_layer",
     }[what]
     listed = (

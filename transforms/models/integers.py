@@ -45,6 +45,7 @@ class DifferentiableFunction(ModelFunction):
         self._original = function
         self.integer_dtype = function.input.dtype
         self.output_name = function.output_name
+        self.constants = function.constants
 
     @property
     def model(self) -> Any:
@@ -230,7 +231,7 @@ def _check_same(function: ModelFunction, found: ModelFunction, shape: Shape) -> 
     most = min(_MOST, int(dtype.max)) if is_image and not dtype.is_bool else 1
     batch = function.input.batch or _EXAMPLES
     values = np.random.default_rng(0).integers(0, most, (batch, *sides), endpoint=True)
-    others = function.example_inputs(batch)
+    others = function.held(batch)
     expected = np.asarray(function(tf.cast(values, dtype), others), np.float64)
     outputs = np.asarray(found(tf.cast(values, tf.float32), others), np.float64)
     largest = float(np.max(np.abs(expected), initial=0.0))

@@ -77,7 +77,9 @@ class LoadedModel:
         return self._read(self.function(taken, self._beside(inputs)))
 
     def _beside(self, inputs: tf.Tensor) -> Sequence[tf.Tensor]:
-        return self.function.example_inputs(len(inputs)) if self.function.others else ()
+        import tensorflow as tf
+
+        return self.function.held(tf.shape(inputs)[0])
 
     def _read(self, outputs: tf.Tensor) -> tf.Tensor:
         return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
@@ -222,6 +224,7 @@ class ModelSpec:
       imports: Modules to import first: the model's own code.
       signature: Of a SavedModel; None is `serving_default`.
       explained_input: The name of the input that is explained; None where there is one.
+      constants: What the other inputs are held at, by name.
     """
 
     uri: str
@@ -233,6 +236,7 @@ class ModelSpec:
     imports: tuple[str, ...] = ()
     signature: str | None = None
     explained_input: str | None = None
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
@@ -266,6 +270,8 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
             function = SignatureFunction(
                 saved, f"model {uri}", spec.output_layer, spec.signature, spec.explained_input
             )
+    if spec.explained_input is not None:
+        function.hold(dict(spec.constants))
     if spec.output == "logits":
         function = LogitsFunction(function)
     shape = spec.input_shape if spec.input_shape is not None else function.input.shape

@@ -23,6 +23,7 @@ class LogitsFunction(ModelFunction):
         super().__init__(_logits_call(function), function.title, function.input, function.others)
         self._function = function
         self.output_name = function.output_name
+        self.constants = function.constants
 
     @property
     def model(self) -> Any:
