@@ -288,6 +288,8 @@ def test_the_defaults_of_later_keys_leave_fingerprints_as_they_were(write: Write
         "source.input.orientation=stored",
         "source.input.decoder=tensorflow",
         "model.imports=[]",
+        "model.inputs=null",
+        "model.signature=null",
     ]
     settings = load_config(write(), explicit).fingerprint_settings()
     assert settings["source"]["input"] == {
