@@ -11,7 +11,6 @@ from pipeline.report.pictures import DARKEST, LOW, TICKS, legend_stops, position
 _DOT_WIDTH, _DOT_HEIGHT = 132, 20
 _RADIUS = 4
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_BARS = 84, 20, 28
-_BAR_WIDTH = 240
 
 _SVG = Markup(
     '<svg class="{}" width="{}" height="{}" viewBox="0 0 {} {}" aria-hidden="true" '
@@ -87,47 +86,6 @@ def sparkline(counts: Sequence[int], start: float = 0.0, stop: float = 1.0) -> M
     )
 
 
-def bar(share: float, low: float | None = None, high: float | None = None) -> Markup:
-    """A share as a bar, its interval as a line over the end.
-
-    Args:
-      share: 0..1.
-      low: Lower end of the interval; None draws none.
-      high: Upper end.
-    """
-    parts = [
-        f'<rect width="{_BAR_WIDTH}" height="14" y="3" fill="currentColor" fill-opacity=".1"/>',
-        f'<rect width="{share * _BAR_WIDTH:.1f}" height="14" y="3" fill="currentColor" '
-        'fill-opacity=".6"/>',
-    ]
-    if low is not None and high is not None:
-        parts.append(
-            f'<path d="M{low * _BAR_WIDTH:.1f} 10H{high * _BAR_WIDTH:.1f}" stroke="currentColor" '
-            'stroke-width="2"/>'
-        )
-    return _drawn("bar", _BAR_WIDTH, 20, parts)
-
-
-def line(values: Sequence[float]) -> Markup:
-    """The course of a series in times uniform, on the scale of the maps."""
-    width, height = 320, 64
-    step = width / max(1, len(values) - 1)
-    points = " ".join(
-        f"{number * step:.1f},{height - position(value) * height:.1f}"
-        for number, value in enumerate(values)
-    )
-    one = height - position(1.0) * height
-    return _drawn(
-        "line",
-        width,
-        height,
-        [
-            f'<path d="M0 {one:.1f}H{width}" stroke="currentColor" stroke-opacity=".3"/>',
-            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>',
-        ],
-    )
-
-
 def legend() -> Markup:
     """The colours of the maps with what they mean."""
     width, height = 320, 36
@@ -185,4 +143,4 @@ def _joined(parts: Sequence[str]) -> Markup:
     return Markup("".join(parts))  # noqa: S704 - numbers and our own words
 
 
-__all__ = ["DARKEST", "bar", "interval_dot", "legend", "line", "outline", "sparkline"]
+__all__ = ["DARKEST", "interval_dot", "legend", "outline", "sparkline"]

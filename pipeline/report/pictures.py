@@ -45,8 +45,8 @@ Floats = npt.NDArray[np.floating]
 def position(multiple: float) -> float:
     """Where a multiple of uniform is on the scale, 0..1.
 
-    >>> position(0.25), position(4.0), position(100.0)
-    (0.0, 0.6666666666666666, 1.0)
+    >>> position(0.25), position(2.0), position(100.0)
+    (0.0, 0.5, 1.0)
     """
     if not multiple > LOW:
         return 0.0

@@ -8,11 +8,10 @@ run. Engines say *who* computes: each compiles an `AttributionFunction` and give
 imports nothing of them; whoever explains differentiates, pads a short batch and refuses what cannot
 be explained here.
 
-What a call gives back is what a method `needs`: the scores alone; the gradients of the scores by
-the inputs, too; or those by the activations of a layer, and the activations. A method of several
-steps calls the compiled function once per step, from the host, as not every engine has loops. The
-first call, at the unperturbed input, chooses the targets; all others are given them as labels, so
-that each step explains the same classes.
+What a call gives back is what a method `needs`: the scores alone, or the gradients of the scores by
+the inputs, too. A method of several steps calls the compiled function once per step, from the host,
+as not every engine has loops. The first call, at the unperturbed input, chooses the targets; all
+others are given them as labels, so that each step explains the same classes.
 
 Gradients keep their signs until a method makes maps of them. Several inputs would make `inputs` and
 `gradients` structures of tensors; scores and targets would stay as they are.
@@ -50,9 +49,8 @@ Model = Callable[["tf.Tensor"], "tf.Tensor"]
 Arrays = tuple[npt.NDArray[Any], ...]
 """What a mini-batch is made of; each array has one row per example."""
 
-Needs: TypeAlias = Literal["score", "gradient", "layer"]
-"""What a call gives back: scores; their gradients by the inputs, too; or by a layer's activations,
-and these."""
+Needs: TypeAlias = Literal["score", "gradient"]
+"""What a call gives back: scores, or their gradients by the inputs, too."""
 
 Results = dict[str, npt.NDArray[Any]]
 """What is computed of a mini-batch, by name; each array has one row per example."""
@@ -66,23 +64,20 @@ class Attribution:
       outputs: (N, ...) float32, the model's outputs; (N, C) where they are scores of C classes.
       targets: (N, K) int32, the classes explained; None where only the operator knows them.
       scores: (N, K) float32, the operator's values.
-      gradients: (N, K, ...) float32, the gradient of each score by the inputs, or by a layer's
-        activations; None where scores alone are needed.
-      activations: (N, ...) float32, of the layer that gradients are by; None where there is none.
+      gradients: (N, K, ...) float32, the gradient of each score by the inputs; None where scores
+        alone are needed.
     """
 
     outputs: tf.Tensor
     targets: tf.Tensor | None
     scores: tf.Tensor
     gradients: tf.Tensor = None
-    activations: tf.Tensor = None
 
     @property
     def fields(self) -> tuple[tf.Tensor, ...]:
         """What there is of it, in order: what a call that needs less leaves out is at the end."""
-        fields = self.outputs, self.targets, self.scores, self.gradients, self.activations
-        count = len(fields) - (self.activations is None) - (self.gradients is None)
-        return fields[:count]
+        fields = self.outputs, self.targets, self.scores
+        return fields if self.gradients is None else (*fields, self.gradients)
 
 
 @dataclasses.dataclass(frozen=True)
