@@ -40,7 +40,9 @@ def check_output(atlas: str) -> None:
             f"output.path: {atlas} cannot be a folder, as {where} is a file: give another path"
         )
     if not os.access(place, os.W_OK | os.X_OK):
-        raise unwritable(atlas, PermissionError(errno.EACCES, os.strerror(errno.EACCES), place))
+        is_read_only = bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+        code = errno.EROFS if is_read_only else errno.EACCES
+        raise unwritable(atlas, OSError(code, os.strerror(code), place))
 
 
 def check_atlas(atlas: str, mode: Mode, storage: Storage) -> Manifest | None:

@@ -121,7 +121,7 @@ def test_unfit_values_are_refused_by_map(value: float) -> None:
 
 def test_unknown_codecs_are_refused() -> None:
     maps = np.ones((1, 2), np.float32)
-    with pytest.raises(ValueError, match="uint8, float16, float32, not 'uint16'"):
+    with pytest.raises(ValueError, match="uint8, int8, float16, float32, not 'uint16'"):
         encode(maps, "uint16")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not int32"):
         decode(np.ones((1, 2), np.int32), np.ones(1, np.float32))

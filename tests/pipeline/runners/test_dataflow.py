@@ -94,7 +94,7 @@ def test_only_what_explains_asks_for_an_accelerator(submitted: dict[str, Any]) -
             stage = transform.unique_name.partition("/")[0]
             (asking if ACCELERATOR.encode() in hints.values() else others).add(stage)
     assert asking == set(EXPLAINING)
-    assert others >= {"Shards", "SpreadShards", "AggregateByClass", "PublishAtlas"}
+    assert others >= {"Shards", "SpreadShards", "AggregateStatistics", "PublishAtlas"}
 
 
 def test_the_template_runs_the_command(gcs: EmulatedGcs, monkeypatch: pytest.MonkeyPatch) -> None:

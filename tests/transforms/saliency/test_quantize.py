@@ -76,5 +76,5 @@ def test_a_map_that_is_not_finite_has_no_scale(codec: CodecName, value: float) -
 
 
 def test_unknown_codecs_are_refused() -> None:
-    with pytest.raises(ValueError, match="uint8, float16, float32, not 'png'"):
+    with pytest.raises(ValueError, match="uint8, int8, float16, float32, not 'png'"):
         quantize(tf.ones((1, 2, 2)), "png")  # type: ignore[arg-type]

@@ -280,11 +280,13 @@ class InputDecoder:
 
         Raises:
           DataFault: It claims too much, or would have to be resized where that is switched off.
-          ValueError: It is no image that is known here.
+          ValueError: It is no image that is known here, or one without pixels.
         """
         header = read_header(data)
         turned = self._spec.orientation == "exif"
         up = orientation(data, header.kind) if turned else UPRIGHT
+        if not header.height * header.width:
+            raise ValueError(f"it declares {header.height} x {header.width} pixels")
         self._check_pixels(header, header.height * header.width)
         self._check_pixels(header, header.tile_pixels, " in tiles of more")
         placement = Placement.of(self._spec, header.height, header.width, up)

@@ -340,6 +340,15 @@ def test_no_inputs(inputs: Any) -> None:
     assert faults == []
 
 
+@pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0), (0, 0)])
+def test_an_image_without_pixels_costs_itself_alone(height: int, width: int) -> None:
+    header = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 2, 0, 0, 0)
+    empty = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
+    fault = fault_of(InputSpec("image", (5, 5, 3)), empty)
+    assert fault.error == "UndecodableImage"
+    assert f"it declares {height} x {width} pixels" in str(fault)
+
+
 def test_threads_change_nothing() -> None:
     spec = InputSpec("image", (5, 5, 3), crop=0.9)
     images = [tf.io.encode_jpeg(np.roll(COLOR, i, axis=1)).numpy() for i in range(19)]
