@@ -229,7 +229,8 @@ def _maps_table(rows: Rows, shard: str) -> pa.Table:
 
 def _tensors(maps: Any, kind: pa.DataType) -> pa.ExtensionArray:
     tensor = pa.fixed_shape_tensor(kind, GRID)
-    flat = pa.array(np.asarray(maps).astype(kind.to_pandas_dtype()).reshape(-1))
+    dtype = pa.array([], kind).to_numpy().dtype
+    flat = pa.array(np.asarray(maps).astype(dtype).reshape(-1))
     storage = pa.FixedSizeListArray.from_arrays(flat, type=tensor.storage_type)
     return pa.ExtensionArray.from_storage(tensor, storage)
 

@@ -100,7 +100,9 @@ def tensor_array(
     maps: Sequence[npt.NDArray[Any]], kind: pa.FixedShapeTensorType
 ) -> pa.ExtensionArray:
     """Arrays of one shape as a column of tensors."""
-    values = np.array(maps, kind.value_type.to_pandas_dtype()).reshape(-1)
+    # Arrow's own way from a type to NumPy's needs pandas.
+    dtype = pa.array([], kind.value_type).to_numpy().dtype
+    values = np.array(maps, dtype).reshape(-1)
     storage = pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind.storage_type)
     return pa.ExtensionArray.from_storage(kind, storage)
 
