@@ -85,4 +85,4 @@ def test_kubernetes_tries_again_what_broke_and_not_what_failed() -> None:
 
 def test_the_gates_of_the_night_are_gates() -> None:
     assert len(load_audit(str(ROOT / "configs/audit-nightly.yaml")).gates) == 5
-    assert len(load_audit(str(ROOT / "configs/demo-audit.yaml")).gates) == 3
+    assert len(load_audit(str(ROOT / "configs/demo-audit.yaml")).gates) == 4
