@@ -76,8 +76,8 @@ def _read_shard(
     storage: Storage,
 ) -> Iterator[tuple[Place, npt.NDArray[np.float32]]]:
     source = config.source_spec()
-    # Labels may need class names, boxes may be wrong: neither is of interest here.
-    features = dataclasses.replace(source.features, label=None, boxes=None)
+    # Labels may need class names, boxes and slices may be wrong: none is of interest here.
+    features = dataclasses.replace(source.features, label=None, boxes=None, slices=())
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     numbers = {record // block_size for record in wanted}
@@ -100,7 +100,7 @@ def _read_shard(
         decoded, faults = decoder.decode(chosen)
         for row, values, fault in zip(rows, decoded, faults, strict=True):
             if fault is None:
-                yield wanted[int(examples.records[row])], values
+                yield wanted[int(examples.records[row])], values.astype(np.float32)
         numbers.discard(block.key.number)
         if not numbers:  # What follows is passed over anyway, but not for nothing.
             return

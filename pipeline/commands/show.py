@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import io
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ from PIL import Image
 from pipeline.atlas import Atlas
 from pipeline.commands.drawing.examples import draw_example
 from pipeline.config.keys import Config
-from transforms.elements import Shard
+from pipeline.rereading import Place, read_inputs
 from transforms.errors import ConfigurationError, RunError, alternatives
-from transforms.formats.images.decoding import InputDecoder
-from transforms.formats.reader import read_blocks
-from transforms.storage import escape
 
 _NEAREST = 3
 _SEARCHED_IDS = 50_000  # Comparing with more takes longer than a user waits for a suggestion.
@@ -61,7 +57,7 @@ def show(
     if note is not None:
         inputs, note = _find_thumbnail(atlas, place, note, values.shape)
         is_image = True
-    drawn = draw_example(values, inputs, is_image=is_image, names=_feature_names(config))
+    drawn = draw_example(values, inputs, is_image=is_image)
     places = list(dict.fromkeys([place, *(other["place"] for other in rows)]))
     if len(places) > 1:
         several = f"{len(places)} examples have this id, name one by its place: {', '.join(places)}"
@@ -119,25 +115,19 @@ def _class_title(number: int, names: Sequence[str]) -> str:
     return f"{number} ({names[number]})" if number < len(names) else str(number)
 
 
-def _feature_names(config: Config) -> tuple[str, ...]:
-    """The names of a table's features, where each is a column of its own."""
-    feature: object = config.source.features.input
-    return () if isinstance(feature, str) else tuple(feature)  # type: ignore[arg-type]
-
-
 def _find_inputs(
     atlas: Atlas, config: Config, row: dict[str, Any], place: str
 ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
     """The input as it is before the scale; or None, and why where one would expect it."""
-    shard = next(shard for shard in atlas.shards if shard.folder == place.rpartition(":")[0])
+    from transforms.filesystems import BeamStorage
+
+    named = Place.parse(place, row["example_id"])
     try:
-        found = _read_input(shard, config, row)
+        for _, inputs in read_inputs(config, atlas.shards, [named], BeamStorage()):
+            return inputs, None
     except RunError:
-        return None, f"{shard.path} cannot be read any more"
-    if found is not None:
-        (decoded,), (fault,) = InputDecoder(config.input_spec()).decode(found)
-        if fault is None:
-            return decoded.astype(np.float32), None
+        gone = next(shard.path for shard in atlas.shards if shard.folder == named.folder)
+        return None, f"{gone} cannot be read any more"
     return None, f"record {row['record']} of {row['shard']} is not {row['example_id']} any more"
 
 
@@ -158,40 +148,3 @@ def _find_thumbnail(
     with Image.open(io.BytesIO(thumbnail)) as image:
         magnified = image.convert("RGB").resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     return np.asarray(magnified, np.float32), f"{why}: its thumbnail is shown"
-
-
-def _read_input(
-    shard: Shard, config: Config, row: dict[str, Any]
-) -> tuple[bytes, ...] | npt.NDArray[Any] | None:
-    """A record's input, as a batch of one; None where that record is another or none."""
-    from transforms.filesystems import BeamStorage
-
-    source = config.source_spec()
-    # Labels may need class names, boxes and slices may be wrong: none of them is drawn.
-    features = dataclasses.replace(source.features, label=None, boxes=None, slices=())
-    source = dataclasses.replace(source, features=features)
-    block_size = config.output.block_size
-    number = row["record"] // block_size
-    storage = BeamStorage()
-    size = sum(entry.size for entry in storage.match(escape(shard.path)))  # it may have grown
-    shard = dataclasses.replace(shard, size=size, version=None)
-    inputs = config.input_spec()
-    only = _AllBut(number)
-    for block in read_blocks(shard, source, inputs, block_size, storage, skip=only):
-        examples = block.examples
-        (places,) = np.nonzero(examples.records == row["record"])
-        for place in places.tolist():
-            if examples.ids[place] == row["example_id"]:
-                return examples.inputs[place : place + 1]
-        break
-    return None
-
-
-class _AllBut(Container[int]):
-    """Every number but one."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def __contains__(self, number: object) -> bool:
-        return number != self._number

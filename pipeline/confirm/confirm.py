@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from transforms.models.loading import load_model
 from transforms.saliency.prediction import predictor
 from transforms.saliency.scores.operators import output_reading, resolve_operator
 from transforms.storage import Storage
+
+_LOGGER = logging.getLogger(__name__)
 
 MAX_EXAMPLES = 100
 """Images of a class, and of the others, per candidate: twice what a verdict takes."""
@@ -73,11 +76,14 @@ class Confirmer:
           RunError: An input file cannot be read any more.
         """
         chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
-        inputs = dict(
-            read_inputs(
-                self._config, self._atlas.shards, [*chosen.own, *chosen.others], self._storage
+        wanted = [*chosen.own, *chosen.others]
+        inputs = dict(read_inputs(self._config, self._atlas.shards, wanted, self._storage))
+        if len(inputs) < len(wanted):
+            _LOGGER.warning(
+                "%d of %d examples are not in the input files any more: they are left out",
+                len(wanted) - len(inputs),
+                len(wanted),
             )
-        )
         subjects = [
             Subject(place.example_id, image, mask_of_cells(candidate.cells, *image.shape[:2]))
             for place in chosen.own
@@ -111,6 +117,11 @@ class Confirmer:
         )
         operator = resolve_operator(config.explain.operator)
         model = load_model(wanted, self._storage).read_as(output_reading(operator))
+        if (model.classes or 0) < 2:  # noqa: PLR2004 - a margin is to another class
+            raise ConfigurationError(
+                f"{self._atlas.path} explains other outputs than scores of classes, which have no "
+                "margin: audit it without --confirm"
+            )
         return predictor(model, inputs)
 
 

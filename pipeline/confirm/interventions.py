@@ -139,7 +139,10 @@ def paste(image: Image, mask: Mask, source: Image) -> Image:
 
 
 def mask_of_cells(cells: npt.NDArray[np.bool_], height: int, width: int) -> Mask:
-    """A region on the grid of sketches as a mask of an image: pixels whose centre is in a cell.
+    """A region on the grid of sketches as a mask of an image.
+
+    It has the pixels whose centre is in one of the cells, and those in which a cell's centre is: of
+    an image that is smaller than the grid, too, it is never empty.
 
     Args:
       cells: (rows, columns) bool.
@@ -152,10 +155,19 @@ def mask_of_cells(cells: npt.NDArray[np.bool_], height: int, width: int) -> Mask
     >>> mask_of_cells(np.array([[True, False]]), 1, 4).tolist()
     [[True, True, False, False]]
     """
-    rows = ((np.arange(height) + 0.5) * cells.shape[0] / height).astype(np.intp)
-    columns = ((np.arange(width) + 0.5) * cells.shape[1] / width).astype(np.intp)
+    rows, columns = _centres(height, cells.shape[0]), _centres(width, cells.shape[1])
     mask: Mask = cells[np.ix_(rows, columns)]
+    of_rows, of_columns = (
+        _centres(count, side) for count, side in zip(cells.shape, (height, width), strict=True)
+    )
+    chosen = np.nonzero(cells)
+    mask[of_rows[chosen[0]], of_columns[chosen[1]]] = True
     return mask
+
+
+def _centres(count: int, side: int) -> npt.NDArray[np.intp]:
+    """Of `count` equal parts of a side, in which of its `side` units the centre of each lies."""
+    return ((np.arange(count) + 0.5) * side / count).astype(np.intp)
 
 
 def _stays_inside(mask: Mask) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,17 +82,15 @@ def _draw_line(pen: ImageDraw.ImageDraw, line: npt.NDArray[Any], top: int, plott
 def draw_table(
     values: npt.NDArray[np.float32],
     inputs: npt.NDArray[np.float32] | None,
-    names: Sequence[str] = (),
     width: int = 640,
 ) -> Pixels:
-    """Draws a bar per feature, the largest saliency first, with its name and its value.
+    """Draws a bar per feature, the largest saliency first, with its number and its value.
 
     What lowers the score, in maps with a sign, is blue.
 
     Args:
       values: (W,) saliency.
       inputs: (W,) as they are stored; None leaves the values out.
-      names: Of the features; without them they are numbered.
       width: Of the picture, in pixels.
 
     Returns:
@@ -113,8 +110,7 @@ def draw_table(
         pen.text((width - 6, 3), "value", fill=_GREY, anchor="ra")
     for row, feature in enumerate(order.tolist(), start=1):
         top = row * _ROW_HEIGHT
-        name = names[feature] if feature < len(names) else f"feature {feature}"
-        pen.text((left - 6, top + 3), _shortened(pen, name, left - 12), fill=_BLACK, anchor="ra")
+        pen.text((left - 6, top + 3), f"feature {feature}", fill=_BLACK, anchor="ra")
         length = round(float(magnitudes[feature]) / largest * longest)
         fill = _COLD if values[feature] < 0 else _WARM
         pen.rectangle((left, top + 2, left + length, top + _ROW_HEIGHT - 4), fill=fill)
@@ -126,15 +122,6 @@ def draw_table(
         more = f"and {len(values) - len(order)} more, with less saliency"
         pen.text((left, (rows - 1) * _ROW_HEIGHT + 3), more, fill=_GREY)
     return np.asarray(image)
-
-
-def _shortened(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """The text, or its beginning, as far as it fits into so many pixels."""
-    if pen.textlength(text) <= width:
-        return text
-    while text and pen.textlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text}..."
 
 
 def _mixed(brightness: npt.NDArray[np.float64], negative: npt.NDArray[np.bool_]) -> Pixels:

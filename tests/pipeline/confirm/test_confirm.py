@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import junitparser
 import numpy as np
@@ -17,10 +19,13 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.atlas import Atlas
+from pipeline.audit.shortcuts.candidates import find_candidates
 from pipeline.config.keys import Config
+from pipeline.confirm import confirm
 from pipeline.confirm.selection import choose_examples
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.in_memory import run_in_memory
+from transforms.errors import ConfigurationError
 from transforms.filesystems import BeamStorage
 from transforms.statistics.folds import folds_of
 
@@ -165,3 +170,27 @@ def test_a_record_that_is_another_by_now_is_left_out(config: Config) -> None:
     renamed = Place(wrong.folder, wrong.record, "another")
     found = dict(read_inputs(config, atlas.shards, [right, renamed], BeamStorage()))
     assert set(found) == {right}
+
+
+def test_examples_that_are_gone_are_told(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    atlas = Atlas.open(config.output.path)
+    (candidate,) = find_candidates(atlas, 50)
+    chosen = choose_examples(atlas, MARKED, 100)
+    renamed = [dataclasses.replace(place, example_id="another") for place in chosen.own[:5]]
+    changed = dataclasses.replace(chosen, own=(*renamed, *chosen.own[5:]))
+    monkeypatch.setattr(confirm, "choose_examples", lambda *_: changed)
+    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(candidate)
+    assert found.mask is not None
+    assert found.mask.n == len(chosen.own) - 5
+    assert "5 of 162 examples are not in the input files any more" in caplog.text
+
+
+def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    document = {**atlas.manifest, "config": {**atlas.manifest["config"]}}
+    document["config"]["explain"] = {**document["config"]["explain"], "operator": "regression"}
+    other = mock.Mock(spec=Atlas, path=atlas.path, manifest=document)
+    with pytest.raises(ConfigurationError, match="other outputs than scores of classes"):
+        confirm.Confirmer(other, BeamStorage(), 0.1, 0.95)

@@ -98,6 +98,15 @@ def test_a_shift_brings_back_what_it_moves(image: Image, corner: Mask) -> None:
     np.testing.assert_array_equal(shift.back(image)[corner], under_moved)
 
 
+def test_a_cell_between_the_pixels_of_a_small_image_is_the_pixel_that_holds_it() -> None:
+    for row in range(28):
+        cells = np.zeros((28, 28), bool)
+        cells[row, 27 - row] = True
+        mask = mask_of_cells(cells, 9, 10)
+        expected = [int((row + 0.5) * 9 / 28), int((27.5 - row) * 10 / 28)]
+        assert np.argwhere(mask).tolist() == [expected]
+
+
 def test_cells_cover_the_pixels_whose_centre_they_hold() -> None:
     cells = np.zeros((3, 3), bool)
     cells[0, 2] = True

@@ -32,7 +32,7 @@ def test_a_series_is_a_line_from_its_smallest_to_its_largest_value() -> None:
 
 def test_bars_are_as_long_as_the_saliency_and_sorted_by_it() -> None:
     values = np.array([1.0, 4.0, 2.0], np.float32)
-    pixels = draw_table(values, values, ["a", "b", "c"], width=640)
+    pixels = draw_table(values, values, width=640)
     lengths = [int((pixels[top, 192:] == WARM).all(axis=-1).sum()) for top in (26, 44, 62)]
     longest = 640 - 192 - 80
     assert lengths == pytest.approx([longest, longest / 2, longest / 4], abs=2)
