@@ -74,8 +74,8 @@ LINES = [
     ),
     (
         "explain.operator=mine",
-        'explain.operator is "mine": it must be classification, regression, segmentation or '
-        '"package.module:function"',
+        'explain.operator is "mine": it must be classification, regression, segmentation, '
+        'detection or "package.module:function"',
     ),
     (
         "explain.reducer=middle",

@@ -11,6 +11,7 @@ network's gradient 15 were wrong. Single streams, which have no such cache, were
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import threading
@@ -57,7 +58,7 @@ class OpenVinoEngine:
     def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Traces, freezes, rewrites, converts and compiles; see `Engine`."""
         try:
-            import openvino
+            import openvino  # noqa: F401 - whether it is there
         except ImportError as error:
             raise EngineUnavailableError(
                 "OpenVINO is not installed (pip install 'saliency-atlas[openvino]')"
@@ -79,7 +80,7 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,  # Several workers would share the same cores.
         }
         streams = min(threads, function.batch_size // part)
-        core = openvino.Core()
+        core = _core()
         try:
             model = _read(core, graph.definition)
             compiled = [
@@ -161,6 +162,19 @@ class _Runner:
 
         list(self._pool.map(compute, range(0, count, self._part)))
         return Attribution(*(results[name] for name in self._names))
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's core of this process, kept for ever.
+
+    A core gives the thread that makes it a stack for signals, and frees it when it goes. Where it
+    goes in another thread, the first one keeps the address, and the next signal (Ctrl-C, SIGTERM)
+    ends the process by a segmentation fault (seen with 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _read(core: Any, graph: tf.compat.v1.GraphDef) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -179,6 +181,40 @@ def test_other_precisions_are_refused(model: keras.Model) -> None:
 def test_absence_is_said(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert _refusal(model) == ("OpenVINO is not installed (pip install 'saliency-atlas[openvino]')")
+
+
+_INTERRUPTED = """
+import signal, sys, threading
+import keras
+from gradients import gradient_of
+from transforms.saliency.engines.engine import EngineSpec, find_engine
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+engine = find_engine("openvino")
+kept = [engine.compile(gradient_of(model, (4,)), EngineSpec("openvino", threads=1))]
+thread = threading.Thread(target=kept.clear)
+thread.start()
+thread.join()
+filled = [bytearray(1 << 18) for _ in range(400)]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_signal_finds_its_stack_when_a_gradient_has_gone_in_another_thread() -> None:
+    """The stack would be OpenVINO's, and gone with it: the process ended with signal 11."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", _INTERRUPTED],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_threads_end_with_the_gradient_that_they_compute(model: keras.Model) -> None:
