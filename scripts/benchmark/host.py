@@ -16,13 +16,12 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.overhead import describe_machine
+from benchmark.overhead import describe_machine, figures_of
 from benchmark.workload import Workload, make_model, write_config
 
 Figures = dict[str, Any]
@@ -38,20 +37,8 @@ def measure(name: str, config: str, cores: int | None = None) -> Figures:
     """
     scripts = str(pathlib.Path(__file__).parents[1])
     paths = [scripts, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    if cores is not None:
-        environment["BENCH_CORES"] = str(cores)
-    done = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-m", "benchmark.host_measures", name, config],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    if done.returncode:
-        raise SystemExit(f"{done.stderr}\nerror: the measurement {name} failed")
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    path = {"PYTHONPATH": os.pathsep.join(paths)}
+    return figures_of(["-m", "benchmark.host_measures", name, config], path, cores)
 
 
 def summarize(runs: dict[int, list[Figures]], steps: list[Figures]) -> Figures:

@@ -181,18 +181,33 @@ def interleave(
 def measure(name: str, config: str, *options: str, cores: int | None = None) -> Figures:
     """Makes one measurement, in a process of its own, and reads its figures."""
     script = str(pathlib.Path(__file__).with_name("measures.py"))
-    environment = {**os.environ, "BENCH_BEGUN": str(time.time())}
-    if cores is not None:
-        environment["BENCH_CORES"] = str(cores)
+    begun = {"BENCH_BEGUN": str(time.time())}
+    return figures_of([script, name, config, *options], begun, cores)
+
+
+def figures_of(
+    program: Sequence[str], environment: Mapping[str, str], cores: int | None = None
+) -> Figures:
+    """The figures that a program prints in its last line, as JSON.
+
+    Args:
+      program: Arguments of Python.
+      environment: What is added to the environment.
+      cores: How many cores it may use; None for all.
+
+    Raises:
+      SystemExit: It failed.
+    """
+    limited = {} if cores is None else {"BENCH_CORES": str(cores)}
     done = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, script, name, config, *options],
+        [sys.executable, *program],
         check=False,
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, **environment, **limited},
     )
     if done.returncode:
-        raise SystemExit(f"{done.stderr}\nerror: the measurement {name} failed")
+        raise SystemExit(f"{done.stderr}\nerror: the measurement {' '.join(program)} failed")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 

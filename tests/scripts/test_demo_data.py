@@ -158,6 +158,6 @@ def test_the_model_learns_from_marked_tiles(
 def test_the_same_files_are_made_each_time(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     demo_data.make_data(tmp_path, TRAIN_TILES, AUDITED_TILES)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 2 + 3 * 8
+    assert len(files) == 3 + 3 * 8
     for file in files:
         assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
