@@ -122,7 +122,7 @@ def _why_failed(job: Job, result: RunResult) -> str:
     if len(result.broken_files) > limits.max_broken_files:
         first = result.broken_files[0]
         lines.append(
-            f"{len(result.broken_files)} of the input files are broken, more than "
+            f"broken input files: {len(result.broken_files)}, more than "
             f"failures.max_broken_files allows ({limits.max_broken_files}), such as {first.path}: "
             f"{first.why}; what could be explained is kept, and --resume with --set "
             f"failures.max_broken_files={len(result.broken_files)} accepts it"
