@@ -22,7 +22,7 @@ from pipeline.audit.groups import Groups
 from pipeline.audit.judging import Judged
 from pipeline.audit.pairs import CORRECT, Group, PairSums
 from pipeline.audit.statistics import ACCURACY, UNDEFINED, Statistic
-from transforms.statistics.folds import FOLDS
+from transforms.statistics.groups.folds import FOLDS
 
 Paired = Mapping[str, Mapping[Group, PairSums]]
 """Sums of pairs by statistic of the maps table and group."""

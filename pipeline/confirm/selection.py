@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.atlas import Atlas
 from pipeline.rereading import Place
-from transforms.statistics.folds import folds_of
+from transforms.statistics.groups.folds import folds_of
 
 
 @dataclasses.dataclass(frozen=True)

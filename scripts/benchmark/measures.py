@@ -158,7 +158,7 @@ def measure_plan(config_path: str, _: Sequence[str]) -> Figures:
 def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
     """One block of each codec encoded, and its statistics summed: CPU time a map, bytes a map."""
     from transforms.statistics.columns import statistic_names
-    from transforms.statistics.sums import AtlasSums
+    from transforms.statistics.groups.sums import AtlasSums
     from transforms.store.block_file import encode_block
 
     figures: Figures = {}

@@ -13,9 +13,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.elements import CommittedBlock
 from transforms.statistics.columns import statistic_names
-from transforms.statistics.groups import GroupAccumulator, GroupRow
-from transforms.statistics.rows import GroupRows, rows_by_class
-from transforms.statistics.sums import AtlasSums
+from transforms.statistics.groups.accumulator import GroupAccumulator, GroupRow
+from transforms.statistics.groups.rows import GroupRows, rows_by_class
+from transforms.statistics.groups.sums import AtlasSums
 from transforms.store.map_format import MapFormat
 
 _PARTS = 16

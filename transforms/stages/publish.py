@@ -9,7 +9,7 @@ from apache_beam.pvalue import AsIter
 
 from transforms.elements import CommittedBlock
 from transforms.filesystems import BeamStorage
-from transforms.statistics.sums import AtlasSums
+from transforms.statistics.groups.sums import AtlasSums
 from transforms.store.manifest import Manifest
 from transforms.store.map_format import MapFormat
 from transforms.store.outcome.record import AtlasRecord

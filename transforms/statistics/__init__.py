@@ -1,1 +1,1 @@
-"""Statistics of single maps, and their exact sums by class."""
+"""Statistics of single maps; in `groups`, their exact sums."""

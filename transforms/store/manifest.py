@@ -14,7 +14,7 @@ import pydantic
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
-from transforms.statistics.slices import LeftOutSlice
+from transforms.statistics.groups.slices import LeftOutSlice
 from transforms.storage import Storage, from_text, join, to_text
 from transforms.store.files import replace_file
 from transforms.store.layout import FORMAT_VERSION, MANIFEST

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.statistics.columns import STATISTICS, statistic_names
+from transforms.statistics.groups.sums import AtlasSums
 from transforms.statistics.peak_windows import PEAK_WINDOW, WINDOW_BYTES, WINDOW_CELLS
-from transforms.statistics.sums import AtlasSums
 
 MAP = "map"
 """The column of the maps' codes: bytes, whose field says in its metadata what they are."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from transforms.errors import RunError
-from transforms.statistics.slices import LeftOutSlice
+from transforms.statistics.groups.slices import LeftOutSlice
 from transforms.storage import Storage
 from transforms.store.lease_file import check_lease
 from transforms.store.manifest import Manifest, write_manifest

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
-from transforms.statistics.sums import StatisticsTables
+from transforms.statistics.groups.sums import StatisticsTables
 from transforms.storage import Storage
 from transforms.store.files import replace_file
 from transforms.store.layout import CLASSES, CONFUSION, FAILURES, FOLDS, SLICES

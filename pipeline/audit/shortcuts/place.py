@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from pipeline.atlas import Atlas
 from pipeline.audit.estimation.intervals import Floats
-from transforms.statistics.folds import folds_of
+from transforms.statistics.groups.folds import folds_of
 
 Cells = npt.NDArray[np.bool_]
 

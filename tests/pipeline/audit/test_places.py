@@ -18,7 +18,7 @@ from pipeline.audit.shortcuts.candidates import LARGEST_AREA, find_candidates
 from pipeline.audit.shortcuts.place import indicate_places, presences
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
-from transforms.statistics.folds import folds_of
+from transforms.statistics.groups.folds import folds_of
 from transforms.store.layout import FOLDS
 
 IMAGES = {"source": {"input": {"kind": "image"}}}

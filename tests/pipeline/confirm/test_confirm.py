@@ -27,7 +27,7 @@ from pipeline.rereading import Place, read_inputs
 from pipeline.run.in_memory import run_in_memory
 from transforms.errors import ConfigurationError
 from transforms.filesystems import BeamStorage
-from transforms.statistics.folds import folds_of
+from transforms.statistics.groups.folds import folds_of
 
 SIDE, CLASSES, PER_CLASS = 24, 4, 130
 MARKED = 3

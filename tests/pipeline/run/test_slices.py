@@ -127,7 +127,7 @@ def test_a_slice_with_too_many_values_is_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("transforms.statistics.slices.MOST_VALUES", 3)
+    monkeypatch.setattr("transforms.statistics.groups.slices.MOST_VALUES", 3)
     run(sliced("tfrecord", "atlas"), "new", RUNNER, Progress(None))
     atlas = Atlas.open(str(tmp_path / "atlas"))
     why = "it has more than 3 values"

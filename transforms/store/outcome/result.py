@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from transforms.statistics.slices import LeftOutSlice
+from transforms.statistics.groups.slices import LeftOutSlice
 from transforms.storage import to_text
 from transforms.store.outcome.record import AtlasRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transforms.elements import CommittedBlock
-from transforms.statistics.sums import StatisticsTables
+from transforms.statistics.groups.sums import StatisticsTables
 from transforms.store.map_format import MapFormat
 from transforms.store.outcome.record import AtlasRecord
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.classes import tensor_array
-from transforms.statistics.groups import mean_map, narrowest
-from transforms.statistics.moments import IntArray
+from transforms.statistics.groups.accumulator import mean_map, narrowest
+from transforms.statistics.groups.classes import tensor_array
+from transforms.statistics.groups.moments import IntArray
+from transforms.statistics.groups.rows import StoredRows
 from transforms.statistics.peak_windows import WINDOW_CELLS
-from transforms.statistics.rows import StoredRows
 
 FOLDS = 16
 """How many parts a class has."""

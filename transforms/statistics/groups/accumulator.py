@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.statistics.columns import SHARES, SKETCH_UNIT_BITS
-from transforms.statistics.histograms import BINS, SLOTS, quantiles
-from transforms.statistics.moments import (
+from transforms.statistics.groups.histograms import BINS, SLOTS, quantiles
+from transforms.statistics.groups.moments import (
     CUBE_TERMS,
     FIXED_BITS,
     LIMB_BITS,
@@ -31,7 +31,7 @@ from transforms.statistics.moments import (
     squares,
     standard_deviation,
 )
-from transforms.statistics.rows import GroupRows
+from transforms.statistics.groups.rows import GroupRows
 
 PERCENTS = (5, 25, 50, 75, 95)
 """Which quantiles the tables have."""

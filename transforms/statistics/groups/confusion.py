@@ -7,7 +7,7 @@ import collections
 import numpy as np
 import pyarrow as pa
 
-from transforms.statistics.rows import NO_CLASS
+from transforms.statistics.groups.rows import NO_CLASS
 
 CONFUSION_SCHEMA = pa.schema(
     [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.statistics.histograms import BINS, SLOTS, quantiles, slot_numbers
+from transforms.statistics.groups.histograms import BINS, SLOTS, quantiles, slot_numbers
 
 PERCENTS = (1, 5, 25, 50, 75, 95, 100)
 

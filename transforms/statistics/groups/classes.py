@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.statistics.columns import SHARES
-from transforms.statistics.groups import GroupRow, quantile_columns
-from transforms.statistics.histograms import BINS
+from transforms.statistics.groups.accumulator import GroupRow, quantile_columns
+from transforms.statistics.groups.histograms import BINS
 
 EDGES_KEY = "edges"
 """In the metadata of a histogram's field: its edges are `np.linspace(*range, count)`, as JSON."""

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.statistics import rows as rows_module
-from transforms.statistics.classes import classes_schema, classes_table
 from transforms.statistics.columns import statistic_names
-from transforms.statistics.groups import PERCENTS, GroupAccumulator
-from transforms.statistics.histograms import BINS
-from transforms.statistics.rows import rows_by_class
+from transforms.statistics.groups import rows as rows_module
+from transforms.statistics.groups.accumulator import PERCENTS, GroupAccumulator
+from transforms.statistics.groups.classes import classes_schema, classes_table
+from transforms.statistics.groups.histograms import BINS
+from transforms.statistics.groups.rows import rows_by_class
 
 GRID = (3, 4)
 ROWS = 60

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.classes import classes_table
 from transforms.statistics.columns import OUTCOME
-from transforms.statistics.confusion import Confusion
-from transforms.statistics.folds import FoldSums, folds_of
-from transforms.statistics.groups import GroupAccumulator
-from transforms.statistics.peak_windows import PEAK_WINDOW, read_windows
-from transforms.statistics.rows import ROWS_AT_ONCE, StoredRows
-from transforms.statistics.slices import (
+from transforms.statistics.groups.accumulator import GroupAccumulator
+from transforms.statistics.groups.classes import classes_table
+from transforms.statistics.groups.confusion import Confusion
+from transforms.statistics.groups.folds import FoldSums, folds_of
+from transforms.statistics.groups.rows import ROWS_AT_ONCE, StoredRows
+from transforms.statistics.groups.slices import (
     OUTCOMES,
     Groups,
     LeftOutSlice,
@@ -26,6 +25,7 @@ from transforms.statistics.slices import (
     left_out_slices,
     slices_table,
 )
+from transforms.statistics.peak_windows import PEAK_WINDOW, read_windows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.statistics.moments import (
+from transforms.statistics.groups.moments import (
     FIXED_BITS,
     SCORE_BITS,
     WideSums,
@@ -24,7 +24,7 @@ from transforms.statistics.moments import (
     squares,
     standard_deviation,
 )
-from transforms.statistics.rows import ROWS_AT_ONCE
+from transforms.statistics.groups.rows import ROWS_AT_ONCE
 
 unit_floats = st.floats(0, 1, width=32)
 scores = st.floats(allow_nan=False, allow_infinity=False, width=32)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics import histograms, moments
 from transforms.statistics.columns import BOX_STATISTICS, statistic_names
-from transforms.statistics.moments import IntArray
+from transforms.statistics.groups import histograms, moments
+from transforms.statistics.groups.moments import IntArray
 
 ROWS_AT_ONCE = 4096
 """Bounds the memory, and the sums: 2**12 terms of 2**48 each, of squares of sketch cells and of

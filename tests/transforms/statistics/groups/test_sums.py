@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.statistics import rows as rows_module
-from transforms.statistics import slices as slices_module
 from transforms.statistics.columns import statistic_names
-from transforms.statistics.folds import folds_of
-from transforms.statistics.groups import GroupAccumulator, _std_map
-from transforms.statistics.moments import WideSums
+from transforms.statistics.groups import rows as rows_module
+from transforms.statistics.groups import slices as slices_module
+from transforms.statistics.groups.accumulator import GroupAccumulator, _std_map
+from transforms.statistics.groups.folds import folds_of
+from transforms.statistics.groups.moments import WideSums
+from transforms.statistics.groups.slices import LeftOutSlice
+from transforms.statistics.groups.sums import AtlasSums, StatisticsTables
 from transforms.statistics.peak_windows import read_windows, windows_column
-from transforms.statistics.slices import LeftOutSlice
-from transforms.statistics.sums import AtlasSums, StatisticsTables
 from transforms.store.tables import encode_table
 
 GRID = (3, 4)
@@ -120,7 +120,7 @@ def test_no_byte_depends_on_order_merges_or_parts(order: Sequence[int], parts: i
 
 def test_long_blocks_are_added_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = stored(sum_of([make_summary()]).tables())
-    monkeypatch.setattr("transforms.statistics.sums.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("transforms.statistics.groups.sums.ROWS_AT_ONCE", 7)
     monkeypatch.setattr(rows_module, "ROWS_AT_ONCE", 7)
     assert stored(sum_of([make_summary()]).tables()) == expected
 

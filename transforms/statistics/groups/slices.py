@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.classes import classes_schema, group_arrays
-from transforms.statistics.groups import GroupAccumulator
-from transforms.statistics.rows import StoredRows
+from transforms.statistics.groups.accumulator import GroupAccumulator
+from transforms.statistics.groups.classes import classes_schema, group_arrays
+from transforms.statistics.groups.rows import StoredRows
 
 OUTCOMES = ("wrong", "correct", None)
 """Its values, by `StoredRows.outcomes`."""
