@@ -72,6 +72,7 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_set(verify)
 
     _add_audit(commands, given["audit"])
+    _add_compare(commands, given["compare"])
     _add_report(commands, given["report"])
 
     index = _add_command(
@@ -107,6 +108,19 @@ def _add_report(commands: Any, command: Command) -> None:
     report.add_argument(
         "--output", metavar="FILE", help="the file to write (default: ATLAS/report.html)"
     )
+
+
+def _add_compare(commands: Any, command: Command) -> None:
+    compare = _add_command(
+        commands,
+        "compare",
+        command,
+        "say what two atlases are to each other, and what moved from one to the other",
+        epilog="Examples of both are met on a runner; everything after -- goes to Beam.",
+    )
+    for name in ("first", "second"):
+        compare.add_argument(name, metavar="ATLAS", help=f"the {name}: the output.path of a run")
+    _add_runner(compare)
 
 
 def _add_run(commands: Any, command: Command) -> None:

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _execute(arguments: argparse.Namespace) -> int:
     """Runs a command and gives its exit code."""
     command: Command = arguments.command
-    if arguments.beam_options and command not in (_run, _plan):
+    if arguments.beam_options and command not in (_run, _plan, _compare):
         raise ConfigurationError(
             f"{arguments.name} takes no Beam options, so nothing after --: "
             f"{shlex.join(arguments.beam_options)}"
@@ -203,6 +203,26 @@ def _audit(arguments: argparse.Namespace) -> int:
     return GATE_FAILED if result.verdict == "fail" else DONE
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    from pipeline.commands.compare import compare_atlases
+    from pipeline.commands.compared import print_comparison
+    from pipeline.run.progress import Progress
+
+    progress = Progress(None if arguments.quiet else sys.stderr)
+    with progress.starting("opening the atlases"):
+        found = compare_atlases(
+            arguments.first,
+            arguments.second,
+            arguments.beam_options,
+            arguments.runner,
+            progress.announce,
+        )
+    if arguments.json:
+        sys.stdout.write(found.to_json().decode())
+    else:
+        print_comparison(found)
+
+
 def _storage_of(path: str) -> Storage:
     """Where a folder is. Beam takes seconds to import, which local folders do not need."""
     if "://" not in path:
@@ -233,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     return make_parser(
         {
             "audit": _audit,
+            "compare": _compare,
             "index": _index,
             "plan": _plan,
             "report": _report,

@@ -50,16 +50,16 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         ("memory", _about(plan["memory_bytes_estimated"], describe_bytes, " in one process")),
         ("atlas", plan["atlas"]),
     ]
-    _print_rows("Plan", rows)
+    print_rows("Plan", rows)
     if plan["first_look"]:
         print_first_look(plan["first_look"])
     if plan["sample"]:
         means = [(name, _number(value)) for name, value in plan["sample"].items()]
-        _print_rows("Means over the first examples", means)
+        print_rows("Means over the first examples", means)
     if plan["picture"]:
-        _print_line(f"wrote {plan['picture']}")
+        print_line(f"wrote {plan['picture']}")
     for warning in plan["warnings"]:
-        _print_line(f"warning: {warning}", style="yellow")
+        print_line(f"warning: {warning}", style="yellow")
 
 
 def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> None:
@@ -88,7 +88,7 @@ def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> N
     if look["orientations"]:
         tags = ", ".join(f"{count} with tag {tag}" for tag, count in look["orientations"])
         rows.append(("EXIF orientation", tags))
-    _print_rows("What the model gets of the first examples", rows, stream)
+    print_rows("What the model gets of the first examples", rows, stream)
 
 
 def _input_rows(ranges: Sequence[Mapping[str, float]]) -> Iterable[tuple[str, str]]:
@@ -114,7 +114,7 @@ def print_run(
       class_rows: Reads the statistics of an atlas, a row per class.
     """
     if manifest["status"] == "submitted":
-        _print_line(f"submitted; {atlas}/manifest.json says complete when the atlas is")
+        print_line(f"submitted; {atlas}/manifest.json says complete when the atlas is")
         return
     failed = manifest["failed_records"]
     rows = [
@@ -126,7 +126,7 @@ def print_run(
         ("statistics", f"{atlas}/statistics/classes.parquet"),
         ("atlas", atlas),
     ]
-    _print_rows("Atlas", rows)
+    print_rows("Atlas", rows)
     _print_classes(class_rows(atlas))
 
 
@@ -148,9 +148,9 @@ def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
         means = (row[f"{statistic}_mean"] for statistic in statistics)
         cells = ("" if mean is None else f"{mean:.3f}" for mean in means)
         table.add_row(Text(plain(name)), f"{row['n']:,}", share, *cells)
-    Console(width=_width(None)).print(Text("Classes", style="bold"), table, sep="\n")
+    Console(width=table_width(None)).print(Text("Classes", style="bold"), table, sep="\n")
     if len(rows) > _SHOWN_CLASSES:
-        _print_line(f"and {len(rows) - _SHOWN_CLASSES:,} more classes in the table of statistics")
+        print_line(f"and {len(rows) - _SHOWN_CLASSES:,} more classes in the table of statistics")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -168,7 +168,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("blocks", f"{summary['blocks']:,}"),
         ("statistics", f"{summary['statistics']}: {unchanged[summary['unchanged']]}"),
     ]
-    _print_rows("Statistics", rows)
+    print_rows("Statistics", rows)
 
 
 def print_verification(verified: Mapping[str, Any]) -> None:
@@ -178,35 +178,35 @@ def print_verification(verified: Mapping[str, Any]) -> None:
     inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
     problems = verified["problems"]
     rows += [("inputs", inputs), ("problems", str(len(problems)))]
-    _print_rows("Verification", rows)
+    print_rows("Verification", rows)
     for problem in problems:
-        _print_line(f"{problem['path']}: {problem['what']}", style="red")
+        print_line(f"{problem['path']}: {problem['what']}", style="red")
 
 
 def print_audit(result: AuditResult) -> None:
     """Prints an audit's verdict, its gates, and what needs a look."""
-    _print_line(
+    print_line(
         f"{result.verdict}: {verdict_sentence(result)}", style=_VERDICT_STYLES[result.verdict]
     )
     looked_at = [each for each in result.gates if each.verdict != "pass"]
     for each in looked_at[:_SHOWN_COMPARISONS]:
         waived = f" (waived until {each.waived_until})" if each.waived_until else ""
         status = f" [{each.status}]" if each.status else ""
-        _print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
+        print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
     if len(looked_at) > _SHOWN_COMPARISONS:
-        _print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
+        print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
     for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
-        _print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
+        print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
 
 
 def print_index(made: Mapping[str, Any]) -> None:
     """Prints how much was indexed."""
-    _print_line(f"indexed {made['records']:,} records in {made['files']:,} files")
+    print_line(f"indexed {made['records']:,} records in {made['files']:,} files")
 
 
 def print_report(written: Mapping[str, Any]) -> None:
     """Prints where the report is, and its size."""
-    _print_line(f"wrote {written['output']} ({describe_bytes(written['bytes'])})")
+    print_line(f"wrote {written['output']} ({describe_bytes(written['bytes'])})")
 
 
 def print_shown(shown: Mapping[str, Any]) -> None:
@@ -220,10 +220,10 @@ def print_shown(shown: Mapping[str, Any]) -> None:
     numbers = [
         f"{name} {_number(value)}" for name, value in shown.items() if isinstance(value, float)
     ]
-    _print_line(f"{example}: {', '.join(classes + numbers)}")
+    print_line(f"{example}: {', '.join(classes + numbers)}")
     if shown["note"]:
-        _print_line(f"note: {shown['note']}")
-    _print_line(f"wrote {shown['output']}")
+        print_line(f"note: {shown['note']}")
+    print_line(f"wrote {shown['output']}")
 
 
 def describe_bytes(count: float) -> str:
@@ -240,20 +240,30 @@ def describe_bytes(count: float) -> str:
     return f"{count:,.{digits}f} {units[0]}"
 
 
-def _print_rows(title: str, rows: Iterable[tuple[str, str]], stream: TextIO | None = None) -> None:
+def print_rows(title: str, rows: Iterable[tuple[str, str]], stream: TextIO | None = None) -> None:
+    """Prints names with what they are, below a title.
+
+    Args:
+      title: The title.
+      rows: The names with what they are.
+      stream: Where to; None is stdout.
+    """
     table = Table(show_header=False)
     for name, value in rows:
         # Text, not markup: paths may hold brackets. Folded, not cut: paths are to be copied.
         table.add_row(name, Text(plain(value), overflow="fold"))
-    Console(file=stream, width=_width(stream)).print(Text(title, style="bold"), table, sep="\n")
+    Console(file=stream, width=table_width(stream)).print(
+        Text(title, style="bold"), table, sep="\n"
+    )
 
 
-def _width(stream: TextIO | None) -> int | None:
+def table_width(stream: TextIO | None = None) -> int | None:
     """Of a table: the terminal's, but what another program reads is never folded."""
     return None if Console(file=stream).is_terminal else _UNFOLDED
 
 
-def _print_line(text: str, style: str = "") -> None:
+def print_line(text: str, style: str = "") -> None:
+    """Prints a line, which a terminal may fold and another program reads as one."""
     Console(highlight=False).print(Text(plain(text), style=style), soft_wrap=True)
 
 
