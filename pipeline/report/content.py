@@ -8,16 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline import pictures
 from pipeline.atlas import Atlas
-from pipeline.report import charts, pictures, wording
-from pipeline.report.classes import (
-    ClassView,
-    class_names,
-    class_views,
-    mean_maps,
-    shown_statistics,
-)
-from pipeline.report.exemplars import (
+from pipeline.report import wording
+from pipeline.report.classes.exemplars import (
     ATYPICAL,
     TYPICAL,
     WRONG,
@@ -27,16 +21,24 @@ from pipeline.report.exemplars import (
     choose,
     highest,
 )
-from pipeline.report.findings import Finding, described, standing_out
-from pipeline.report.judged import (
+from pipeline.report.classes.views import (
+    ClassView,
+    class_names,
+    class_views,
+    mean_maps,
+    shown_statistics,
+)
+from pipeline.report.drawing import charts
+from pipeline.report.findings.finding import Finding, described, standing_out
+from pipeline.report.findings.judged import (
     audited_statistics,
     audited_verdict,
     failures,
     read_audit,
 )
+from pipeline.report.findings.verdict import Verdict, describing
 from pipeline.report.page import fragment, packed
 from pipeline.report.provenance import command, details, facts, failure_groups, settings
-from pipeline.report.verdict import Verdict, describing
 from transforms.errors import ConfigurationError
 from transforms.store.tables import FAILURES_SCHEMA
 

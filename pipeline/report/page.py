@@ -18,8 +18,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipeline import pictures
 from pipeline.plain_text import plain
-from pipeline.report import charts, pictures, wording
+from pipeline.report import wording
+from pipeline.report.drawing import charts
 
 _TEMPLATES = "templates"
 

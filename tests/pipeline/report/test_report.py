@@ -19,8 +19,8 @@ from pipeline.audit.result import MaskEffect, Shortcut
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
-from pipeline.report.classes import mean_maps
-from pipeline.report.exemplars import ATYPICAL, TYPICAL, WRONG, Selection, choose, highest
+from pipeline.report.classes.exemplars import ATYPICAL, TYPICAL, WRONG, Selection, choose, highest
+from pipeline.report.classes.views import mean_maps
 from transforms.elements import Failure
 from transforms.errors import ConfigurationError
 from transforms.storage import LocalStorage

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atlas import Atlas
-from pipeline.report.pictures import in_times_uniform, pooled
+from pipeline.pictures import in_times_uniform, pooled
 from transforms.codec import decode
 from transforms.store.map_format import MAP, THUMBNAIL, map_codes, tensor_values
 

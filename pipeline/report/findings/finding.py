@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
-from pipeline.report import charts, pictures, wording
-from pipeline.report.classes import OF_IMAGES, Floats, map_in_words
-from pipeline.report.exemplars import Exemplar
+from pipeline import pictures
+from pipeline.report import wording
+from pipeline.report.classes.exemplars import Exemplar
+from pipeline.report.classes.views import OF_IMAGES, Floats, map_in_words
+from pipeline.report.drawing import charts
 
 STANDS_OUT = 2.0
 """Times the median class: a description, no judgement."""

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.report import wording
-from pipeline.report.findings import Finding
+from pipeline.report.findings.finding import Finding
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from markupsafe import Markup
 
+from pipeline import pictures
 from pipeline.audit.groups import Groups
 from pipeline.audit.statistics import statistic
-from pipeline.report import charts, pictures, wording
+from pipeline.report import wording
+from pipeline.report.drawing import charts
 from transforms.store.map_format import tensor_values
 
 OF_IMAGES = ("corner_energy", "border_energy", "center_energy")

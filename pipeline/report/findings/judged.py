@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from pipeline.atlas import Atlas
 from pipeline.audit.result import AuditResult, Comparison, Shortcut, Threshold
-from pipeline.report import charts, wording
-from pipeline.report.classes import Floats
-from pipeline.report.findings import MOST_CARDS, Finding, card
-from pipeline.report.verdict import Verdict, warnings
+from pipeline.report import wording
+from pipeline.report.classes.views import Floats
+from pipeline.report.drawing import charts
+from pipeline.report.findings.finding import MOST_CARDS, Finding, card
+from pipeline.report.findings.verdict import Verdict, warnings
 
 AUDIT_FILE = "audit/audit.json"
 _KIND = re.compile(r"_(mean|q\d\d)$")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from pipeline.report.pictures import DARKEST, LOW, TICKS, legend_stops, position
+from pipeline.pictures import DARKEST, LOW, TICKS, legend_stops, position
 
 _DOT_WIDTH, _DOT_HEIGHT = 132, 20
 _RADIUS = 4

@@ -1,0 +1,1 @@
+"""Small charts as inline SVG, drawn by attributes alone."""

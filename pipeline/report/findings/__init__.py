@@ -1,0 +1,1 @@
+"""What needs a look: failed gates, shortcuts, classes that stand out. And the verdict."""
