@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from transforms.formats.source import Format
 from transforms.formats.tfrecord.framing import masked_crc
 
-MAX_RECORD_BYTES = 16 << 20
-MAX_BLOCK_BYTES = 64 << 20
+MAX_RECORD_BYTES = 4 << 20
+MAX_BLOCK_BYTES = 16 << 20
 MAX_PIXELS = 1 << 22
 MIB = 1 << 20
 
@@ -50,33 +50,33 @@ def bombs() -> Iterator[Bomb]:
 
 
 def _parquet_bombs() -> Iterator[Bomb]:
-    large = bytes(8 * MIB)
+    large = bytes(2 * MIB)
 
     def repeated(values: list[bytes], rows: int, index: int) -> Callable[[Path], object]:
         indices = pa.array(np.full(rows, index, np.int32))
         column = pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.binary()))
         return lambda path: _write(path, {"image": column})
 
-    yield Bomb("8 MiB x 1,500 rows", "parquet", repeated([large], 1500, 0), "too large")
+    yield Bomb("2 MiB x 1,500 rows", "parquet", repeated([large], 1500, 0), "too large")
     uneven = [*(b"%d" % i for i in range(1000)), large]
     yield Bomb("one large value of 1,001", "parquet", repeated(uneven, 1500, 1000), "too large")
     longer = bytes(MAX_RECORD_BYTES + 1)
-    yield Bomb("17 MiB x 300 rows", "parquet", repeated([longer], 300, 0), "RecordTooLarge")
+    yield Bomb("5 MiB x 300 rows", "parquet", repeated([longer], 300, 0), "RecordTooLarge")
     huge = bytes(MAX_BLOCK_BYTES + 1)
-    yield Bomb("65 MiB x 100 rows", "parquet", repeated([huge], 100, 0), "RowGroupTooLarge")
+    yield Bomb("17 MiB x 100 rows", "parquet", repeated([huge], 100, 0), "RowGroupTooLarge")
     yield Bomb("shared prefixes", "parquet", _shared_prefixes, "too large")
     yield Bomb("pages of zeros", "parquet", _pages_of_zeros, "RowGroupTooLarge")
-    small = pa.array(np.zeros(3_000_000))
+    small = pa.array(np.zeros(1_000_000))
     row = pa.ListArray.from_arrays(pa.array([0, len(small)], pa.int32()), small)
-    yield Bomb("a list of 24 MB", "parquet", lambda p: _write(p, {"image": row}), "RecordTooLarge")
-    wide = pa.array(np.zeros(30_000_000))
+    yield Bomb("a list of 8 MB", "parquet", lambda p: _write(p, {"image": row}), "RecordTooLarge")
+    wide = pa.array(np.zeros(16_000_000))
     lists = pa.ListArray.from_arrays(pa.array([0, len(wide)], pa.int32()), wide)
     yield Bomb(
-        "a list of 240 MB", "parquet", lambda p: _write(p, {"image": lists}), "RowGroupTooLarge"
+        "a list of 128 MB", "parquet", lambda p: _write(p, {"image": lists}), "RowGroupTooLarge"
     )
     boxes = pa.ListArray.from_arrays(pa.array([0, len(wide)], pa.int32()), wide)
     columns = {"image": pa.array([b"x"]), "boxes": boxes}
-    yield Bomb("boxes of 240 MB", "parquet", lambda p: _write(p, columns), "RowGroupTooLarge")
+    yield Bomb("boxes of 128 MB", "parquet", lambda p: _write(p, columns), "RowGroupTooLarge")
     item = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int32)), [bytes(MIB)])
     many = pa.ListArray.from_arrays(pa.array([0, 1000], pa.int32()), item)
     yield Bomb(
@@ -92,8 +92,8 @@ def _parquet_bombs() -> Iterator[Bomb]:
     yield Bomb(
         "60 structs deep", "parquet", lambda p: _write(p, {"image": deep}), "UndecodableImage", path
     )
-    nulls = {"image": pa.nulls(1_500_000, pa.binary())}
-    yield Bomb("1.5 million nulls", "parquet", lambda p: _write(p, nulls), "MissingFeature")
+    nulls = {"image": pa.nulls(300_000, pa.binary())}
+    yield Bomb("300,000 nulls", "parquet", lambda p: _write(p, nulls), "MissingFeature")
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def _shared_prefixes(path: Path) -> None:
 
 
 def _pages_of_zeros(path: Path) -> None:
-    table = pa.table({"image": [bytes(8 * MIB)] * 20})
+    table = pa.table({"image": [bytes(4 * MIB)] * 20})
     pq.write_table(table, path, use_dictionary=False, compression="zstd", data_page_size=1 << 30)
 
 
@@ -148,28 +148,28 @@ def _compressed(frames: Iterator[bytes], window: int) -> Callable[[Path], object
 def _tfrecord_bombs() -> Iterator[Bomb]:
     mebibyte = _frame(_example(image=bytes(MIB)))
     for name, window in (("gzip", 31), ("zlib", 15)):
-        write = _compressed((mebibyte for _ in range(1000)), window)
-        yield Bomb(f"{name} of 1,000 records of 1 MiB", "tfrecord", write, "too large")
+        write = _compressed((mebibyte for _ in range(200)), window)
+        yield Bomb(f"{name} of 200 records of 1 MiB", "tfrecord", write, "too large")
     claims = struct.pack("<Q", 1 << 30)
     claims += struct.pack("<I", masked_crc(claims))
-    zeros = (claims if i == 0 else bytes(MIB) for i in range(257))
+    zeros = (claims if i == 0 else bytes(MIB) for i in range(129))
     yield Bomb("gzip of a record of 1 GiB", "tfrecord", _compressed(zeros, 31), "TruncatedRecord")
-    noughts = (bytes(MIB) for _ in range(256))
+    noughts = (bytes(MIB) for _ in range(128))
     yield Bomb("gzip of zeros", "tfrecord", _compressed(noughts, 31), "LostFraming")
-    twice = gzip.compress(gzip.compress(bytes(512 * MIB), 1), 9)
+    twice = gzip.compress(gzip.compress(bytes(128 * MIB), 1), 9)
     yield Bomb("gzip of gzip", "tfrecord", lambda path: path.write_bytes(twice), "LostFraming")
     limit = struct.pack("<Q", MAX_RECORD_BYTES)
     header = limit + struct.pack("<I", masked_crc(limit))
     headers = b"x" + header * (4 * MIB // len(header)) + bytes(MAX_RECORD_BYTES)
     yield Bomb(
-        "headers of 16 MiB each", "tfrecord", lambda p: p.write_bytes(headers), "LostFraming"
+        "headers of 4 MiB each", "tfrecord", lambda p: p.write_bytes(headers), "LostFraming"
     )
     lying = _frame(b"", 1 << 62) * 1000
     yield Bomb("lengths of 2^62", "tfrecord", lambda p: p.write_bytes(lying), "TruncatedRecord")
-    integers = _frame(_example(image=np.zeros(8 * MIB, np.int64).tolist()))
-    yield Bomb("8 million integers", "tfrecord", lambda p: p.write_bytes(integers), "WrongLength")
+    integers = _frame(_example(image=np.zeros(2 * MIB, np.int64).tolist()))
+    yield Bomb("2 million integers", "tfrecord", lambda p: p.write_bytes(integers), "WrongLength")
     yield Bomb(
-        "20 x 8 million integers", "tfrecord", lambda p: p.write_bytes(integers * 20), "too large"
+        "20 x 2 million integers", "tfrecord", lambda p: p.write_bytes(integers * 20), "too large"
     )
 
 
@@ -178,19 +178,19 @@ def _image_bombs() -> Iterator[Bomb]:
     images = {
         "PNGs of 4 million pixels": (_png(side, side), None),
         "PNGs of 900 million pixels": (_png(30_000, 30_000), "TooManyPixels"),
-        "PNGs with large texts": (_png(8, 8, text=256 * MIB), None),
+        "PNGs with large texts": (_png(8, 8, text=128 * MIB), None),
         "JPEGs of 300 scans": (_jpeg_of_scans(), "TooManyScans"),
         "GIFs of large frames": (_gif(60_000), "TooManyPixels"),
         "BMPs that claim much": (_bmp(1 << 30), "TooManyPixels"),
     }
     for name, (image, ending) in images.items():
-        shard = _frame(_example(image=image)) * 32
+        shard = _frame(_example(image=image)) * 16
         yield Bomb(name, "tfrecord", lambda p, data=shard: p.write_bytes(data), ending or "none")  # type: ignore[misc]
 
 
 def _png(height: int, width: int, text: int = 0) -> bytes:
     packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(bytes(1 + 3 * width)) for _ in range(min(height, 4096)))
+    pixels = b"".join(packer.compress(bytes(1 + 3 * width)) for _ in range(min(height, 2048)))
     pixels += packer.flush()
     chunks = [b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)]
     if text:

@@ -11,9 +11,9 @@ import pytest
 
 PROGRAM = Path(__file__).parent / "check_bombs.py"
 
-MAX_BLOCK_MIB = 64
+MAX_BLOCK_MIB = 16
 PEAK_MIB = 3 * MAX_BLOCK_MIB + 64  # as limits.max_block_bytes has it, and what a decoder takes
-NULLS_PEAK_MIB = 512  # 1.5 million failures are all held here; a run writes them by block
+NULLS_PEAK_MIB = 102  # 300,000 failures are all held here; a run writes them by block
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs /proc, for memory")

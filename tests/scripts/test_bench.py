@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,47 @@ from benchmark import overhead as bench
 def run(cpu: float, **figures: float) -> dict[str, float]:
     same = dict.fromkeys(("cpu_seconds", "process_cpu_seconds", "wall_seconds"), cpu)
     return {"examples": 8, "batch_size": 4, "examples_per_second": 1.0, **same, **figures}
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Makes measurements here: TensorFlow takes longer to import than what they measure."""
+
+    def figures_of(
+        program: Sequence[str], environment: Mapping[str, str], cores: int | None = None
+    ) -> bench.Figures:
+        assert cores in (None, 1)  # Which cores this process may use stays as it is.
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            is_module = program[0] == "-m"
+            name, *given = program[1:] if is_module else program
+            patch.setattr(sys, "argv", [name, *given])
+            kept = capsys.readouterr().out
+            (runpy.run_module if is_module else runpy.run_path)(name, run_name="__main__")
+            printed = capsys.readouterr().out
+        sys.stdout.write(kept)
+        figures: bench.Figures = json.loads(printed.splitlines()[-1])
+        return figures
+
+    monkeypatch.setattr(bench, "figures_of", figures_of)
+    monkeypatch.setattr(host, "figures_of", figures_of)
+
+
+def test_figures_are_the_last_line_of_a_process_of_its_own() -> None:
+    program = (
+        "import json, os, sys; print('other words'); print(json.dumps({'given': sys.argv[1:], "
+        "'process': os.getpid(), **{name: os.environ.get(name) for name in ('A', 'BENCH_CORES')}}))"
+    )
+    figures = bench.figures_of(["-c", program, "decode", "c.yaml"], {"A": "7"}, cores=2)
+    assert figures.pop("process") != os.getpid()
+    assert figures == {"given": ["decode", "c.yaml"], "A": "7", "BENCH_CORES": "2"}
+    assert bench.figures_of(["-c", program], {})["BENCH_CORES"] is None
+
+
+def test_a_measurement_that_fails_ends_the_benchmark_with_what_it_said() -> None:
+    with pytest.raises(SystemExit, match=r"no such file\n\nerror: the measurement -c .* failed"):
+        bench.figures_of(["-c", "raise SystemExit('no such file')"], {})
 
 
 def test_ratios_are_medians_of_rounds_not_ratios_of_medians() -> None:
@@ -49,6 +94,7 @@ def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "--only speed: choose of overhead, small_model" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_quick_benchmark_ends_with_a_table_and_a_document(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +134,7 @@ def test_the_hosts_figures_are_medians_of_rounds() -> None:
     assert summary["steps_sum_us"] == 10.0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_small_benchmark_of_the_host_ends_with_a_document(tmp_path: Path) -> None:
     document = tmp_path / "host.json"
     sizes = ["--side", "32", "--images", "24", "--batch-size", "4", "--block-size", "8"]

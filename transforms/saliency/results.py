@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from transforms.saliency.program import ProgramSpec
 
 MakeResults = Callable[..., Mapping[str, "tf.Tensor"]]
+
+_MOST_COMPILED = 16
 
 
 def field_specs(spec: ProgramSpec, model: LoadedModel) -> list[tf.TensorSpec]:
@@ -66,6 +70,9 @@ def compile_results(
 ) -> MakeResults:
     """Compiles what is made of a method's state, in TensorFlow, for batches of any size.
 
+    Equal ones are compiled once in a process, as neither the batch size nor the engine nor what the
+    model computes is in them.
+
     Args:
       spec: What is computed.
       state_specs: Of the method's state.
@@ -76,6 +83,19 @@ def compile_results(
       Of outputs, targets, scores, the state's tensors, the inputs where the method uses them and
       the box masks where there are any: all of `Program.run`'s results.
     """
+    outputs = tuple(field_specs(spec, model)[:3])
+    any_size = dataclasses.replace(spec, batch_size=1, engine=DEFAULT_ENGINE)
+    return _compiled(any_size, (*outputs, *state_specs), statistics, model.classes is not None)
+
+
+@functools.lru_cache(maxsize=_MOST_COMPILED)
+def _compiled(
+    spec: ProgramSpec,
+    specs: tuple[tf.TensorSpec, ...],
+    statistics: MapStatistics,
+    with_predictions: bool,
+) -> MakeResults:
+    """What `compile_results` does, of what it depends on: `specs` are its first arguments'."""
     import tensorflow as tf
 
     method, count = spec.method, spec.target.count
@@ -83,7 +103,7 @@ def compile_results(
     def finish(
         outputs: tf.Tensor, targets: tf.Tensor, scores: tf.Tensor, *others: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        state, given = others[: len(state_specs)], list(others[len(state_specs) :])
+        state, given = others[: len(specs) - 3], list(others[len(specs) - 3 :])
         inputs = given.pop(0) if method.uses_inputs else None
         values, columns = method.finish(state, inputs, scores)
         # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
@@ -95,14 +115,14 @@ def compile_results(
         }
         results["finite"] &= tf.math.is_finite(scores)
         results |= {"target": targets, "score": scores, **columns}
-        if model.classes is not None:
+        if with_predictions:
             predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
             predicted_score = tf.gather(outputs, predicted, batch_dims=1)
             results["finite"] &= tf.math.is_finite(predicted_score)[:, tf.newaxis]
             results |= {"predicted": predicted, "predicted_score": predicted_score}
         return results
 
-    signature = [*field_specs(spec, model)[:3], *state_specs]  # For any batch size.
+    signature = [*specs]  # For any batch size.
     if method.uses_inputs:
         signature.append(tf.TensorSpec((None, *spec.inputs.decoded_shape), tf.float32))
     if statistics.with_boxes:

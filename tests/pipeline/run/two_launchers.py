@@ -93,7 +93,7 @@ class Launcher:
             return value
 
         names = (types.SimpleNamespace(hex=f"{number:032x}") for number in itertools.count())
-        with mock.patch("uuid.uuid4", side_effect=names):
+        with mock.patch("uuid.uuid4", names.__next__):
             try:
                 self._work(ask, point)
                 point.outcome = "finished"
