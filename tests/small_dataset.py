@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,11 +103,11 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig:
-    """Makes a configuration of the small dataset; keyword arguments replace sections' keys."""
+@pytest.fixture(scope="session")
+def config_at(tfrecords: Path, model_path: Path) -> MakeConfig:
+    """As `make_config`, but given the atlas's path first."""
 
-    def make(**sections: dict[str, Any]) -> Config:
+    def make(root: Path, **sections: dict[str, Any]) -> Config:
         settings: dict[str, Any] = {
             "source": {
                 "pattern": str(tfrecords / "*.tfrecord"),
@@ -115,7 +117,7 @@ def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig
             },
             "model": {"uri": str(model_path)},
             "explain": {"batch_size": 3, "engine": "tensorflow"},
-            "output": {"path": str(tmp_path / "atlas"), "block_size": BLOCK_SIZE},
+            "output": {"path": str(root), "block_size": BLOCK_SIZE},
             "statistics": {"sketch": [4, 4]},
             "failures": {"max_fraction": 1.0},
         }
@@ -124,6 +126,28 @@ def make_config(tfrecords: Path, model_path: Path, tmp_path: Path) -> MakeConfig
         return Config.from_dict(settings)
 
     return make
+
+
+@pytest.fixture
+def make_config(config_at: MakeConfig, tmp_path: Path) -> MakeConfig:
+    """Makes a configuration of the small dataset; keyword arguments replace sections' keys."""
+    return functools.partial(config_at, tmp_path / "atlas")
+
+
+@pytest.fixture(scope="session")
+def finished_atlas(config_at: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_config()` makes an atlas of; for tests that change nothing in it."""
+    from pipeline.run.in_memory import run_in_memory
+
+    root = tmp_path_factory.mktemp("finished") / "atlas"
+    run_in_memory(config_at(root))
+    return root
+
+
+@pytest.fixture
+def atlas_copy(finished_atlas: Path, tmp_path: Path) -> Path:
+    """The same, at the path that `make_config()` names, to be changed."""
+    return Path(shutil.copytree(finished_atlas, tmp_path / "atlas"))
 
 
 def atlas_bytes(root: Path) -> dict[str, bytes]:

@@ -161,9 +161,7 @@ def _tfrecord_bombs() -> Iterator[Bomb]:
     limit = struct.pack("<Q", MAX_RECORD_BYTES)
     header = limit + struct.pack("<I", masked_crc(limit))
     headers = b"x" + header * (4 * MIB // len(header)) + bytes(MAX_RECORD_BYTES)
-    yield Bomb(
-        "headers of 4 MiB each", "tfrecord", lambda p: p.write_bytes(headers), "LostFraming"
-    )
+    yield Bomb("headers of 4 MiB each", "tfrecord", lambda p: p.write_bytes(headers), "LostFraming")
     lying = _frame(b"", 1 << 62) * 1000
     yield Bomb("lengths of 2^62", "tfrecord", lambda p: p.write_bytes(lying), "TruncatedRecord")
     integers = _frame(_example(image=np.zeros(2 * MIB, np.int64).tolist()))

@@ -44,6 +44,8 @@ _Thumbnails: TypeAlias = list[bytes] | None
 _DecodedBatch: TypeAlias = tuple[Examples, Inputs, list[DataFault | None], _Thumbnails]
 _ExplainedBatch: TypeAlias = tuple[Examples, list[DataFault | None], _Thumbnails, Results | None]
 
+_MOST_STATISTICS = 16  # kept in a process
+
 _MAP_KINDS: dict[int, MapKind] = {1: "tabular", 2: "time_series", IMAGE_RANK: "image"}
 
 
@@ -83,12 +85,9 @@ class ExplainSpec:
     @property
     def statistics(self) -> MapStatistics:
         """The statistics of single maps."""
-        return MapStatistics(
-            self.program.inputs.positions,
-            self.sketch,
-            kind=_MAP_KINDS[len(self.program.inputs.shape)],
-            with_boxes=self.with_boxes,
-        )
+        inputs = self.program.inputs
+        kind = _MAP_KINDS[len(inputs.shape)]
+        return _statistics(inputs.positions, self.sketch, kind, self.with_boxes)
 
     @property
     def map_format(self) -> MapFormat:
@@ -108,6 +107,14 @@ class ExplainSpec:
             measures=(*signed, *program.method.columns),
             with_windows=has_peak_windows(inputs.positions),
         )
+
+
+@functools.lru_cache(maxsize=_MOST_STATISTICS)
+def _statistics(
+    positions: tuple[int, ...], sketch: tuple[int, int], kind: MapKind, with_boxes: bool
+) -> MapStatistics:
+    """The same object for the same arguments: what is compiled of it is kept by what it is."""
+    return MapStatistics(positions, sketch, kind=kind, with_boxes=with_boxes)
 
 
 def load_explainer(spec: ExplainSpec, storage: Storage) -> BlockExplainer:

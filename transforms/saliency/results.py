@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK
+from transforms.saliency.engines.engine import DEFAULT_ENGINE
 from transforms.saliency.quantize import quantize
 from transforms.statistics.columns import POSITIVE_SHARE
 from transforms.statistics.maps import MapStatistics, positive_share

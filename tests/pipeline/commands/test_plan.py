@@ -9,7 +9,6 @@ import pytest
 from small_dataset import BLOCK_SIZE, MakeConfig
 
 from pipeline.commands.plan import Measurement, plan, predict
-from pipeline.run.in_memory import run_in_memory
 from transforms.storage import LocalStorage
 
 BLOCK = Measurement(
@@ -49,15 +48,16 @@ def test_fewer_examples_than_a_block_need_no_more_than_was_measured() -> None:
     assert predict(BLOCK, examples=50, start_up=0.0).memory_bytes == 1_000_000
 
 
-def test_the_plan_is_that_of_a_measured_block(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_the_plan_is_that_of_a_measured_block(
+    make_config: MakeConfig, finished_atlas: Path, tmp_path: Path
+) -> None:
     made = plan(make_config(), LocalStorage())
     assert made.examples_estimated == 40
     assert made.memory_bytes_estimated is not None
     assert made.seconds_estimated is not None
     assert made.examples_per_second is not None
     assert not (tmp_path / "atlas").exists()
-    run_in_memory(make_config())
-    path = next((tmp_path / "atlas" / "maps").glob("data-0-*")) / "block-00000.parquet"
+    path = next((finished_atlas / "maps").glob("data-0-*")) / "block-00000.parquet"
     # The first block is the one that is measured: 8 records, one of which failed.
     assert made.map_bytes_estimated == pytest.approx(
         40 * path.stat().st_size / BLOCK_SIZE, rel=0.02

@@ -14,7 +14,6 @@ import yaml
 from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.cli import main
-from pipeline.run.in_memory import run_in_memory
 
 ROOT = Path(__file__).parents[3]
 LARGEST_FILE = 7_000  # bytes: the manifest fits, a block of maps does not
@@ -28,15 +27,12 @@ def config_file(make_config: MakeConfig, tmp_path: Path) -> Path:
     return path
 
 
-def run(
-    config: Path, *arguments: str, limit: int | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(config: Path, limit: int) -> subprocess.CompletedProcess[str]:
     def with_limit() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.run(  # noqa: S603 - this Python and this project
-        [sys.executable, "-m", "pipeline", "run", str(config), *arguments, *RUNNER],
+        [sys.executable, "-m", "pipeline", "run", str(config), *RUNNER],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=with_limit,
@@ -47,9 +43,8 @@ def run(
 
 
 def test_a_full_disk_stops_the_run_and_resume_finishes_it(
-    config_file: Path, make_config: MakeConfig, tmp_path: Path
+    config_file: Path, finished_atlas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
     stopped = run(config_file, limit=LARGEST_FILE)
     assert stopped.returncode == 3, stopped.stderr
     (message,) = [line for line in stopped.stderr.splitlines() if line.startswith("error: ")]
@@ -58,9 +53,8 @@ def test_a_full_disk_stops_the_run_and_resume_finishes_it(
     assert "go on with --resume" in message
     assert "Traceback" not in stopped.stderr
     assert not list((tmp_path / "atlas").rglob("maps/*/*"))  # half a file is no file
-    finished = run(config_file, "--resume")
-    assert finished.returncode == 0, finished.stderr
-    assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(tmp_path / "expected")
+    assert main(["run", str(config_file), "--resume", *RUNNER]) == 0, capsys.readouterr().err
+    assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(finished_atlas)
 
 
 @pytest.fixture
@@ -82,11 +76,9 @@ def _mount(*arguments: str) -> int:
 def test_a_small_disk_fills_up_and_resume_finishes_once_there_is_room(
     small_disk: Path,
     config_file: Path,
-    make_config: MakeConfig,
-    tmp_path: Path,
+    finished_atlas: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
     atlas = small_disk / "atlas"
     given = ["run", str(config_file), "--set", f"output.path={atlas}", "--resume"]
     for option, said in (("", "No space left on device"), (",ro", "Read-only file system")):
@@ -98,7 +90,7 @@ def test_a_small_disk_fills_up_and_resume_finishes_once_there_is_room(
         assert str(atlas) in message
         assert "--resume" in message
         assert "Traceback" not in printed
-    expected = atlas_bytes(tmp_path / "expected")
+    expected = atlas_bytes(finished_atlas)
     kept = {name: data for name, data in atlas_bytes(atlas).items() if name.startswith("maps/")}
     assert kept
     assert kept.items() < expected.items()

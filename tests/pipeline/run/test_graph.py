@@ -40,17 +40,16 @@ def make_atlas(
 
 
 @pytest.fixture
-def expected(make_config: MakeConfig, tmp_path: Path) -> dict[str, bytes]:
-    run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
-    return atlas_bytes(tmp_path / "expected")
+def expected(finished_atlas: Path) -> dict[str, bytes]:
+    return atlas_bytes(finished_atlas)
 
 
 def test_in_memory_atlas_has_every_block_and_failure(
-    expected: dict[str, bytes], tmp_path: Path
+    expected: dict[str, bytes], finished_atlas: Path
 ) -> None:
     blocks = [name for name in expected if name.startswith("maps/")]
     assert len(blocks) == 6
-    atlas = Atlas.open(str(tmp_path / "expected"))
+    atlas = Atlas.open(str(finished_atlas))
     assert atlas.manifest["records_read"] == 40
     assert atlas.manifest["explained_examples"] == 37
     assert atlas.manifest["failed_records"] == 3
@@ -90,10 +89,9 @@ def test_parquet_gives_the_same_statistics(
 
 
 def test_resume_completes_what_is_missing(
-    make_config: MakeConfig, expected: dict[str, bytes], tmp_path: Path
+    make_config: MakeConfig, expected: dict[str, bytes], atlas_copy: Path
 ) -> None:
-    root = tmp_path / "atlas"
-    make_atlas(make_config, root)
+    root = atlas_copy
     for path in sorted((root / "maps").rglob("block-*.parquet"))[1::2]:
         path.unlink()
     (root / "statistics" / "classes.parquet").unlink()
@@ -104,10 +102,9 @@ def test_resume_completes_what_is_missing(
 
 
 def test_whole_shards_are_not_opened_again(
-    make_config: MakeConfig, expected: dict[str, bytes], tmp_path: Path
+    make_config: MakeConfig, expected: dict[str, bytes], atlas_copy: Path
 ) -> None:
-    root = tmp_path / "atlas"
-    make_atlas(make_config, root)
+    root = atlas_copy
     manifest = make_atlas(make_config, root, mode="resume")
     assert atlas_bytes(root) == expected
     assert "records_read" not in manifest["metrics"]
@@ -125,11 +122,8 @@ def test_extend_takes_in_new_files(
     assert manifest["metrics"]["blocks_committed"] == 2
 
 
-def test_summarize_rebuilds_the_same_bytes(
-    make_config: MakeConfig, expected: dict[str, bytes], tmp_path: Path
-) -> None:
-    root = tmp_path / "atlas"
-    make_atlas(make_config, root)
+def test_summarize_rebuilds_the_same_bytes(expected: dict[str, bytes], atlas_copy: Path) -> None:
+    root = atlas_copy
     (root / "statistics" / "classes.parquet").unlink()
     (root / "failures.parquet").unlink()
     counts = summarize(str(root), LocalStorage())
@@ -155,13 +149,13 @@ def test_maps_are_the_gradients(
     np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-9)
 
 
-def test_block_files_explain_themselves(make_config: MakeConfig, tmp_path: Path) -> None:
-    manifest = make_atlas(make_config, tmp_path / "atlas")
-    described = list(Atlas.open(str(tmp_path / "atlas")).block_metadata())
-    assert {each["fingerprint"] for each in described} == {manifest["fingerprint"]}
+def test_block_files_explain_themselves(finished_atlas: Path) -> None:
+    atlas = Atlas.open(str(finished_atlas))
+    described = list(atlas.block_metadata())
+    assert {each["fingerprint"] for each in described} == {atlas.manifest["fingerprint"]}
     assert {each["codec"] for each in described} == {"uint8"}
     assert [len(each["failures"]) for each in described] == [1, 0, 0, 0, 1, 1]
-    path = next((tmp_path / "atlas" / "maps").rglob("block-00000.parquet"))
+    path = next((finished_atlas / "maps").rglob("block-00000.parquet"))
     names = pq.read_schema(path).names
     assert names[:12] == [
         "example_id", "shard", "record", "label", "target", "predicted", "score",
@@ -171,7 +165,7 @@ def test_block_files_explain_themselves(make_config: MakeConfig, tmp_path: Path)
 
 def test_lack_of_memory_is_counted_and_costs_no_example(
     make_config: MakeConfig,
-    expected: dict[str, bytes],
+    finished_atlas: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,5 +187,5 @@ def test_lack_of_memory_is_counted_and_costs_no_example(
     # Preparing tried the first examples already: the explainer, and what it has learnt, is shared.
     assert manifest["metrics"]["batch_size_halved"] == 1
     maps = Atlas.open(str(tmp_path / "atlas")).table(["example_id", "target"])
-    assert maps == Atlas.open(str(tmp_path / "expected")).table(["example_id", "target"])
-    assert atlas_bytes(tmp_path / "atlas").keys() == expected.keys()
+    assert maps == Atlas.open(str(finished_atlas)).table(["example_id", "target"])
+    assert atlas_bytes(tmp_path / "atlas").keys() == atlas_bytes(finished_atlas).keys()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import errno
 import os
 import shutil
@@ -16,7 +18,6 @@ from small_dataset import MakeConfig
 from small_dataset import atlas_bytes as files_of
 
 from pipeline.commands.run import run
-from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
 from pipeline.run.progress import Progress
 from transforms.errors import RunError
@@ -40,13 +41,14 @@ def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     PLAN.reset()
 
 
-@pytest.fixture
-def run_in(make_config: MakeConfig, tfrecords: Path) -> RunIn:
+@pytest.fixture(scope="module")
+def run_in(config_at: MakeConfig, tfrecords: Path) -> RunIn:
     """Runs into a folder, all inputs and outputs through the faulty file system."""
-    source = make_config().as_dict()["source"] | {"pattern": f"{SCHEME}://{tfrecords}/*.tfrecord"}
 
     def start(root: Path, mode: Any = "new", with_beam: bool = False) -> dict[str, Any]:
-        config: Config = make_config(source=source, output={"path": f"{SCHEME}://{root}"})
+        config = config_at(f"{SCHEME}://{root}")
+        pattern = {"pattern": f"{SCHEME}://{tfrecords}/*.tfrecord"}
+        config = config_at(config.output.path, source=config.as_dict()["source"] | pattern)
         if with_beam:
             return run(config, mode, RUNNER, Progress(None))
         return run_in_memory(config, mode, BeamStorage())
@@ -54,11 +56,26 @@ def run_in(make_config: MakeConfig, tfrecords: Path) -> RunIn:
     return start
 
 
-@pytest.fixture
-def expected(run_in: RunIn, tmp_path: Path) -> dict[str, bytes]:
-    run_in(tmp_path / "expected")
+@dataclasses.dataclass(frozen=True)
+class Undisturbed:
+    """A run without a fault: its atlas, and how often it called each operation."""
+
+    files: dict[str, bytes]
+    calls: collections.Counter[str]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run_in: RunIn, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    root = tmp_path_factory.mktemp("undisturbed") / "atlas"
+    PLAN.reset()
+    run_in(root)
     assert all(PLAN.calls[operation] >= 2 for operation in OPERATIONS), PLAN.calls
-    return atlas_bytes(tmp_path / "expected")
+    return Undisturbed(atlas_bytes(root), PLAN.calls)
+
+
+@pytest.fixture
+def expected(undisturbed: Undisturbed) -> dict[str, bytes]:
+    return undisturbed.files
 
 
 def test_faults_that_pass_leave_no_trace(
@@ -90,9 +107,9 @@ def test_faults_that_pass_leave_no_trace(
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_faults_that_last_are_clean_errors_and_a_resume_finishes(
-    operation: str, run_in: RunIn, expected: dict[str, bytes], tmp_path: Path
+    operation: str, run_in: RunIn, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    calls = PLAN.calls[operation]
+    calls, expected = undisturbed.calls[operation], undisturbed.files
     # The last listings are of rubbish, which may stay.
     late = calls // 3 if operation == "list" else calls * 3 // 4
     for number, after in enumerate((0, calls // 2, late)):

@@ -73,10 +73,8 @@ def test_without_them_an_atlas_is_completed_as_it_was_begun(make_config: MakeCon
     assert str(raised.value).endswith("\n  output.thumbnail: the atlas has None, this run 96")
 
 
-def test_verify_looks_at_them(make_config: MakeConfig) -> None:
-    config = make_config()
-    run_in_memory(config)
-    (path,) = Path(config.output.path).glob("maps/data-2*/block-00000.parquet")
+def test_verify_looks_at_them(atlas_copy: Path) -> None:
+    (path,) = atlas_copy.glob("maps/data-2*/block-00000.parquet")
     table = pq.read_table(path)
     metadata = json.loads(table.schema.metadata[METADATA_KEY])
     column = table.column_names.index("thumbnail")
@@ -84,7 +82,7 @@ def test_verify_looks_at_them(make_config: MakeConfig) -> None:
     def with_thumbnails(values: list[bytes]) -> str:
         replaced = table.set_column(column, table.schema.field(column), [values])
         path.write_bytes(encode_table(replaced, metadata))
-        first = verify(config.output.path, LocalStorage())["problems"][0]
+        first = verify(str(atlas_copy), LocalStorage())["problems"][0]
         assert first["path"] == str(path)
         return str(first["what"])
 
@@ -100,7 +98,7 @@ def test_verify_looks_at_them(make_config: MakeConfig) -> None:
         "the thumbnail of row 0 is 12 x 9 pixels: remove it and go on with --resume"
     )
     path.write_bytes(encode_table(table.remove_column(column), metadata))
-    assert verify(config.output.path, LocalStorage())["problems"][0]["what"] == (
+    assert verify(str(atlas_copy), LocalStorage())["problems"][0]["what"] == (
         "it has no thumbnails, other than the manifest says: remove it and go on with --resume"
     )
 

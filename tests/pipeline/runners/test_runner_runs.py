@@ -8,7 +8,6 @@ import pytest
 from small_dataset import MakeConfig, atlas_bytes
 
 from pipeline.commands.run import run
-from pipeline.run.in_memory import run_in_memory
 from pipeline.run.progress import Progress
 from pipeline.runners.options import pipeline_options
 from transforms.errors import ConfigurationError
@@ -31,13 +30,16 @@ from transforms.errors import ConfigurationError
     ids=["prism", "flink", "portable"],
 )
 def test_a_runner_makes_the_same_bytes(
-    preset: str | None, options: list[str], make_config: MakeConfig, tmp_path: Path
+    preset: str | None,
+    options: list[str],
+    make_config: MakeConfig,
+    finished_atlas: Path,
+    tmp_path: Path,
 ) -> None:
     try:
         pipeline_options({}, options, preset)
     except ConfigurationError as error:
         pytest.skip(f"{error} (scripts/runners fetches what can be had)")
-    run_in_memory(make_config(output={"path": str(tmp_path / "expected")}))
     manifest = run(make_config(), "new", options, Progress(None), preset)
-    assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(tmp_path / "expected")
+    assert atlas_bytes(tmp_path / "atlas") == atlas_bytes(finished_atlas)
     assert manifest["blocks"] == 6

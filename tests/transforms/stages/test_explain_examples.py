@@ -9,10 +9,9 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.ml.inference.base import RunInference
-from small_dataset import SIDE, MakeConfig
+from small_dataset import SIDE
 
 from pipeline.atlas import Atlas
-from pipeline.run.in_memory import run_in_memory
 from transforms.elements import Failure
 from transforms.filesystems import BeamStorage
 from transforms.formats.source import InputSpec
@@ -36,9 +35,8 @@ def examples(rows: list[list[dict[str, Any]]]) -> list[Example]:
 
 
 @pytest.fixture
-def atlas(make_config: MakeConfig, tmp_path: Path) -> Atlas:
-    run_in_memory(make_config())
-    return Atlas.open(str(tmp_path / "atlas"))
+def atlas(finished_atlas: Path) -> Atlas:
+    return Atlas.open(str(finished_atlas))
 
 
 def check(explanations: list[Explanation], atlas: Atlas) -> None:

@@ -22,7 +22,7 @@ from transforms.errors import DataFault
 from transforms.formats.images import fitting
 from transforms.formats.images.exif import orientation
 from transforms.formats.images.geometry import UPRIGHT, Placement
-from transforms.formats.images.graphs import DecodingGraphs, reason_of
+from transforms.formats.images.graphs import decoding_graphs, reason_of
 from transforms.formats.images.headers import (
     ImageHeader,
     ImageKind,
@@ -69,7 +69,7 @@ class InputDecoder:
 
     def __init__(self, spec: InputSpec, threads: int | None = None) -> None:
         self._spec = spec
-        self._graphs = DecodingGraphs(spec)
+        self._graphs = decoding_graphs(spec)
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(

@@ -15,7 +15,18 @@ from transforms.formats.source import InputSpec
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_MOST_SPECS = 16  # kept in a process
 _SIXTEEN_BIT_STEP = 257.0  # 65535 / 255
+
+
+@functools.lru_cache(maxsize=_MOST_SPECS)
+def decoding_graphs(spec: InputSpec) -> DecodingGraphs:
+    """What decodes for a specification: a run has several decoders, and compiles once for all.
+
+    Args:
+      spec: What the model takes.
+    """
+    return DecodingGraphs(spec)
 
 
 class DecodingGraphs:
