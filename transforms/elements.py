@@ -124,6 +124,23 @@ class Failure:
     message: str
 
 
+@dataclasses.dataclass(frozen=True, order=True, slots=True)
+class ImageWarning:
+    """What libjpeg says of a JPEG that it decodes, and that is explained all the same.
+
+    Attributes:
+      record: Number of its record in the shard, from 0.
+      message: libjpeg's own.
+
+    >>> warning = ImageWarning(3, "Corrupt JPEG data: premature end of data segment")
+    >>> f"record {warning.record}: {warning.message}"
+    'record 3: Corrupt JPEG data: premature end of data segment'
+    """
+
+    record: int
+    message: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """Examples of one block, column by column, in record order.
@@ -296,6 +313,7 @@ class ExplainedBlock:
       started: Seconds since the epoch when its explanation began; never stored.
       input_digest: Of the examples it was made from (`Examples.digest`); None where unknown.
       extent: What it accounts for of its file (`Block.extent`); None where unknown.
+      warnings: Of its explained images, in record order.
 
     >>> import pyarrow as pa
     >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
@@ -310,6 +328,7 @@ class ExplainedBlock:
     started: float
     input_digest: str | None = None
     extent: Extent | None = None
+    warnings: tuple[ImageWarning, ...] = ()
 
     def __post_init__(self) -> None:
         if self.examples + len(self.failures) != self.key.records:
@@ -334,6 +353,7 @@ class CommittedBlock:
         None for a block that an earlier run committed.
       extent: What it accounts for of its file; None where unknown.
       input_digest: Of the examples it was made from; None where unknown.
+      warnings: Of its explained images, in record order; read back like the failures.
 
     >>> import pyarrow as pa
     >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
@@ -351,6 +371,7 @@ class CommittedBlock:
     time_span: tuple[float, float] | None
     extent: Extent | None = None
     input_digest: str | None = None
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 def _slice_bytes(name: str, values: Sequence[str | None]) -> list[bytes]:

@@ -120,6 +120,7 @@ def print_run(
     rows = [
         ("examples", f"{manifest['explained_examples']:,} of {manifest['records_read']:,} records"),
         ("failures", f"{failed:,}" + (f", read {atlas}/failures.parquet" if failed else "")),
+        *_warned_rows(manifest),
         ("time", describe_seconds(manifest["wall_seconds"])),
         ("rate", _rate(manifest["examples_per_second"])),
         ("maps", describe_bytes(manifest["map_bytes"])),
@@ -128,6 +129,15 @@ def print_run(
     ]
     print_rows("Atlas", rows)
     _print_classes(class_rows(atlas))
+
+
+def _warned_rows(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The row of images that decode with a warning, where there are any."""
+    count = manifest["warned_images"]
+    if count:
+        first = manifest["first_warnings"][0]
+        where = f"the first is record {first['record']} of {first['path']}: {first['message']}"
+        yield "decoded with a warning", f"{count:,} {'image' if count == 1 else 'images'}, {where}"
 
 
 def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -173,7 +183,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 def print_verification(verified: Mapping[str, Any]) -> None:
     """Prints what was checked, and a line a problem."""
-    names = ("status", "shards", "blocks", "maps", "records_read")
+    names = ("status", "shards", "blocks", "maps", "records_read", "warned_images")
     rows = [(name.replace("_", " "), str(verified[name])) for name in names if name in verified]
     inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
     problems = verified["problems"]

@@ -120,6 +120,7 @@ class _Verification:
             "records_read": counts.records_read,
             "explained_examples": counts.explained_examples,
             "failed_records": counts.failed_records,
+            "warned_images": counts.warned_images,
         }
 
     def problems(self, config: Config | None) -> Iterator[Problem]:

@@ -38,7 +38,14 @@ from pipeline.report.findings.judged import (
 )
 from pipeline.report.findings.verdict import Verdict, describing
 from pipeline.report.page import fragment, packed
-from pipeline.report.provenance import command, details, facts, failure_groups, settings
+from pipeline.report.provenance import (
+    command,
+    details,
+    facts,
+    failure_groups,
+    image_warnings,
+    settings,
+)
 from transforms.errors import ConfigurationError
 from transforms.store.tables import FAILURES_SCHEMA
 
@@ -113,6 +120,7 @@ class Content:
             "is_of_images": manifest["config"]["source"]["input"]["kind"] == "image",
             "failures": failure_groups(failed),
             "failure_count": failed.num_rows,
+            "image_warnings": image_warnings(manifest),
             "details": details(manifest, atlas.path),
             "command": command(manifest),
             "settings": settings(manifest),

@@ -120,6 +120,13 @@ def settings(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest["config"], indent=2, ensure_ascii=False)
 
 
+def image_warnings(manifest: Mapping[str, Any]) -> tuple[int, list[tuple[str, int, str]]]:
+    """How many images were decoded with a warning, and path, record and message of the first."""
+    first = manifest.get("first_warnings", ())  # of older atlases they are not known
+    listed = [(each["path"], each["record"], each["message"]) for each in first]
+    return manifest.get("warned_images", 0), listed
+
+
 def failure_groups(failures: pa.Table) -> list[FailureGroup]:
     """Failures by stage and error, the commonest first."""
     found: dict[tuple[str, str], list[Any]] = {}

@@ -18,9 +18,16 @@ from typing import TypeAlias
 
 import numpy as np
 
-from transforms.elements import NO_LABEL, Block, Examples, ExplainedBlock, Failure
+from transforms.elements import (
+    NO_LABEL,
+    Block,
+    Examples,
+    ExplainedBlock,
+    Failure,
+    ImageWarning,
+)
 from transforms.errors import DataFault
-from transforms.formats.images.decoding import InputDecoder
+from transforms.formats.images.decoding import DecodedInputs, InputDecoder
 from transforms.formats.images.graphs import reason_of
 from transforms.formats.images.thumbnails import ThumbnailEncoder, thumbnail_shape
 from transforms.formats.source import IMAGE_RANK
@@ -41,8 +48,8 @@ from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
 _Thumbnails: TypeAlias = list[bytes] | None
-_DecodedBatch: TypeAlias = tuple[Examples, Inputs, list[DataFault | None], _Thumbnails]
-_ExplainedBatch: TypeAlias = tuple[Examples, list[DataFault | None], _Thumbnails, Results | None]
+_DecodedBatch: TypeAlias = tuple[Examples, DecodedInputs, _Thumbnails]
+_ExplainedBatch: TypeAlias = tuple[_DecodedBatch, list[DataFault | None], Results | None]
 
 _MOST_STATISTICS = 16  # kept in a process
 
@@ -221,6 +228,7 @@ class BlockExplainer:
         """Explains a block's examples; what the data makes impossible is a failure."""
         started = time.time()
         failures = list(block.failures)
+        warnings: list[ImageWarning] = []
         rows = BlockRows(self.spec.map_format, block.key.shard.name)
         explained = 0
         # One more than are computed at once: it has been decoded by the time that one is finished.
@@ -230,11 +238,12 @@ class BlockExplainer:
             self._programs.pool,
             BATCHES_AT_ONCE + 1,
         )
-        for batch, faults, made in computed_ahead(
+        for (batch, decoded, _), faults, made in computed_ahead(
             functools.partial(_make_rows, rows), batches, self._rows_pool, self._rows_threads + 1
         ):
             failures += _failures(block, batch, faults)
             if made is not None:
+                warnings += _warnings(batch, decoded, faults)
                 explained += faults.count(None)
                 with self._counting:
                     self._explained += faults.count(None)
@@ -248,6 +257,7 @@ class BlockExplainer:
             started=started,
             input_digest=block.examples.digest(),
             extent=block.extent(ordered),
+            warnings=tuple(warnings),
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
@@ -257,27 +267,28 @@ class BlockExplainer:
         """
         for start in range(0, len(examples), self._batch_size):
             batch = _slice(examples, start, start + self._batch_size)
-            inputs, faults = self._decoder.decode(batch.inputs)
+            found = self._decoder.decode_batch(batch.inputs)
             thumbnails = None
             if self._thumbnails is not None:
-                thumbnails = self._decoder.in_threads(self._thumbnails.encode, inputs)
-            yield batch, inputs, faults, thumbnails
+                thumbnails = self._decoder.in_threads(self._thumbnails.encode, found.values)
+            yield batch, found, thumbnails
 
     def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
-        batch, inputs, faults, thumbnails = decoded
+        batch, found, _ = decoded
+        faults = list(found.faults)
         for row, label in enumerate(batch.labels):
             faults[row] = faults[row] or self._label_fault(int(label))
         good = np.array([fault is None for fault in faults])
         if not good.any():
-            return batch, faults, None, None
-        arrays = self._arrays(batch, inputs)
+            return decoded, faults, None
+        arrays = self._arrays(batch, found.values)
         if not good.all():  # What could not be decoded is zeros, which a model may refuse.
             arrays = with_copies(arrays, good)
         results, model_faults = self._runner.run(arrays)
         faults = [first or second for first, second in zip(faults, model_faults, strict=True)]
         if results is None:
-            return batch, faults, None, None
+            return decoded, faults, None
         for row, finite in enumerate(np.all(results["finite"], axis=1).tolist()):
             if faults[row] is None and not finite:
                 faults[row] = DataFault(
@@ -285,7 +296,7 @@ class BlockExplainer:
                     "NonFiniteGradient",
                     "the gradient or the score is not finite for this input",
                 )
-        return batch, faults, thumbnails, results
+        return decoded, faults, results
 
     def _label_fault(self, label: int) -> DataFault | None:
         classes = self._model.explicable
@@ -322,12 +333,13 @@ class BlockExplainer:
 
 def _make_rows(
     rows: BlockRows, explained: _ExplainedBatch
-) -> tuple[Examples, list[DataFault | None], RowsOfBatch | None]:
+) -> tuple[_DecodedBatch, list[DataFault | None], RowsOfBatch | None]:
     """A mini-batch with the rows of those of its examples that have no fault, if there are any."""
-    batch, faults, thumbnails, results = explained
+    decoded, faults, results = explained
+    batch, _, thumbnails = decoded
     kept = [row for row, fault in enumerate(faults) if fault is None]
     made = rows.rows_of(batch, results, kept, thumbnails) if results is not None and kept else None
-    return batch, faults, made
+    return decoded, faults, made
 
 
 def _model_errors() -> Errors:
@@ -374,3 +386,11 @@ def _failures(
                 error=fault.error,
                 message=str(fault),
             )
+
+
+def _warnings(
+    batch: Examples, decoded: DecodedInputs, faults: Sequence[DataFault | None]
+) -> Iterator[ImageWarning]:
+    for row, (warning, fault) in enumerate(zip(decoded.warnings, faults, strict=True)):
+        if warning is not None and fault is None:
+            yield ImageWarning(int(batch.records[row]), warning)

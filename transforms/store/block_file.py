@@ -51,6 +51,7 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         "input_digest": block.input_digest,
         "extent": None if block.extent is None else block.extent.as_dict(),
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
+        "warnings": [dataclasses.asdict(warning) for warning in block.warnings],
     }
     return encode_table(block.table, metadata)
 

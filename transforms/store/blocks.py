@@ -17,7 +17,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Portion, Shard
+from transforms.elements import (
+    BlockKey,
+    CommittedBlock,
+    ExplainedBlock,
+    Failure,
+    ImageWarning,
+    Portion,
+    Shard,
+)
 from transforms.errors import RunError
 from transforms.extents import Extent
 from transforms.storage import FileEntry, Storage, escape, join
@@ -78,6 +86,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         time_span=None,
         input_digest=block.input_digest,
         extent=block.extent,
+        warnings=block.warnings,
     )
 
 
@@ -159,6 +168,7 @@ def _committed(
         time_span=None,
         input_digest=metadata["input_digest"],
         extent=None if metadata["extent"] is None else Extent.from_dict(metadata["extent"]),
+        warnings=tuple(ImageWarning(**each) for each in metadata.get("warnings", ())),
     )
 
 

@@ -81,6 +81,9 @@ def _record_problems(block: CommittedBlock) -> Iterator[str]:
         yield "its records are not each there once"
     if (np.diff(records) < 0).any():
         yield "its rows are not in order"
+    warned = [warning.record for warning in block.warnings]
+    if sorted({*warned} & {*explained}) != warned:
+        yield "it warns of other images than those that it explains, in order and each once"
 
 
 def _value_problems(summary: pa.Table, shard: Shard, stored: MapFormat) -> Iterator[str]:

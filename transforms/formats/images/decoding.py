@@ -20,23 +20,12 @@ import numpy.typing as npt
 
 from transforms.errors import DataFault
 from transforms.formats.images import fitting
-from transforms.formats.images.exif import orientation
-from transforms.formats.images.geometry import UPRIGHT, Placement
+from transforms.formats.images.claims import ClaimedImages, ImageClaims
+from transforms.formats.images.geometry import Placement
 from transforms.formats.images.graphs import decoding_graphs, reason_of
-from transforms.formats.images.headers import (
-    ImageHeader,
-    ImageKind,
-    first_frame,
-    jpeg_scans,
-    read_header,
-)
-from transforms.formats.images.pixels import decode_pixels, decoder_errors
+from transforms.formats.images.pixels import decode_jpeg, decode_pixels, decoder_errors
 from transforms.formats.source import InputSpec
 
-MAX_SCANS = 32
-"""A JPEG with more is refused: each takes a pass over all pixels. libjpeg's own script has 10."""
-
-_PILLOW_KINDS: tuple[ImageKind, ...] = ("WebP", "TIFF")  # TensorFlow knows the first since 2.19
 _MAX_THREADS = 16
 
 _Decoded: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -51,6 +40,26 @@ _Decoded: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 _CHUNK_IMAGES = 8
 
 _LARGE_PIXELS = 1 << 23  # As many as a camera's image: larger ones are decoded one by one.
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedInputs:
+    """A batch of inputs as the model takes them, before they are scaled.
+
+    Attributes:
+      values: (N, *decoded_shape) float32, images in 0..255, or uint8 where all of them are such
+        numbers, a quarter of the bytes; 0 where there is a fault.
+      faults: Why each cannot be decoded (stage `decode`); None where all is well.
+      warnings: What libjpeg says of each JPEG that is decoded all the same, such as "Corrupt JPEG
+        data: premature end of data segment"; None where it says nothing.
+      sizes: (N, 2) int32, height and width of each image as it is stored; 0 where they are not
+        known, and of tensors.
+    """
+
+    values: _Decoded
+    faults: list[DataFault | None]
+    warnings: list[str | None]
+    sizes: npt.NDArray[np.int32]
 
 
 class InputDecoder:
@@ -69,22 +78,23 @@ class InputDecoder:
 
     def __init__(self, spec: InputSpec, threads: int | None = None) -> None:
         self._spec = spec
+        self._claims = ImageClaims(spec)
         self._graphs = decoding_graphs(spec)
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(
         self, inputs: Sequence[bytes] | npt.NDArray[Any]
     ) -> tuple[_Decoded, list[DataFault | None]]:
+        """Values and faults of a batch, of what `decode_batch` gives."""
+        found = self.decode_batch(inputs)
+        return found.values, found.faults
+
+    def decode_batch(self, inputs: Sequence[bytes] | npt.NDArray[Any]) -> DecodedInputs:
         """Decodes a batch.
 
         Args:
           inputs: N encoded images, or N raw tensors (kind `tensor`); or an (N, ...) array of
             numbers, each row an example of the spec's shape (pixels in 0..255 for images).
-
-        Returns:
-          (N, *decoded_shape) float32, images in 0..255, or uint8 where all of them are such
-          numbers, a quarter of the bytes; and N faults (stage `decode`), None where all is well.
-          The inputs of faulty examples are 0.
 
         Raises:
           ValueError: Numeric rows have another length than the spec's shape.
@@ -100,7 +110,10 @@ class InputDecoder:
         for row in np.flatnonzero(~finite):
             faults[row] = DataFault("decode", "NotFinite", "the input holds infinity or NaN")
             decoded[row] = 0
-        return decoded, faults
+        sizes = np.zeros((len(decoded), 2), np.int32)
+        if self._spec.kind == "image":
+            sizes[:] = self._spec.positions
+        return DecodedInputs(decoded, faults, [None] * len(decoded), sizes)
 
     def in_threads(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """What a function makes of each item, in their order, by as many threads as decode."""
@@ -126,7 +139,7 @@ class InputDecoder:
             return boxes
         try:
             if isinstance(data, bytes):
-                _, placement = self._header_and_placement(data)
+                _, placement = self._claims.of_image(data)
             else:
                 placement = Placement.of(spec, *spec.positions)
         except (DataFault, ValueError):
@@ -143,7 +156,7 @@ class InputDecoder:
         if self._spec.crop is None or not len(rows):
             return decoded, faults
         placement = Placement.of(self._spec, *self._spec.positions)
-        wrong = self._wrong_shape(placement)
+        wrong = self._claims.wrong_shape(placement)
         if wrong is not None:
             return np.zeros_like(decoded), [wrong] * len(rows)
         import tensorflow as tf
@@ -177,72 +190,103 @@ class InputDecoder:
         shaped = values.reshape(len(values), *self._spec.shape)
         return np.moveaxis(shaped, 1, -1) if self._spec.channels == "first" else shaped
 
-    def _decode_images(self, inputs: Sequence[bytes]) -> tuple[_Decoded, list[DataFault | None]]:
-        batch = self._looked_at(inputs)
+    def _decode_images(self, inputs: Sequence[bytes]) -> DecodedInputs:
+        batch = self._claims.of_batch(inputs)
         pixels = np.zeros((len(inputs), *self._spec.decoded_shape), np.uint8)
-        others = batch.accepted
+        decoded = self._decode_claimed(batch, pixels)
+        self._in_chunks(
+            functools.partial(_look_for_warnings, batch),
+            batch.accepted & (batch.components > 0) & ~batch.is_plain,
+            batch.pixels > _LARGE_PIXELS,
+        )
+        told = zip(batch.warnings, batch.faults, strict=True)
+        warnings = [warning if fault is None else None for warning, fault in told]
+        return DecodedInputs(decoded, batch.faults, warnings, batch.sizes)
+
+    def _decode_claimed(self, batch: ClaimedImages, pixels: npt.NDArray[np.uint8]) -> _Decoded:
+        """Decodes what is accepted into (N, *decoded_shape), or another array where it must."""
         large = batch.pixels > _LARGE_PIXELS
+        rest = batch.accepted
         if self._spec.decoder == "pillow":
-
-            def decode_and_fit(rows: npt.NDArray[np.intp]) -> None:
-                self._decode_by_pillow(batch, rows, pixels)
-
-            self._in_chunks(decode_and_fit, others, large)
-            return pixels, batch.faults
+            self._in_chunks(functools.partial(self._decode_by_pillow, batch, pixels), rest, large)
+            return pixels
 
         def decode_chunk(rows: npt.NDArray[np.intp]) -> None:
-            others[rows] = ~decode_pixels(pixels, batch.encoded, rows)
+            rest[rows] = ~self._decode_as_stored(batch, rows, pixels)
 
         self._in_chunks(decode_chunk, batch.fits & ~batch.by_pillow, large)
-        if not others.any():
-            return pixels, batch.faults
+        if not rest.any():
+            return pixels
         decoded = pixels.astype(np.float32)
+        jpegs = rest & batch.is_plain
+        jpegs &= np.array([warning is None for warning in batch.warnings])
 
-        def fit_pillows_chunk(rows: npt.NDArray[np.intp]) -> None:
-            self._decode_by_pillow(batch, rows, decoded)
+        def fit_jpegs(rows: npt.NDArray[np.intp]) -> None:
+            rest[rows] = ~self._fit_jpegs(batch, rows, decoded)
 
-        def fit_chunk(rows: npt.NDArray[np.intp]) -> None:
-            try:
-                images = [batch.encoded[row] for row in rows]
-                decoded[rows] = self._graphs.of_files(
-                    images, batch.sixteen_bit[rows], batch.steps[rows]
-                )
-            except decoder_errors() as error:
-                if len(rows) > 1:
-                    for row in rows:
-                        fit_chunk(rows[rows == row])
-                else:
-                    why = reason_of(error)
-                    batch.faults[rows[0]] = self._undecodable(batch.encoded[rows[0]], why)
+        self._in_chunks(fit_jpegs, jpegs, large)
+        fit_pillows = functools.partial(self._decode_by_pillow, batch, decoded)
+        self._in_chunks(fit_pillows, rest & batch.by_pillow, large)
+        fit_others = functools.partial(self._fit_files, batch, decoded)
+        self._in_chunks(fit_others, rest & ~batch.by_pillow, large)
+        return decoded
 
-        self._in_chunks(fit_pillows_chunk, batch.by_pillow, large)
-        self._in_chunks(fit_chunk, others & ~batch.by_pillow, large)
-        return decoded, batch.faults
+    def _decode_as_stored(
+        self, batch: ClaimedImages, rows: npt.NDArray[np.intp], pixels: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.bool_]:
+        """Decodes what needs no fitting; which of the rows had none to do."""
+        done = np.zeros(len(rows), bool)
+        others = np.ones(len(rows), bool)
+        channels = self._spec.decoded_shape[-1]
+        for number, row in enumerate(rows.tolist()):
+            if batch.is_plain[row] and batch.components[row] == channels:
+                done[number] = _decode_jpeg(batch, row, pixels[row])
+                others[number] = not done[number]
+            elif batch.is_plain[row]:
+                others[number] = False  # Of other channels than the model's: that is fitting.
+        if others.any():
+            done[others] = decode_pixels(pixels, batch.encoded, rows[others])
+        return done
 
-    def _looked_at(self, inputs: Sequence[bytes]) -> _Batch:
-        """What encoded images claim, and what is wrong with those that claim too much."""
-        batch = _Batch.of(inputs)
-        for row, data in enumerate(inputs):
-            try:
-                header, placement = self._header_and_placement(data)
-                if header.kind == "GIF":
-                    batch.encoded[row] = first_frame(data)
-            except DataFault as fault:
-                batch.faults[row] = fault
-                continue
-            except ValueError as error:
-                batch.faults[row] = self._undecodable(data, str(error))
-                continue
-            batch.claims[row] = header, placement
-            batch.sixteen_bit[row] = header.sixteen_bit
-            batch.pixels[row] = max(placement.pixels_held, header.tile_pixels)
-            batch.steps[row] = fitting.steps_of(placement)
-            batch.fits[row] = not header.sixteen_bit and placement.changes_nothing
-            batch.by_pillow[row] = header.kind in _PILLOW_KINDS
-        return batch
+    def _fit_jpegs(
+        self, batch: ClaimedImages, rows: npt.NDArray[np.intp], decoded: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.bool_]:
+        """Decodes JPEGs and fits them; which of them libjpeg had nothing to say of."""
+        places = np.empty((len(rows), 4), np.int64)  # offset, height, width, components
+        places[:, 1:3], places[:, 3] = batch.sizes[rows], batch.components[rows]
+        ends = np.cumsum(places[:, 1:].prod(axis=1))
+        places[:, 0] = [0, *ends[:-1]]
+        stored = np.empty(ends[-1], np.uint8)
+        done = np.zeros(len(rows), bool)
+        for number, (row, (start, *shape)) in enumerate(
+            zip(rows.tolist(), places.tolist(), strict=True)
+        ):
+            into = stored[start : ends[number]].reshape(shape)
+            done[number] = _decode_jpeg(batch, row, into)
+        fine = rows[done]
+        if len(fine):
+            decoded[fine] = self._graphs.of_stored(stored, places[done], batch.steps[fine])
+        return done
+
+    def _fit_files(
+        self, batch: ClaimedImages, decoded: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]
+    ) -> None:
+        """Has TensorFlow decode images and fit them."""
+        try:
+            images = [batch.encoded[row] for row in rows]
+            decoded[rows] = self._graphs.of_files(
+                images, batch.sixteen_bit[rows], batch.steps[rows]
+            )
+        except decoder_errors() as error:
+            if len(rows) > 1:
+                for row in rows:
+                    self._fit_files(batch, decoded, rows[rows == row])
+            else:
+                why = reason_of(error)
+                batch.faults[rows[0]] = self._claims.undecodable(batch.encoded[rows[0]], why)
 
     def _decode_by_pillow(
-        self, batch: _Batch, rows: npt.NDArray[np.intp], decoded: npt.NDArray[Any]
+        self, batch: ClaimedImages, decoded: npt.NDArray[Any], rows: npt.NDArray[np.intp]
     ) -> None:
         """Decodes what Pillow decodes; who fits it to the model is for the specification to say."""
         from transforms.formats.images import pillow
@@ -251,12 +295,15 @@ class InputDecoder:
             data, (header, placement) = batch.encoded[row], batch.claims[row]
             try:
                 if self._spec.decoder == "pillow":
-                    decoded[row] = pillow.decode_and_fit(data, header, placement, self._spec)
+                    stored = _stored_jpeg(batch, row)
+                    decoded[row] = pillow.decode_and_fit(
+                        data, header, placement, self._spec, stored
+                    )
                 else:
                     found = pillow.decode_pixels(data, header)
                     decoded[row] = self._graphs.of_pixels(found, batch.steps[row])
             except ValueError as error:
-                batch.faults[row] = self._undecodable(data, str(error))
+                batch.faults[row] = self._claims.undecodable(data, str(error))
 
     def _in_chunks(
         self,
@@ -275,119 +322,43 @@ class InputDecoder:
         for row in np.flatnonzero(wanted & large):
             work(np.array([row]))
 
-    def _header_and_placement(self, data: bytes) -> tuple[ImageHeader, Placement]:
-        """What an image claims to be and where its pixels go, both found to be acceptable.
-
-        Raises:
-          DataFault: It claims too much, or would have to be resized where that is switched off.
-          ValueError: It is no image that is known here, or one without pixels.
-        """
-        header = read_header(data)
-        turned = self._spec.orientation == "exif"
-        up = orientation(data, header.kind) if turned else UPRIGHT
-        if not header.height * header.width:
-            raise ValueError(f"it declares {header.height} x {header.width} pixels")
-        self._check_pixels(header, header.height * header.width)
-        self._check_pixels(header, header.tile_pixels, " in tiles of more")
-        placement = Placement.of(self._spec, header.height, header.width, up)
-        self._check_pixels(header, placement.pixels_held, " that source.input.fit makes more of")
-        wrong = self._wrong_shape(placement)
-        if wrong is not None:
-            raise wrong
-        if header.kind == "JPEG":
-            _check_scans(data)
-        return header, placement
-
-    def _check_pixels(self, header: ImageHeader, held: int, how: str = "") -> None:
-        if held > self._spec.max_pixels:
-            raise DataFault(
-                "decode",
-                "TooManyPixels",
-                f"the image declares {header.height} x {header.width} pixels{how}, more than "
-                f"limits.max_pixels ({self._spec.max_pixels})",
-            )
-
-    def _wrong_shape(self, placement: Placement) -> DataFault | None:
-        """The fault of an image that would need the resizing that is switched off."""
-        height, width = placement.window[2:]
-        if self._spec.resize != "none" or (height, width) == placement.shape:
-            return None
-        wanted = " x ".join(str(size) for size in placement.shape)
-        cropped = " after the crop" if self._spec.crop is not None else ""
-        return DataFault(
-            "decode",
-            "WrongShape",
-            f"the image is {height} x {width} pixels{cropped}, the model takes {wanted}, and "
-            "source.input.resize is 'none'",
-        )
-
-    def _undecodable(self, data: bytes, why: str) -> DataFault:
-        hint = ""
-        if len(data) in (self._spec.elements, self._spec.elements * self._spec.raw_dtype.itemsize):
-            hint = "; raw pixels are read with source.input.kind: tensor"
-        return DataFault("decode", "UndecodableImage", f"the image cannot be decoded: {why}{hint}")
-
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batch:
-    """Encoded images and what is known of each by its header alone.
+def _decode_jpeg(batch: ClaimedImages, row: int, into: npt.NDArray[np.uint8]) -> bool:
+    """Decodes a JPEG; whether libjpeg had nothing to say of it, which else is taken note of.
 
-    Attributes:
-      encoded: The images, a GIF's first frame alone.
-      faults: What is wrong with each; None where nothing is.
-      sixteen_bit: Whether each has 16 bits a channel.
-      fits: Whether each has the model's height and width, so that nothing is to be done but decode.
-      steps: (N, STEPS) of their placements.
-      pixels: How many each takes while it is decoded.
-      by_pillow: Whether each is of a kind that Pillow decodes.
-      claims: What each claims, and where its pixels go, of those that are accepted.
+    Of what it refuses, and of the pixels of what it warns of, TensorFlow and Pillow judge: what
+    they decode is explained, as it is in every other program.
     """
-
-    encoded: list[bytes]
-    faults: list[DataFault | None]
-    sixteen_bit: npt.NDArray[np.bool_]
-    fits: npt.NDArray[np.bool_]
-    steps: npt.NDArray[np.int32]
-    pixels: npt.NDArray[np.int64]
-    by_pillow: npt.NDArray[np.bool_]
-    claims: dict[int, tuple[ImageHeader, Placement]]
-
-    @property
-    def accepted(self) -> npt.NDArray[np.bool_]:
-        """Whether nothing is wrong with each, by its header."""
-        return np.array([fault is None for fault in self.faults], bool)
-
-    @classmethod
-    def of(cls, inputs: Sequence[bytes]) -> _Batch:
-        """Of which nothing is known yet."""
-        count = len(inputs)
-        return cls(
-            encoded=list(inputs),
-            faults=[None] * count,
-            sixteen_bit=np.zeros(count, bool),
-            fits=np.zeros(count, bool),
-            steps=np.zeros((count, fitting.STEPS), np.int32),
-            pixels=np.zeros(count, np.int64),
-            by_pillow=np.zeros(count, bool),
-            claims={},
-        )
-
-
-def _check_scans(jpeg: bytes) -> None:
-    """Refuses what a decoder would spend minutes on, and what is cut short."""
     try:
-        scans, ended = jpeg_scans(jpeg)
-    except IndexError:
-        scans, ended = 0, False
-    if scans > MAX_SCANS:
-        raise DataFault(
-            "decode",
-            "TooManyScans",
-            f"the JPEG has {scans} scans, more than {MAX_SCANS}; encoders make about 10",
-        )
-    if not ended:
-        raise DataFault("decode", "TruncatedImage", "the JPEG has no end mark: it is cut short")
+        decode_jpeg(batch.encoded[row], into.shape, into=into)
+    except ValueError as error:
+        batch.warnings[row] = str(error)
+        into[:] = 0
+        return False
+    return True
+
+
+def _stored_jpeg(batch: ClaimedImages, row: int) -> npt.NDArray[np.uint8] | None:
+    """Pillow's pixels of a JPEG; None of all else, and where libjpeg has something to say."""
+    if not batch.is_plain[row]:
+        return None
+    shape = *batch.sizes[row].tolist(), int(batch.components[row])
+    try:
+        return decode_jpeg(batch.encoded[row], shape, "accurate")
+    except ValueError as error:
+        batch.warnings[row] = str(error)
+        return None
+
+
+def _look_for_warnings(batch: ClaimedImages, rows: npt.NDArray[np.intp]) -> None:
+    """Takes note of what libjpeg says of JPEGs that others have decoded."""
+    for row in rows.tolist():
+        shape = *batch.sizes[row].tolist(), int(batch.components[row])
+        try:
+            decode_jpeg(batch.encoded[row], shape)
+        except ValueError as error:
+            batch.warnings[row] = str(error)

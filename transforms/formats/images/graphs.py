@@ -61,6 +61,35 @@ class DecodingGraphs:
         return _on_cpu(decode)
 
     @functools.cached_property
+    def of_stored(self) -> Callable[..., npt.NDArray[np.float32]]:
+        """Pixels of images one after the other, places of K of them, steps -> (K, H, W, C).
+
+        The pixels are (P,) uint8; a place is (offset, height, width, channels) of an image in them.
+        """
+        import tensorflow as tf
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.uint8),
+                tf.TensorSpec([None, 4], tf.int64),
+                tf.TensorSpec([None, fitting.STEPS], tf.int32),
+            ]
+        )
+        def fit(pixels: tf.Tensor, places: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+            def fit_image(place: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+                offset, shape = place[0], place[1:]
+                image = tf.reshape(pixels[offset : offset + tf.reduce_prod(shape)], shape)
+                return self._finished(fitting.fit(image, steps, self._spec))
+
+            return tf.map_fn(
+                lambda image: fit_image(*image),
+                (places, steps),
+                fn_output_signature=tf.TensorSpec(self._spec.decoded_shape, tf.float32),
+            )
+
+        return _on_cpu(fit)
+
+    @functools.cached_property
     def of_pixels(self) -> Callable[..., npt.NDArray[np.float32]]:
         """(h, w, 1 to 4) of 8 or 16 bits, steps -> (H, W, C)."""
         import tensorflow as tf

@@ -42,8 +42,11 @@ _BMP_PALETTE_DEPTH = 8
 _JPEG_STANDALONE = (0x01, *range(0xD0, 0xD9))  # TEM, restart marks, start of image
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
 _JPEG_SEQUENTIAL = (0xC0, 0xC1)
+_JPEG_USUAL = (*_JPEG_SEQUENTIAL, 0xC2)  # Huffman's codes, with losses
+_JPEG_COMPONENTS = (1, 3, 4)
 _JPEG_SCAN, _JPEG_END, _JPEG_FILL = 0xDA, 0xD9, 0xFF
 _JPEG_SCAN_MARK, _JPEG_END_MARK = b"\xff\xda", b"\xff\xd9"
+_JPEG_SMOOTHED = 10  # frequencies, in the order of the file, whose missing bits libjpeg makes up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,8 @@ class ImageHeader:
       sixteen_bit: Whether channels have 16 bits (PNG, and TIFF without colours).
       tile_pixels: Of the tiles in which the image is stored, which are decoded as a whole; 0 where
         there are none (TIFF only).
+      components: Of a JPEG of 8 bits, sequential or progressive, with Huffman's codes, as nearly
+        all are: 1 is grey, 3 colour, 4 CMYK. 0 of all else.
     """
 
     kind: ImageKind
@@ -64,6 +69,7 @@ class ImageHeader:
     width: int
     sixteen_bit: bool = False
     tile_pixels: int = 0
+    components: int = 0
 
     @property
     def pixels(self) -> int:
@@ -100,6 +106,8 @@ def read_header(data: bytes) -> ImageHeader:
             return ImageHeader(kind, height, width, sixteen_bit=depth == _DEEP)
         if kind == "TIFF":
             return _tiff_header(data)
+        if kind == "JPEG":
+            return _jpeg_header(data)
         if kind == "GIF":
             height, width, _ = _gif_first_frame(data)
         else:
@@ -165,13 +173,14 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
     return abs(height), width
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _jpeg_header(data: bytes) -> ImageHeader:
     for marker, position in _jpeg_markers(data):
         if marker in (_JPEG_SCAN, _JPEG_END):
             break
         if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            return height, width
+            bits, height, width, components = struct.unpack_from(">BHHB", data, position + 2)
+            usual = marker in _JPEG_USUAL and bits == _EIGHT_BITS and components in _JPEG_COMPONENTS
+            return ImageHeader("JPEG", height, width, components=components if usual else 0)
     raise ValueError("its JPEG header declares no size")
 
 
@@ -227,6 +236,34 @@ def jpeg_scans(data: bytes) -> tuple[int, bool]:
     return 0, True
 
 
+def jpeg_is_complete(data: bytes) -> bool:
+    """Whether the scans of a JPEG hold its lowest frequencies to the last bit.
+
+    Sequential ones do. From a progressive one that does not, libjpeg makes a smooth image, of which
+    each of its versions has another idea.
+    """
+    components, bits = 0, dict[tuple[int, int], int]()  # those missing, by component and frequency
+    try:
+        for marker, position in _jpeg_markers(data):
+            if marker in _JPEG_SEQUENTIAL:
+                return True
+            if marker in _JPEG_FRAMES:
+                components = data[position + 7]
+            elif marker == _JPEG_SCAN:
+                scan = position
+                while scan > 1:
+                    count = data[scan + 2]
+                    end = scan + 3 + 2 * count
+                    first, last, approximation = data[end : end + 3]
+                    for component in data[scan + 3 : end : 2]:
+                        for frequency in range(first, min(last + 1, _JPEG_SMOOTHED)):
+                            bits[component, frequency] = approximation & 0x0F
+                    scan = data.find(_JPEG_SCAN_MARK, scan) + len(_JPEG_SCAN_MARK)
+    except (IndexError, ValueError):  # It is cut short.
+        return False
+    return len(bits) == components * _JPEG_SMOOTHED and not any(bits.values())
+
+
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Segments before the first scan: marker, and where its content begins and ends.
 
@@ -238,11 +275,15 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         yield marker, position + 2, position + length
 
 
-_SIZES = {"JPEG": _jpeg_size, "BMP": _bmp_size, "WebP": _webp_size}
+_SIZES = {"BMP": _bmp_size, "WebP": _webp_size}
 
 
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Markers of segments, and where each segment's length is, up to the first scan's."""
+    """Markers of segments, and where each segment's length is, up to the first scan's.
+
+    Raises:
+      IndexError: The data are cut before the first scan.
+    """
     position = 2
     while True:
         while data[position] != _JPEG_FILL:  # decoders pass over bytes between segments
@@ -256,5 +297,4 @@ def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
         yield marker, position
         if marker in (_JPEG_SCAN, _JPEG_END):
             return
-        (length,) = struct.unpack_from(">H", data, position)
-        position += length
+        position += data[position] << 8 | data[position + 1]

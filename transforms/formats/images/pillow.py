@@ -60,7 +60,11 @@ def decode_pixels(data: bytes, header: ImageHeader) -> npt.NDArray[Any]:
 
 
 def decode_and_fit(
-    data: bytes, header: ImageHeader, placement: Placement, spec: InputSpec
+    data: bytes,
+    header: ImageHeader,
+    placement: Placement,
+    spec: InputSpec,
+    stored: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decodes an image and fits it to the model, as whoever trained with Pillow did.
 
@@ -70,6 +74,7 @@ def decode_and_fit(
       placement: Where its pixels go.
       spec: How it is resized: `area` is Pillow's BOX, `lanczos3` its LANCZOS. To its channels the
         image is converted first.
+      stored: (h, w, 1 or 3), the pixels that Pillow would decode, where they are there already.
 
     Returns:
       (H, W, C).
@@ -80,7 +85,11 @@ def decode_and_fit(
     if header.sixteen_bit:
         raise ValueError("it has 16 bits a channel, which Pillow cuts; leave out the decoder")
     channels, resize = spec.decoded_shape[-1], spec.resize
-    image = _turned(_decoded(data, header).convert(_MODES[channels]), placement.turn)
+    if stored is None:
+        image = _decoded(data, header)
+    else:
+        image = Image.fromarray(stored.squeeze(axis=-1) if stored.shape[-1] == 1 else stored)
+    image = _turned(image.convert(_MODES[channels]), placement.turn)
     top, left, height, width = placement.window
     window = left, top, left + width, top + height
     if resize == "none":

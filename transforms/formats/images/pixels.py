@@ -1,16 +1,58 @@
-"""Pixels of encoded images as they are, by TensorFlow's decoder, several images a call."""
+"""Pixels of encoded images as they are stored.
+
+JPEGs are decoded by libjpeg-turbo, which is inside TensorFlow and Pillow, too, with a transform of
+its own choice in each. Where a JPEG's data are damaged, or not quite what the standard says, it
+warns and goes on, and both keep that to themselves; here the warning is the caller's to have.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+JpegTransform: TypeAlias = Literal["fast", "accurate"]
+"""libjpeg's inverse cosine transform of whole numbers: TensorFlow takes the fast one, Pillow the
+accurate one. All else of decoding is the same in both."""
+
+_COLOR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+
+
+def decode_jpeg(
+    data: bytes,
+    shape: tuple[int, ...],
+    transform: JpegTransform = "fast",
+    into: npt.NDArray[np.uint8] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Decodes a JPEG to the pixels that TensorFlow or Pillow gives, holding no lock meanwhile.
+
+    Args:
+      data: The file, of Huffman's codes of 8 bits.
+      shape: (H, W, components), as its header declares: 1 is grey, 3 colour, 4 CMYK.
+      transform: Whose pixels.
+      into: Where they go, of that shape; what it holds after an error is nothing.
+
+    Raises:
+      ValueError: libjpeg warns of the data, or refuses them; the message is its own.
+    """
+    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        data,
+        _COLOR_SPACES[shape[-1]],
+        fastdct=transform == "fast",
+        fastupsample=False,
+        buffer=into,
+        strict=True,
+    )
+    if pixels.shape != shape:
+        raise ValueError(f"it is {pixels.shape[0]} x {pixels.shape[1]} pixels, other than it says")
+    return pixels
 
 
 def decode_pixels(

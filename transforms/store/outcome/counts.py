@@ -15,6 +15,7 @@ class RunCounts:
       records_read: Records of all blocks; `explained_examples` + `failed_records`.
       explained_examples: Examples with at least one map.
       failed_records: Records and examples with a failure.
+      warned_images: Explained examples whose image libjpeg warns of.
       maps: Rows of the maps tables.
       blocks: Committed blocks.
       map_bytes: Bytes of their files.
@@ -28,6 +29,7 @@ class RunCounts:
     records_read: int = 0
     explained_examples: int = 0
     failed_records: int = 0
+    warned_images: int = 0
     maps: int = 0
     blocks: int = 0
     map_bytes: int = 0
@@ -46,6 +48,7 @@ class RunCounts:
             records_read=block.key.records,
             explained_examples=block.examples,
             failed_records=len(block.failures),
+            warned_images=len(block.warnings),
             maps=block.summary.num_rows,
             blocks=1,
             map_bytes=block.stored_bytes,
@@ -62,6 +65,7 @@ class RunCounts:
             records_read=self.records_read + other.records_read,
             explained_examples=self.explained_examples + other.explained_examples,
             failed_records=self.failed_records + other.failed_records,
+            warned_images=self.warned_images + other.warned_images,
             maps=self.maps + other.maps,
             blocks=self.blocks + other.blocks,
             map_bytes=self.map_bytes + other.map_bytes,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.elements import CommittedBlock, Shard
+from transforms.elements import CommittedBlock, ImageWarning, Shard
 from transforms.extents import ShardAccount
 from transforms.store.outcome.counts import RunCounts
 from transforms.store.tables import FAILURES_SCHEMA, failures_table
 
 MOST_IDS = 1 << 24
 """Ids of more examples are not compared with each other: eight bytes each are held for it."""
+
+MOST_WARNINGS = 10
+"""Warnings of images are held, and listed in the manifest, up to so many; all are counted."""
 
 _ID_BYTES = 8
 _REPEATED = ("shard", "stage", "error", "message")  # columns of which each value is held once
@@ -25,7 +28,8 @@ _REPEATED = ("shard", "stage", "error", "message")  # columns of which each valu
 class AtlasRecord:
     """Sums over committed blocks: a monoid, exact and the same in any order.
 
-    Memory: some hundred bytes per input file, some tens per failure, eight per id that was given.
+    Memory: some hundred bytes per input file, some tens per failure, eight per id that was given;
+    ten warnings of images.
 
     Args:
       with_ids: Whether ids were given, so that two examples may have the same.
@@ -33,11 +37,13 @@ class AtlasRecord:
     Attributes:
       counts: Of records, maps, blocks and bytes.
       accounts: What the blocks account for of each input file, by its path.
+      warnings: The first warnings of images, by path and record.
     """
 
     def __init__(self, with_ids: bool) -> None:
         self.counts = RunCounts()
         self.accounts: dict[str, ShardAccount] = {}
+        self.warnings: list[tuple[str, ImageWarning]] = []
         self._failures: list[pa.Table] = []
         self._with_ids = with_ids
         self._ids: list[npt.NDArray[np.uint64]] = []
@@ -50,6 +56,8 @@ class AtlasRecord:
             self._account(block.key.shard.path, ShardAccount.of(block.key.records, block.extent))
         if block.failures:
             self._failures.append(_compact(failures_table(block.failures)))
+        path = block.key.shard.path
+        self._warn((path, warning) for warning in block.warnings[:MOST_WARNINGS])
         if self._with_ids:
             self._hold(_id_hashes(block.summary))
 
@@ -59,6 +67,7 @@ class AtlasRecord:
         for path, account in other.accounts.items():
             self._account(path, account)
         self._failures += other._failures
+        self._warn(other.warnings)
         for hashes in other._ids:
             self._hold(hashes)
         self._ids_held = max(self._ids_held, other._ids_held)
@@ -122,6 +131,9 @@ class AtlasRecord:
     def _account(self, path: str, account: ShardAccount) -> None:
         known = self.accounts.get(path)
         self.accounts[path] = account if known is None else known.merge(account)
+
+    def _warn(self, warnings: Iterable[tuple[str, ImageWarning]]) -> None:
+        self.warnings = sorted([*self.warnings, *warnings])[:MOST_WARNINGS]
 
     def _hold(self, hashes: npt.NDArray[np.uint64]) -> None:
         self._ids_held += len(hashes)

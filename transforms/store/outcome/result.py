@@ -51,6 +51,14 @@ class BrokenFile(Part):
     why: str
 
 
+class RecordedWarning(Part):
+    """An image of an input file that libjpeg warns of, and what it says."""
+
+    path: str
+    record: int
+    message: str
+
+
 class RecordedLeftOut(Part):
     """A slice that the statistics leave out, and why."""
 
@@ -71,6 +79,9 @@ class RunResult(Part):
         be made out, in all that there may have been.
       inputs: What is accounted for of each input file, by path.
       broken_files: Input files that are no whole ones.
+      warned_images: Explained examples whose JPEG libjpeg decodes with a warning: its data may be
+        damaged, and its pixels then are not those that were encoded.
+      first_warnings: The first of them, by path and record.
       duplicate_ids: Examples whose id another one before them has; None where there are too many
         ids to compare.
       slices_left_out: Slices without statistics, as they have too many values.
@@ -92,6 +103,8 @@ class RunResult(Part):
     failed_fraction: float
     inputs: list[InputAccount]
     broken_files: list[BrokenFile]
+    warned_images: int = 0  # older atlases did not count them
+    first_warnings: list[RecordedWarning] = pydantic.Field(default_factory=list)
     duplicate_ids: int | None
     slices_left_out: list[RecordedLeftOut] = pydantic.Field(default_factory=list)
     maps: int
@@ -160,6 +173,11 @@ def counted(record: AtlasRecord, left_out: Sequence[LeftOutSlice] = ()) -> dict[
         ],
         "broken_files": [
             BrokenFile(path=to_text(path), why=why) for path, why in record.broken_files.items()
+        ],
+        "warned_images": counts.warned_images,
+        "first_warnings": [
+            RecordedWarning(path=to_text(path), record=warning.record, message=warning.message)
+            for path, warning in record.warnings
         ],
         "duplicate_ids": record.duplicate_ids(),
         "slices_left_out": [RecordedLeftOut(slice=one.name, why=one.why) for one in left_out],

@@ -1,0 +1,177 @@
+"""JPEGs decoded outside TensorFlow: its pixels and Pillow's, and libjpeg's warnings beside them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import simplejpeg
+import tensorflow as tf
+from PIL import Image
+
+from transforms.formats.images.decoding import InputDecoder
+from transforms.formats.images.headers import jpeg_is_complete, read_header
+from transforms.formats.source import InputSpec
+
+RANDOM = np.random.default_rng(5)
+HEIGHT, WIDTH = 37, 50
+_ROWS, _COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
+PHOTOGRAPH = np.stack(
+    [127 + 90 * np.sin(_COLUMNS / 6 + shift) * np.cos(_ROWS / 9) for shift in range(3)], axis=-1
+)
+PHOTOGRAPH = (PHOTOGRAPH + RANDOM.normal(0, 10, PHOTOGRAPH.shape)).clip(0, 255).astype(np.uint8)
+FITS: dict[str, dict[str, Any]] = {
+    "stretch": {},
+    "crop": {"crop": 0.8, "resize": "bicubic", "antialias": True},
+    "pad": {"fit": "pad", "resize": "area"},
+    "shorter side": {"fit": "shorter_side", "crop": 0.875},
+}
+
+
+def jpeg(mode: str = "RGB", **options: Any) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(PHOTOGRAPH).convert(mode).save(sink, "JPEG", quality=85, **options)
+    return sink.getvalue()
+
+
+def variants() -> list[bytes]:
+    kinds: list[dict[str, Any]] = [{"subsampling": each} for each in range(3)]
+    kinds += [{"progressive": True}, {"restart_marker_blocks": 2}, {"optimize": True}]
+    rare = [simplejpeg.encode_jpeg(PHOTOGRAPH, 85, "RGB", each) for each in ("440", "411")]
+    return rare + [jpeg(mode, **kind) for kind in kinds for mode in ("RGB", "L")]
+
+
+def flipped(count: int) -> list[bytes]:
+    """JPEGs of several kinds, each with one bit of its file flipped."""
+    wholes = [jpeg(), jpeg(progressive=True), jpeg("L"), jpeg("CMYK")]
+    damaged = []
+    for number in range(count):
+        data = bytearray(wholes[number % len(wholes)])
+        place = int(RANDOM.integers(8 * len(data)))
+        data[place // 8] ^= 1 << place % 8
+        damaged.append(bytes(data))
+    return damaged
+
+
+def without_last_scans(scans: int) -> bytes:
+    whole = jpeg(progressive=True)
+    starts = [place for place in range(len(whole)) if whole[place : place + 2] == b"\xff\xda"]
+    return whole[: starts[scans]] + b"\xff\xd9"
+
+
+def strict_warning(data: bytes) -> bool:
+    """Whether simplejpeg by itself finds anything to say of a JPEG."""
+    colors = {1: "GRAY", 3: "RGB", 4: "CMYK"}[read_header(data).components]
+    try:
+        simplejpeg.decode_jpeg(data, colors, strict=True)
+    except ValueError:
+        return True
+    return False
+
+
+def of_tensorflow(data: bytes) -> npt.NDArray[np.uint8] | None:
+    try:
+        pixels: npt.NDArray[np.uint8] = tf.io.decode_jpeg(data, channels=3).numpy()
+    except tf.errors.InvalidArgumentError:
+        return None
+    return pixels
+
+
+def test_pixels_are_tensorflows() -> None:
+    images = variants()
+    found = InputDecoder(InputSpec("image", (HEIGHT, WIDTH, 3))).decode_batch(images)
+    assert found.faults == [None] * len(images)
+    assert found.warnings == [None] * len(images)
+    assert found.sizes.tolist() == [[HEIGHT, WIDTH]] * len(images)
+    for data, values in zip(images, found.values, strict=True):
+        np.testing.assert_array_equal(values, of_tensorflow(data))
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fitted_pixels_are_those_of_tensorflows_decoder(fit: str, channels: int) -> None:
+    decoder = InputDecoder(InputSpec("image", (16, 24, channels), **FITS[fit]))
+    images = variants()
+    found = decoder.decode_batch(images)
+    assert found.faults == [None] * len(images)
+    claimed = decoder._claims.of_batch(images)
+    assert claimed.is_plain.all()
+    expected = decoder._graphs.of_files(images, claimed.sixteen_bit, claimed.steps)
+    np.testing.assert_array_equal(found.values, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_pillows_where_those_are_asked_for(channels: int) -> None:
+    spec = InputSpec("image", (HEIGHT, WIDTH, channels), decoder="pillow")
+    images = variants()
+    found = InputDecoder(spec).decode_batch(images)
+    assert found.faults == [None] * len(images)
+    assert found.warnings == [None] * len(images)
+    for data, values in zip(images, found.values, strict=True):
+        image = Image.open(io.BytesIO(data)).convert("RGB" if channels == 3 else "L")
+        np.testing.assert_array_equal(values, np.asarray(image).reshape(values.shape))
+
+
+@pytest.mark.parametrize("decoder", ["tensorflow", "pillow"])
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH, 3), (16, 16, 1)])
+def test_warnings_are_told_and_change_neither_pixels_nor_faults(
+    decoder: Any, shape: tuple[int, int, int]
+) -> None:
+    images = flipped(96)
+    spec = InputSpec("image", shape, decoder=decoder)
+    found = InputDecoder(spec, threads=2).decode_batch(images)
+    told = 0
+    for data, values, fault, warning in zip(
+        images, found.values, found.faults, found.warnings, strict=True
+    ):
+        if fault is not None:
+            assert warning is None
+            assert not values.any()
+            continue
+        assert (warning is not None) == strict_warning(data)
+        told += warning is not None
+        if decoder == "tensorflow" and shape[2] == 3:
+            np.testing.assert_array_equal(values, of_tensorflow(data))
+    assert 5 < told < 60
+    assert any(fault is not None for fault in found.faults)
+    if decoder == "tensorflow":
+        accepted = [of_tensorflow(data) is not None for data in images]
+        refused = {"TruncatedImage", "TooManyScans", "WrongShape"}
+        for fault, accept in zip(found.faults, accepted, strict=True):
+            assert (fault is None) == accept or (fault is not None and fault.error in refused)
+
+
+def test_a_warning_is_libjpegs_own() -> None:
+    whole = jpeg()
+    cut = whole[: len(whole) * 3 // 4] + b"\xff\xd9"
+    found = InputDecoder(InputSpec("image", (8, 8, 3))).decode_batch([whole, cut, b"no image"])
+    assert found.warnings == [None, "Corrupt JPEG data: premature end of data segment", None]
+    assert found.sizes.tolist() == [[HEIGHT, WIDTH], [HEIGHT, WIDTH], [0, 0]]
+
+
+@pytest.mark.parametrize("scans", [1, 2, 5, 8])
+def test_what_libjpeg_makes_up_is_left_to_tensorflow(scans: int) -> None:
+    data = without_last_scans(scans)
+    assert not jpeg_is_complete(data)
+    found = InputDecoder(InputSpec("image", (HEIGHT, WIDTH, 3))).decode_batch([data])
+    np.testing.assert_array_equal(found.values[0], of_tensorflow(data))
+    assert found.warnings == [None]
+
+
+def test_complete_is_what_holds_all_bits() -> None:
+    assert all(map(jpeg_is_complete, variants()))
+    whole = jpeg(progressive=True)
+    assert not any(jpeg_is_complete(whole[:cut]) for cut in range(0, whole.index(b"\xff\xda"), 7))
+
+
+@pytest.mark.parametrize("orientation", ["stored", "exif"])
+def test_wherever_a_jpeg_is_cut_it_is_a_fault(orientation: Any) -> None:
+    whole = jpeg(progressive=True)
+    head = whole.index(b"\xff\xda") + 20
+    found = InputDecoder(InputSpec("image", (8, 8, 3), orientation=orientation)).decode_batch(
+        [whole[:cut] for cut in range(head)]
+    )
+    assert all(fault is not None for fault in found.faults)
