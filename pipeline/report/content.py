@@ -13,6 +13,7 @@ from pipeline.atlas import Atlas
 from pipeline.report import wording
 from pipeline.report.classes.exemplars import (
     ATYPICAL,
+    IN_PLACE,
     TYPICAL,
     WRONG,
     Chosen,
@@ -155,6 +156,12 @@ class Content:
             per_rule=per_rule,
             per_rule_of={finding.number: _OF_FINDINGS for finding in findings},
             whole_maps=self._detailed,
+            regions={
+                finding.number: finding.region
+                for finding in reversed(findings)  # of several places of a class the first counts
+                if finding.region is not None
+            },
+            ids=frozenset(name for finding in findings for name in finding.ids),
         )
 
     def _classes(self) -> Iterator[tuple[ClassView, str]]:
@@ -176,20 +183,28 @@ class Content:
             yield view, packed(opened)
 
     def _groups(self, number: int) -> list[Group]:
-        rules = self._chosen.get(number, {})
+        rules = self._chosen.by_rule.get(number, {})
         return [
             Group(*rule_in_words(rule), tuple(rules[rule]))
             for rule in self._selection.rules
-            if rule in rules
+            if rule in rules and rule != IN_PLACE
         ]
 
     def _with_exemplars(self, finding: Finding) -> Finding:
-        rules = self._chosen.get(finding.number, {})
-        rule = highest(finding.statistic)
-        if rule not in rules:
-            rule = TYPICAL
-        found = tuple(rules.get(rule, ())[:_OF_FINDINGS])
-        return dataclasses.replace(finding, exemplars=found, rule=rule_in_words(rule)[1])
+        """A finding with the examples that the audit names, else those that a rule chooses."""
+        found = [self._chosen.by_id.get((finding.number, each)) for each in finding.ids]
+        exemplars = [each for each in found if each is not None]
+        if exemplars:
+            words = "those that weigh most, by the audit"
+            return dataclasses.replace(finding, exemplars=tuple(exemplars), rule=words)
+        rules = self._chosen.by_rule.get(finding.number, {})
+        wanted = highest(finding.statistic)
+        if finding.region is not None:
+            is_first = self._selection.regions.get(finding.number) == finding.region
+            wanted = IN_PLACE if is_first else TYPICAL
+        rule = wanted if wanted in rules else TYPICAL
+        exemplars = list(rules.get(rule, ())[:_OF_FINDINGS])
+        return dataclasses.replace(finding, exemplars=tuple(exemplars), rule=rule_in_words(rule)[1])
 
     def _picture_of(self, exemplar: Exemplar) -> str | None:
         if exemplar.thumbnail is None:
@@ -212,6 +227,8 @@ def rule_in_words(rule: str) -> tuple[str, str]:
         return "Atypical", "their maps farthest from the class's mean map"
     if rule == WRONG:
         return "Wrong", "predicted as another class, the surest first"
+    if rule == IN_PLACE:
+        return "In the place", "those whose maps have most in the place"
     name = wording.statistic_name(rule.rpartition(" ")[2])
     return f"Highest: {name}", f"the highest values of “{name}”"
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.atlas import Atlas
@@ -22,12 +23,14 @@ from pipeline.pictures import in_times_uniform, pooled
 from transforms.codec import decode
 from transforms.store.map_format import MAP, THUMBNAIL, map_codes, tensor_values
 
-TYPICAL, ATYPICAL, WRONG = "typical", "atypical", "wrong"
+TYPICAL, ATYPICAL, WRONG, IN_PLACE = "typical", "atypical", "wrong", "in place"
 _HIGHEST = "highest "
 _LONGEST_MAP = 64  # pixels of a map on the page
 _NAMED = ("example_id", "shard", "record", "label", "target", "predicted", "predicted_score")
 
 Floats = npt.NDArray[np.floating]
+Region = tuple[float, float, float, float]
+"""`(y0, x0, y1, x1)`: top, left, bottom and right, 0..1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,22 +77,37 @@ class Selection:
       per_rule_of: The same for some classes, by their number.
       whole_maps: Whether maps are shown as they are stored; else as their sketches, and no
         atypical ones: there are many classes.
+      regions: By class, `(y0, x0, y1, x1)` in 0..1: a place whose strongest examples are shown.
+      ids: Examples that are shown whatever the rules choose.
     """
 
     statistics: tuple[str, ...]
     per_rule: int
     per_rule_of: Mapping[int, int]
     whole_maps: bool
+    regions: Mapping[int, Region] = dataclasses.field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> tuple[str, ...]:
         """The names of the rules, in the order in which they are shown."""
         atypical = (ATYPICAL,) if self.whole_maps else ()
-        return (TYPICAL, WRONG, *atypical, *(highest(name) for name in self.statistics))
+        in_place = (IN_PLACE,) if self.regions else ()
+        highest_of = (highest(name) for name in self.statistics)
+        return (TYPICAL, WRONG, *atypical, *highest_of, *in_place)
 
 
-Chosen = Mapping[int, Mapping[str, Sequence[Exemplar]]]
-"""By class and rule."""
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The exemplars of all classes.
+
+    Attributes:
+      by_rule: By class and rule, the best first; a rule that finds none is left out.
+      by_id: Those that were asked for, by class explained and id; of equal ids the first.
+    """
+
+    by_rule: Mapping[int, Mapping[str, Sequence[Exemplar]]]
+    by_id: Mapping[tuple[int, str], Exemplar]
 
 
 def highest(statistic: str) -> str:
@@ -142,29 +160,38 @@ def choose(atlas: Atlas, mean_maps: Mapping[int, Floats], selection: Selection) 
       selection: What is chosen.
 
     Returns:
-      By class and rule, the best first; a rule that finds none is left out.
+      The exemplars; in one pass over the maps' rows, and one over the rows that were chosen.
     """
     if not mean_maps:
-        return {}
-    places = _places(atlas, mean_maps, selection)
+        return Chosen({}, {})
+    places, named = _places(atlas, mean_maps, selection)
     wanted = sorted(
         {place for rules in places.values() for found in rules.values() for place in found}
+        | {*named.values()}
     )
     exemplars = dict(zip(wanted, _read(atlas, wanted, selection), strict=True))
-    return {
+    by_rule = {
         number: {rule: [exemplars[place] for place in found] for rule, found in rules.items()}
         for number, rules in places.items()
     }
+    return Chosen(by_rule, {key: exemplars[place] for key, place in named.items()})
+
+
+Places = dict[int, dict[str, list[_Place]]]
 
 
 def _places(
     atlas: Atlas, mean_maps: Mapping[int, Floats], selection: Selection
-) -> dict[int, dict[str, list[_Place]]]:
+) -> tuple[Places, dict[tuple[int, str], _Place]]:
     numbers = np.array(sorted(mean_maps))
     means = np.stack([mean_maps[number].reshape(-1) for number in numbers]).astype(np.float32)
+    regions = _region_shares(numbers, mean_maps, selection)
     sizes = np.array([selection.per_rule_of.get(int(n), selection.per_rule) for n in numbers])
     best = {rule: _Best(len(numbers), sizes) for rule in selection.rules}
+    named: dict[tuple[int, str], _Place] = {}
+    ids = pa.array(sorted(selection.ids), pa.string())
     columns = ["label", "target", "predicted", "predicted_score", "sketch", *selection.statistics]
+    columns += ["example_id"] if len(ids) else []
     for number, path in enumerate(atlas.block_paths):
         first = 0
         for batch in atlas.open_block(path).iter_batches(columns=columns):
@@ -172,26 +199,60 @@ def _places(
             classes = np.searchsorted(numbers, targets)
             classes = np.minimum(classes, len(numbers) - 1)
             known = numbers[classes] == targets
-            for rule, costs in _costs(batch, means[classes], selection):
+            for rule, costs in _costs(batch, means[classes], regions, classes, selection):
                 if rule in best:
                     best[rule].add(number, first, classes, np.where(known, costs, np.nan))
+            if len(ids):
+                found = pc.is_in(batch.column("example_id"), ids).to_numpy(zero_copy_only=False)
+                for row in np.flatnonzero(found).tolist():
+                    key = (int(targets[row]), batch.column("example_id")[row].as_py())
+                    named.setdefault(key, _Place(number, first + row))
             first += batch.num_rows
-    return {
+    places = {
         int(number): {
             rule: found for rule in selection.rules if (found := best[rule].places(place))
         }
         for place, number in enumerate(numbers)
     }
+    return places, named
+
+
+def _region_shares(
+    numbers: npt.NDArray[np.int64], mean_maps: Mapping[int, Floats], selection: Selection
+) -> Floats:
+    """(classes, cells) how much of each cell is in the class's region; NaN without one."""
+    shape = next(iter(mean_maps.values())).shape
+    shares = np.full((len(numbers), math.prod(shape)), np.nan, np.float32)
+    for place, number in enumerate(numbers.tolist()):
+        if number in selection.regions:
+            top, left, bottom, right = selection.regions[number]
+            rows = _overlap(shape[0], top, bottom)
+            columns = _overlap(shape[1], left, right)
+            shares[place] = np.outer(rows, columns).reshape(-1)
+    return shares
+
+
+def _overlap(cells: int, low: float, high: float) -> Floats:
+    """(cells,) how much of each of so many equal parts of 0..1 is between two numbers."""
+    edges = np.linspace(0, 1, cells + 1)
+    shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+    shares: Floats = np.clip(shared * cells, 0, 1)
+    return shares
 
 
 def _costs(
-    batch: pa.RecordBatch, means: Floats, selection: Selection
+    batch: pa.RecordBatch,
+    means: Floats,
+    regions: Floats,
+    classes: npt.NDArray[np.intp],
+    selection: Selection,
 ) -> Iterator[tuple[str, Floats]]:
     """For each rule the rows' costs: the smaller the better, NaN where the rule is not for them."""
     sketches = tensor_values(batch.column("sketch")).reshape(batch.num_rows, -1)
     totals = sketches.sum(axis=1, dtype=np.int64).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        distances = np.abs(sketches / totals[:, np.newaxis] - means).sum(axis=1)
+        masses = sketches / totals[:, np.newaxis]
+        distances = np.abs(masses - means).sum(axis=1)
     labels = _floats(batch, "label")
     wrong = (labels != _floats(batch, "predicted")) & ~np.isnan(labels)
     # A class's label decides whether its target is explained for right or wrong ones.
@@ -200,6 +261,8 @@ def _costs(
     yield WRONG, np.where(wrong, -_floats(batch, "predicted_score"), np.nan)
     for name in selection.statistics:
         yield highest(name), -_floats(batch, name)
+    if selection.regions:
+        yield IN_PLACE, -np.einsum("ij,ij->i", masses, regions[classes])
 
 
 def _floats(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from pipeline.pictures import DARKEST, LOW, TICKS, legend_stops, position
 
 _DOT_WIDTH, _DOT_HEIGHT = 132, 20
 _RADIUS = 4
+_BAR_WIDTH, _BAR_HEIGHT = 180, 16
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_BARS = 84, 20, 28
 
 _SVG = Markup(
@@ -52,6 +53,29 @@ def interval_dot(
             f'<circle cx="{place(value)}" cy="{middle}" r="{_RADIUS}" fill="currentColor"/>'
         )
     return _drawn("dot", _DOT_WIDTH, _DOT_HEIGHT, parts)
+
+
+def bar(share: float, low: float, high: float) -> Markup:
+    """A share as a bar, with its interval as a line that ends in ticks.
+
+    Args:
+      share: 0..1, the whole width being 1.
+      low: Lower end of its interval.
+      high: Upper end.
+    """
+    width, start, stop = (
+        round(1 + each * (_BAR_WIDTH - 2), 1) for each in (share, max(0.0, low), min(1.0, high))
+    )
+    middle, tick = _BAR_HEIGHT / 2, 4
+    ends = (f"M{end} {middle - tick}v{2 * tick}" for end in (start, stop))
+    line = f"M{start} {middle}H{stop}{''.join(ends)}"
+    parts = [
+        f'<rect width="{_BAR_WIDTH}" height="{_BAR_HEIGHT}" fill="currentColor" '
+        'fill-opacity=".1"/>',
+        f'<rect width="{width}" height="{_BAR_HEIGHT}" fill="currentColor" fill-opacity=".55"/>',
+        f'<path class="interval" d="{line}" fill="none" stroke-width="1.5"/>',
+    ]
+    return _drawn("bar", _BAR_WIDTH, _BAR_HEIGHT, parts)
 
 
 def sparkline(counts: Sequence[int], start: float = 0.0, stop: float = 1.0) -> Markup:

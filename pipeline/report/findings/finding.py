@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pipeline import pictures
 from pipeline.report import wording
-from pipeline.report.classes.exemplars import Exemplar
+from pipeline.report.classes.exemplars import Exemplar, Region
 from pipeline.report.classes.views import OF_IMAGES, Floats, map_in_words
 from pipeline.report.drawing import charts
 
@@ -21,6 +21,36 @@ STANDS_OUT = 2.0
 
 MOST_CARDS = 12
 _AT_LEAST_CLASSES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A share of images in an experiment.
+
+    Attributes:
+      name: What was done to them.
+      text: The share with its interval, in words.
+      drawing: As a bar with its interval.
+    """
+
+    name: str
+    text: str
+    drawing: Markup
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What happened when images were changed, beside what happened when they were changed alike.
+
+    Attributes:
+      title: What was done.
+      rule: To which images, and what is counted.
+      bars: The change in question, then the one that it is compared with.
+    """
+
+    title: str
+    rule: str
+    bars: tuple[Bar, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +66,12 @@ class Finding:
       facts: Names with what they are.
       map_uri: The class's mean map; None where it has none.
       map_words: What it shows.
-      outline: Of its strongest region, over the map.
+      outline: Of the place in question, else of its strongest region, over the map.
       region_words: The same in words; empty where the saliency is all over the place.
       drawing: The figure with its interval.
+      region: The place in question; None where it is not about one.
+      ids: Examples that the audit names, the heaviest first.
+      experiments: What changing images did.
       exemplars: Those that show it most.
       rule: How they were chosen.
     """
@@ -54,6 +87,9 @@ class Finding:
     outline: Markup
     region_words: str
     drawing: Markup
+    region: Region | None = None
+    ids: tuple[str, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
     exemplars: tuple[Exemplar, ...] = ()
     rule: str = ""
 
@@ -149,29 +185,46 @@ def card(
     facts: Sequence[tuple[str, str]],
     drawing: Markup,
     mean_map: Floats | None,
+    region: Region | None = None,
 ) -> Finding:
-    """A card with the class's mean map and its strongest region."""
-    uri, words, outline, region = None, "no map of this class has any saliency", Markup(""), ""
+    """A card with the class's mean map, and in it the place in question or its strongest region."""
+    uri, words, outline, region_words = (
+        None,
+        "no map of this class has any saliency",
+        Markup(""),
+        "",
+    )
     if mean_map is not None:
         plane = pictures.in_times_uniform(mean_map)
         uri = pictures.data_uri(pictures.map_png(plane, pictures.FINE))
         words = map_in_words(plane)
-        cells = strongest_region(plane)
+        cells = strongest_region(plane) if region is None else _cells(region, plane.shape)
         outline = charts.outline(cells, (plane.shape[0], plane.shape[1]))
-        region = _region_words(plane, cells)
+        region_words = _region_words(plane, cells)
     return Finding(
-        number,
-        statistic,
-        state,
-        status,
-        statement,
-        tuple(facts),
-        uri,
-        words,
-        outline,
-        region,
-        drawing,
+        number=number,
+        statistic=statistic,
+        state=state,
+        status=status,
+        statement=statement,
+        facts=tuple(facts),
+        map_uri=uri,
+        map_words=words,
+        outline=outline,
+        region_words=region_words,
+        drawing=drawing,
+        region=region,
     )
+
+
+def _cells(region: Region, shape: Sequence[int]) -> list[tuple[int, int]]:
+    """The cells whose middles are in a place; at least the one in the middle of it."""
+    inside = [
+        [cell for cell in range(size) if low <= (cell + 0.5) / size < high]
+        or [min(size - 1, int((low + high) / 2 * size))]
+        for size, low, high in zip(shape, region[:2], region[2:], strict=True)
+    ]
+    return [(row, column) for row in inside[0] for column in inside[1]]
 
 
 def strongest_region(plane: Floats) -> list[tuple[int, int]]:

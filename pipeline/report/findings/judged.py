@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,12 @@ import pydantic
 from markupsafe import Markup
 
 from pipeline.atlas import Atlas
-from pipeline.audit.result import AuditResult, Comparison, Shortcut, Threshold
+from pipeline.audit.result import AuditResult, Comparison, Threshold
 from pipeline.report import wording
 from pipeline.report.classes.views import Floats
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import MOST_CARDS, Finding, card
+from pipeline.report.findings.shortcuts import shortcut_card
 from pipeline.report.findings.verdict import Verdict, warnings
 
 AUDIT_FILE = "audit/audit.json"
@@ -124,8 +125,8 @@ def failures(
     failing.sort(key=lambda each: (not each.counts_as_failure, -_distance(each)))
     places = [each for each in result.shortcuts if each.verdict != "cleared"]
     places.sort(key=lambda each: -each.effect)
-    used = [_place_card(each, names, maps) for each in places if each.is_used]
-    others = [_place_card(each, names, maps) for each in places if not each.is_used]
+    used = [shortcut_card(each, names, maps) for each in places if each.is_used]
+    others = [shortcut_card(each, names, maps) for each in places if not each.is_used]
     judged = [_card(each, names, maps) for each in failing[:MOST_CARDS]]
     return [*used[:MOST_CARDS], *judged, *others[:MOST_CARDS]]
 
@@ -175,7 +176,7 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
     multiples = [wording.times_uniform(stem, each) for each in ends]
     logarithmic = multiples[0] is not None
     drawing = charts.interval_dot(*(multiples if logarithmic else ends), logarithmic=logarithmic)
-    return card(
+    found_card = card(
         number=number,
         statistic=stem,
         state="fail" if comparison.counts_as_failure else "undecided",
@@ -185,45 +186,7 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
         drawing=drawing if comparison.threshold.of == "value" else Markup(""),
         mean_map=maps.get(number),
     )
-
-
-def _place_card(
-    shortcut: Shortcut, names: Mapping[int, str], maps: Mapping[int, Floats]
-) -> Finding:
-    """A place that a class's maps point to, and what masking and pasting it did."""
-    top, left, bottom, right = shortcut.region
-    place = wording.region_in_words((top, bottom), (left, right))
-    name = names.get(shortcut.class_number, f"class {shortcut.class_number}")
-    times = f"up to {wording.two_digits(math.exp(shortcut.effect))} times what is usual there"
-    facts = [
-        ("place", f"{place}, {wording.percent(shortcut.area)} of the area"),
-        ("saliency there", times),
-        ("shows in", f"{wording.percent(shortcut.presence)} of its maps"),
-    ]
-    mask, transplant = shortcut.mask, shortcut.transplant
-    said = "it has not been tried whether the model uses it"
-    if mask is not None:
-        said = (
-            f"masked there, {wording.percent(mask.flips)} of its images change class, masked "
-            f"elsewhere {wording.percent(mask.control_flips)}"
-        )
-        facts.append(("masking", f"{said} ({wording.count(mask.n, 'image')})"))
-    if transplant is not None:
-        moved = (wording.percent(transplant.moved), wording.percent(transplant.control_moved))
-        facts.append(
-            ("pasted into others", f"{moved[0]} are taken for it; with another patch {moved[1]}")
-        )
-    verb = "is recognised by one place" if shortcut.is_used else "stands out at one place"
-    return card(
-        number=shortcut.class_number,
-        statistic="corner_energy" if place.endswith("corner") else "border_energy",
-        state="fail" if shortcut.is_used else "undecided",
-        status=shortcut.verdict,
-        statement=Markup("<em><bdi>{}</bdi></em> {}, the {}: {}.").format(name, verb, place, said),
-        facts=facts,
-        drawing=Markup(""),
-        mean_map=maps.get(shortcut.class_number),
-    )
+    return dataclasses.replace(found_card, ids=tuple(comparison.examples))
 
 
 def _of(comparison: Comparison) -> str:

@@ -15,7 +15,7 @@ from reported_atlas import PLANTED, Fake, write_atlas
 
 from pipeline import cli
 from pipeline.atlas import Atlas
-from pipeline.audit.result import MaskEffect, Shortcut
+from pipeline.audit.result import AuditResult, MaskEffect, Shortcut, TransplantEffect
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
@@ -56,6 +56,11 @@ def text_of(page: str) -> str:
     """What is read without scripts and styles."""
     page = re.sub(r"<(script|style|template)\b.*?</\1>", " ", page, flags=re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+
+
+def read_result(atlas: Path) -> AuditResult:
+    """The audit beside an atlas."""
+    return AuditResult.from_json((atlas / "audit/audit.json").read_bytes())
 
 
 def opened(page: str, number: int) -> str:
@@ -173,7 +178,9 @@ def test_exemplars_are_those_of_their_rules(tmp_path: Path) -> None:
         return bool(row["label"] == row["predicted"])
 
     for number in range(3):
-        ids = {rule: [e.example_id for e in found] for rule, found in chosen[number].items()}
+        ids = {
+            rule: [e.example_id for e in found] for rule, found in chosen.by_rule[number].items()
+        }
         assert sorted(ids[TYPICAL]) == sorted(expected(number, distance, right))
         assert ids[WRONG] == expected(
             number, lambda row: -row["predicted_score"], lambda row: not right(row)
@@ -182,7 +189,7 @@ def test_exemplars_are_those_of_their_rules(tmp_path: Path) -> None:
             number, lambda row: -row["corner_energy"], lambda _: True
         )
         assert len(ids[ATYPICAL]) == len(ids[TYPICAL])
-    picture = chosen[1][TYPICAL][0]
+    picture = chosen.by_rule[1][TYPICAL][0]
     values = atlas.map(picture.example_id)
     np.testing.assert_allclose(picture.plane, values / values.mean(), rtol=1e-4)
     assert picture.thumbnail == atlas.thumbnail(picture.example_id)
@@ -229,6 +236,13 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
         return text_of((tmp_path / "report.html").read_text())
 
     text = audited(gates)
+    (failing,) = (each for each in read_result(tmp_path / "atlas").gates if each.verdict == "fail")
+    page = (tmp_path / "report.html").read_text()
+    card = page[page.index('<article class="card fail">') : page.index("</article>")]
+    shown = re.findall(r'<figcaption><bdi class="id">([^<]*)</bdi>', card)
+    assert len(shown) == 6
+    assert shown == failing.examples
+    assert "those that weigh most, by the audit" in card
     assert "\u2715 fails 1 of 2 gates fails. kind 1 fails \u201cno <corner>\u201d: " in text
     assert "strongest corner 8.0\u00d7; it has to be below 4.0\u00d7." in text
     assert "examples50" in text
@@ -273,6 +287,18 @@ def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
         "kind 1 is recognised by one place, the top right corner: masked there, 97% of its images "
         "change class, masked elsewhere 2%."
     ) in said(place)
+    page = (tmp_path / "report.html").read_text()
+    card = page[page.index('<article class="card fail">') : page.index("</article>")]
+    # Wilson's intervals of 58.2 and 1.2 of 60, worked out by hand.
+    assert "the place masked" in card
+    bars = re.findall(r'<svg class="bar".*?</svg> <span>([^<]*)</span>', card, re.S)
+    assert bars == ["97%, 89% to 99%", "2%, 0% to 9%"]
+    assert "those whose maps have most in the place" in card
+    pasted = TransplantEffect(
+        n=60, rise=4.0, control_rise=0.1, moved=0.62, control_moved=0.05, low=0.4, high=0.7, p=0.001
+    )
+    text = said(place.model_copy(update={"transplant": pasted}))
+    assert re.search(r"how many of 60 images are then taken.* place pasted ?62%, 49% to 73%", text)
     untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
     assert (
         "kind 1 stands out at one place, the top right corner: it has not been tried whether the "
