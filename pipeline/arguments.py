@@ -106,6 +106,9 @@ def _add_report(commands: Any, command: Command) -> None:
     report = _add_command(commands, "report", command, "write an atlas as one HTML file")
     report.add_argument("atlas", metavar="ATLAS", help="the output.path of a run")
     report.add_argument(
+        "--baseline", metavar="ATLAS", help="another atlas, to say what changed since"
+    )
+    report.add_argument(
         "--output", metavar="FILE", help="the file to write (default: ATLAS/report.html)"
     )
 

@@ -238,7 +238,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from pipeline.report import write
 
     output = arguments.output or f"{arguments.atlas.rstrip('/')}/report.html"
-    _print(arguments, write(Atlas.open(arguments.atlas), output), print_report)
+    baseline = None if arguments.baseline is None else Atlas.open(arguments.baseline)
+    _print(arguments, write(Atlas.open(arguments.atlas), output, baseline), print_report)
 
 
 def _index(arguments: argparse.Namespace) -> None:

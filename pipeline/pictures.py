@@ -99,12 +99,12 @@ def as_plane(values: Floats) -> npt.NDArray[np.float64]:
 
 
 def in_times_uniform(values: Floats) -> npt.NDArray[np.float64]:
-    """A map of which 1 is the mean; zeros throughout where it has none.
+    """A map of which 1 is the mean, of a map with a sign by magnitude; zeros where it has none.
 
-    >>> in_times_uniform(np.array([[0.0, 3.0]]))
+    >>> in_times_uniform(np.array([[0.0, -3.0]]))
     array([[0., 2.]])
     """
-    plane = as_plane(values)
+    plane = as_plane(np.abs(values))
     mean = plane.mean() if plane.size else 0.0
     return plane / mean if np.isfinite(mean) and mean > 0 else np.zeros_like(plane)
 

@@ -66,6 +66,8 @@ class Fake:
       thumbnails: Whether pictures are stored.
       failures: Records that could not be explained.
       status: Of the atlas; `incomplete` leaves out all tables.
+      model: Which model; another one than `first` looks at another corner, and is wrong elsewhere.
+      folder: Of the input files.
     """
 
     classes: int = 10
@@ -79,6 +81,8 @@ class Fake:
     thumbnails: bool = True
     failures: Sequence[Failure] = ()
     status: str = "complete"
+    model: str = "first"
+    folder: str = "/made-up"
 
     @property
     def map_format(self) -> MapFormat:
@@ -99,7 +103,7 @@ def write_atlas(root: Path, fake: Fake) -> None:
     summary = AtlasSummary(fake.map_format, with_ids=False)
     shards = []
     for number, table in enumerate(_tables(fake)):
-        shard = Shard(f"/made-up/shard-{number:05d}.tfrecord", 1)
+        shard = Shard(f"{fake.folder}/shard-{number:05d}.tfrecord", 1)
         failures = tuple(fake.failures) if number == 0 else ()
         records = table.num_rows + len(failures)
         key = BlockKey(shard, 0, 0, records, last=True)
@@ -124,7 +128,7 @@ def _tables(fake: Fake) -> Iterator[pa.Table]:
     """Blocks whose rows are of the classes in turn."""
     columns = _different(fake)
     total = fake.classes * fake.examples
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(1 if fake.model == "first" else 2)
     for start in range(0, total, BLOCK_ROWS):
         rows = np.arange(start, min(total, start + BLOCK_ROWS))
         target = (rows % fake.classes).astype(np.int32)
@@ -163,8 +167,10 @@ def _different(fake: Fake) -> dict[str, Any]:
     maps = random.gamma(1.5, 1.0, (_DIFFERENT, *fake.shape))
     sketches = random.gamma(3.0, 1.0, (_DIFFERENT, *fake.sketch))
     if len(fake.sketch) == 2:
-        maps[planted, : fake.shape[0] // 5, -(fake.shape[1] // 5) :] *= 8
-        sketches[planted, : fake.sketch[0] // 5, -(fake.sketch[1] // 5) :] *= 8
+        for drawn, (height, width) in ((maps, fake.shape), (sketches, fake.sketch)):
+            right = slice(-(width // 5), None)
+            corner = right if fake.model == "first" else slice(width // 5)
+            drawn[planted, : height // 5, corner] *= 8
     unit = sketches / sketches.reshape(_DIFFERENT, -1).sum(axis=1).reshape(
         (-1, *[1] * len(fake.sketch))
     )
@@ -207,7 +213,7 @@ def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
             "features": {"id": "id", "input": "image", "label": "label"},
             "input": {"kind": fake.kind, "shape": [*fake.shape, *channels]},
         },
-        "model": {"uri": "/made-up/model.keras"},
+        "model": {"uri": f"/made-up/{fake.model}.keras"},
         "explain": {"method": "saliency", "target": "label" if fake.labelled else "predicted"},
         "output": {"path": "/made-up/atlas"},
     }
@@ -215,7 +221,11 @@ def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
         format=FORMAT_VERSION,
         status="incomplete",
         fingerprint="made up",
-        settings=config,
+        settings={
+            **config,
+            "model": {"digest": fake.model},
+            "output": {"block_size": BLOCK_ROWS},
+        },
         config=config,
         model={},
         shards=[RecordedShard.of(shard) for shard in shards],

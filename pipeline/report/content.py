@@ -29,6 +29,7 @@ from pipeline.report.classes.views import (
     mean_maps,
     shown_statistics,
 )
+from pipeline.report.comparison.section import SHOWN_CLASSES, compare_with
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import Finding, described, standing_out
 from pipeline.report.findings.judged import (
@@ -77,9 +78,10 @@ class Content:
 
     Args:
       atlas: The atlas.
+      baseline: What it is held against; None for nothing.
     """
 
-    def __init__(self, atlas: Atlas) -> None:
+    def __init__(self, atlas: Atlas, baseline: Atlas | None = None) -> None:
         self._atlas = atlas
         self._manifest = atlas.manifest
         self._table = _classes(atlas)
@@ -94,6 +96,7 @@ class Content:
         self._selection = self._select(findings)
         self._chosen: Chosen = choose(atlas, self._maps, self._selection)
         self._findings = [self._with_exemplars(finding) for finding in findings]
+        self._comparison = None if baseline is None else compare_with(atlas, baseline)
 
     def as_dict(self) -> dict[str, Any]:
         """What the template needs, by name; classes are made one by one."""
@@ -115,6 +118,8 @@ class Content:
             and bool(self._shown)
             and f"{self._shown[0]}_histogram" in self._table.column_names,
             "classes": self._classes(),
+            "comparison": self._comparison,
+            "shown_changes": SHOWN_CLASSES,
             "names": self._names,
             "legend": charts.legend(),
             "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,

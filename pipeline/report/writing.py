@@ -16,12 +16,13 @@ from pipeline.report.page import render
 from transforms.errors import ConfigurationError
 
 
-def write(atlas: Atlas, path: str) -> dict[str, Any]:
+def write(atlas: Atlas, path: str, baseline: Atlas | None = None) -> dict[str, Any]:
     """Writes the report of an atlas, complete or not.
 
     Args:
       atlas: The atlas.
       path: The file to write, local or a URI; one that is there is replaced.
+      baseline: Another atlas, to say what changed since; None for nothing of that.
 
     Returns:
       `atlas`, `output` and `bytes`, the size of the file.
@@ -29,7 +30,7 @@ def write(atlas: Atlas, path: str) -> dict[str, Any]:
     Raises:
       ConfigurationError: The file cannot be written.
     """
-    content = Content(atlas).as_dict()
+    content = Content(atlas, baseline).as_dict()
     pieces = (piece.encode() for piece in render("report.html", content))
     try:
         size = _write_remote(path, pieces) if "://" in path else _write_local(path, pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     names = [f"kind {number}" for number in range(10)]
     write_atlas(folder / "atlas", Fake(names=names))
-    write(Atlas.open(str(folder / "atlas")), str(folder / "report.html"))
+    write_atlas(folder / "before", Fake(names=names, model="second"))
+    atlas, baseline = (Atlas.open(str(folder / name)) for name in ("atlas", "before"))
+    write(atlas, str(folder / "report.html"), baseline)
     return folder / "report.html"
 
 
@@ -150,14 +153,33 @@ def test_keys_move_open_and_switch_what_examples_show(report: Path, open_page: O
 
 
 def test_hostile_names_do_nothing(tmp_path: Path, open_page: Open) -> None:
-    write_atlas(tmp_path / "atlas", Fake(classes=5, examples=8, names=HOSTILE, ids=HOSTILE[1]))
-    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
+    hostile = Fake(classes=5, examples=8, names=HOSTILE, ids=HOSTILE[1])
+    write_atlas(tmp_path / "atlas", hostile)
+    write_atlas(tmp_path / "before", dataclasses.replace(hostile, model="second"))
+    atlas, baseline = (Atlas.open(str(tmp_path / name)) for name in ("atlas", "before"))
+    write(atlas, str(tmp_path / "report.html"), baseline)
     page = open_page(tmp_path / "report.html", "#class-1")
     page.get_by_role("heading", name="Typical", exact=True).wait_for()
     assert page.evaluate("window.hacked") is None
     assert page.locator("tbody").count() >= 5
     assert HOSTILE[0] in page.locator("#table").inner_text()
+    assert page.locator("#compared .exemplar").count() == 12
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_what_moved_has_its_pictures(report: Path, open_page: Open) -> None:
+    page = open_page(report, "#compared")
+    assert page.locator("#compared .change").count() == 10
+    assert page.locator("#compared .change:visible").count() == 6
+    page.locator("#compared summary", has_text="4 more classes").click()
+    assert page.locator("#compared .change:visible").count() == 10
+    sizes = page.locator("#compared .change:visible img").evaluate_all(
+        "images => images.map(image => image.naturalWidth)"
+    )
+    assert sizes == [16] * 30
+    example = page.locator("#compared .exemplar").first
+    assert example.locator(".view").count() == 3
+    assert "order of pixels kept" in example.inner_text()
 
 
 def test_without_scripts_all_numbers_are_there(report: Path, open_page: Open) -> None:

@@ -1,0 +1,1 @@
+"""The section that holds an atlas against a baseline: what changed, in classes and examples."""
