@@ -77,7 +77,7 @@ def _read_shard(
 ) -> Iterator[tuple[Place, npt.NDArray[np.float32]]]:
     source = config.source_spec()
     # Labels may need class names, boxes and slices may be wrong: none is of interest here.
-    features = dataclasses.replace(source.features, label=None, boxes=None, slices=())
+    features = dataclasses.replace(source.features, label=None, boxes=None, mask=None, slices=())
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     numbers = {record // block_size for record in wanted}

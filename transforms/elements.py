@@ -155,6 +155,7 @@ class Examples:
       boxes: N arrays of (K, 4) float32 `[ymin, xmin, ymax, xmax]` in 0..1; None where the source
         has none.
       slices: Name of a slice -> the N examples' values, None where an example has none.
+      masks: N masks, each a PNG, None where an example has none; None where the source has none.
 
     >>> import numpy as np
     >>> labels = np.array([3, 0], np.int32)
@@ -169,6 +170,7 @@ class Examples:
     labels: npt.NDArray[np.int32]
     boxes: tuple[npt.NDArray[np.float32], ...] | None = None
     slices: Mapping[str, tuple[str | None, ...]] = dataclasses.field(default_factory=dict)
+    masks: tuple[bytes | None, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -176,20 +178,28 @@ class Examples:
             raise ValueError(f"records must be ({count},) int64, not {_describe(self.records)}")
         if self.labels.shape != (count,) or self.labels.dtype != np.int32:
             raise ValueError(f"labels must be ({count},) int32, not {_describe(self.labels)}")
-        if len(self.inputs) != count:
-            raise ValueError(f"{len(self.inputs)} inputs for {count} ids")
-        for name, values in self.slices.items():
-            if len(values) != count:
-                raise ValueError(f"{len(values)} values of the slice {name!r} for {count} ids")
-        if self.boxes is not None:
-            if len(self.boxes) != count:
-                raise ValueError(f"{len(self.boxes)} sets of boxes for {count} ids")
-            for boxes in self.boxes:
-                if boxes.ndim != 2 or boxes.shape[1] != BOX_COORDINATES:  # noqa: PLR2004 - a matrix
-                    raise ValueError(f"boxes must be (K, 4), not {_describe(boxes)}")
+        of_slices = {f"values of the slice {name!r}": each for name, each in self.slices.items()}
+        columns = {"inputs": self.inputs, "sets of boxes": self.boxes, "masks": self.masks}
+        for what, values in (columns | of_slices).items():
+            if values is not None and len(values) != count:
+                raise ValueError(f"{len(values)} {what} for {count} ids")
+        for boxes in self.boxes or ():
+            if boxes.ndim != 2 or boxes.shape[1] != BOX_COORDINATES:  # noqa: PLR2004 - a matrix
+                raise ValueError(f"boxes must be (K, 4), not {_describe(boxes)}")
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __getitem__(self, rows: slice) -> Examples:
+        return Examples(
+            records=self.records[rows],
+            ids=self.ids[rows],
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            boxes=None if self.boxes is None else self.boxes[rows],
+            slices={name: values[rows] for name, values in self.slices.items()},
+            masks=None if self.masks is None else self.masks[rows],
+        )
 
     def digest(self) -> str:
         """CRC-32C of all the examples, in 8 hex digits: equal for equal examples.
@@ -203,6 +213,7 @@ class Examples:
             [inputs.tobytes()] if isinstance(inputs, np.ndarray) else inputs,
             [boxes.tobytes() for boxes in self.boxes or ()],
             *(_slice_bytes(name, values) for name, values in sorted(self.slices.items())),
+            [b"" if mask is None else mask for mask in self.masks or ()],
         )
         for values in columns:
             for value in values:  # each with its length, so that no two columns look alike

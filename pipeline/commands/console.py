@@ -26,8 +26,9 @@ _MAIN_STATISTICS = (
     "border_energy",
     "corner_energy",
     "center_energy",
-    "box_energy",
 )
+"""Those that come first; then places that the user has named."""
+
 _KIBI = 1024
 _UNFOLDED = 10_000  # characters
 
@@ -84,6 +85,8 @@ def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> N
         rows.append(("outputs", kind if sure is None else f"{kind}; {sure:.0%} sure in the mean"))
     if look["with_boxes"] is not None:
         rows.append(("with boxes", f"{look['with_boxes']:,}"))
+    if look["with_masks"] is not None:
+        rows.append(("with a mask", f"{look['with_masks']:,}"))
     rows.append(("empty maps", f"{look['empty_maps']:,}"))
     if look["orientations"]:
         tags = ", ".join(f"{count} with tag {tag}" for tag, count in look["orientations"])
@@ -142,9 +145,11 @@ def _warned_rows(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
     """A line per class: how many, how many correct, means of the main statistics."""
+    columns = rows[0] if rows else {}
+    energies = [name.removesuffix("_mean") for name in columns if name.endswith("_energy_mean")]
     statistics = [
         name
-        for name in _MAIN_STATISTICS
+        for name in dict.fromkeys((*_MAIN_STATISTICS, *energies))
         if any(row.get(f"{name}_mean") is not None for row in rows)
     ]
     table = Table()

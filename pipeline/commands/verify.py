@@ -18,7 +18,7 @@ from pipeline.run.fingerprint import (
     settings_digest,
     shard_differences,
 )
-from pipeline.run.inspect import class_names_of, list_shards
+from pipeline.run.inspect import class_names_of, list_shards, regions_of
 from pipeline.run.lease import check_unclaimed
 from transforms.elements import CommittedBlock, Shard
 from transforms.errors import ConfigurationError, RunError
@@ -241,7 +241,8 @@ class _Comparison:
         """Settings, model and input files that are others."""
         recorded = self._manifest.settings
         digest = model_digest(self._storage.absolute(self._config.model.uri), self._storage)
-        current = given_settings(self._config, self._class_names, digest)
+        regions = regions_of(self._config, self._storage)
+        current = given_settings(self._config, self._class_names, digest, regions)
         for section, settings in current.items():  # the manifest knows what "auto" came to, too
             known = {key: recorded.get(section, {}).get(key) for key in settings}
             yield from setting_differences(known, settings, (section,))

@@ -151,6 +151,13 @@ _CONDITIONS = (
         default_is_harmless=True,
     ),
     Condition("source.features.boxes", _has_channels, f"{_OF_SHAPE}boxes lie in images"),
+    Condition("source.features.mask", _has_channels, f"{_OF_SHAPE}masks lie in images"),
+    Condition(
+        "statistics.regions",
+        _has_channels,
+        f"{_OF_SHAPE}regions lie in images",
+        default_is_harmless=True,
+    ),
     Condition(
         "explain.reducer",
         _has_channels,

@@ -6,7 +6,7 @@ Relative paths are relative to the current working directory, not to the configu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -31,13 +31,14 @@ from transforms.formats.source import ChannelScale, Features, InputSpec, SourceS
 from transforms.saliency.contract.method import MapForm, Method, resolve_form
 from transforms.saliency.engines.engine import AUTO, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, find_method
-from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME
+from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME, region_energy
 
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
 
 LATER_KEYS = (
     "source.features.slices",
+    "source.features.mask",
     "source.input.channels",
     "source.input.antialias",
     "source.input.fit",
@@ -46,6 +47,7 @@ LATER_KEYS = (
     "model.imports",
     "model.inputs",
     "model.signature",
+    "statistics.regions",
 )
 """Keys that earlier versions did not have: their defaults leave a fingerprint as it was."""
 
@@ -88,7 +90,7 @@ class Config(Section):
             *_spec_problems(self),
             *self._without_effect(),
             *_path_problems(self),
-            *_slice_problems(self.source.features.slices),
+            *_slice_problems(self.source.features.slices, self.statistics.regions),
         ]
         if self.explain.target == "label" and self.source.features.label is None:
             problems.append(
@@ -197,7 +199,8 @@ class Config(Section):
         is not begun anew because a bucket was renamed. `explain.batch_size`, `explain.threads`,
         `explain.engine` and a precision of `auto` are not either, as what counts is what they came
         to in the run, which the manifest records. What is in the files of
-        `model.uri` and `source.classes`, and in modules, is for the caller to digest.
+        `model.uri`, `source.classes` and masks of regions, and in modules, is for the caller to
+        digest.
         """
         used = self.as_dict()
         if self.explain.precision == "auto":
@@ -297,6 +300,11 @@ def _path_problems(config: Config) -> Iterator[str]:
     source = config.source
     for key, path in (
         *(("source.pattern", pattern) for pattern in source.patterns),
+        *(
+            (f"statistics.regions.{name}", region)
+            for name, region in config.statistics.regions.items()
+            if isinstance(region, str)
+        ),
         ("source.classes", source.classes or ""),
         ("model.uri", config.model.uri),
         ("output.path", config.output.path),
@@ -311,10 +319,11 @@ def _path_problems(config: Config) -> Iterator[str]:
             yield f"{key} is {path!r}, which has one slash: write {scheme}://"
 
 
-def _slice_problems(slices: Sequence[str]) -> Iterator[str]:
+def _slice_problems(slices: Sequence[str], regions: Iterable[str]) -> Iterator[str]:
     """A line for each slice whose name the tables have taken."""
+    taken = MAPS_COLUMNS | set(map(region_energy, regions))
     for name in slices:
-        if name in MAPS_COLUMNS:
+        if name in taken:
             yield (
                 f"source.features.slices names {name!r}, and the maps table has a column of that "
                 "name; give the feature another one in the data"

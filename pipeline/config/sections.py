@@ -7,8 +7,11 @@ a key may have says the library that knows them; here they are only named.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
+import pydantic
 from pydantic import Field
 
 from pipeline.config.section import Count as _Count
@@ -40,9 +43,12 @@ from transforms.saliency.methods import DEFAULT_METHOD, method_names
 from transforms.saliency.reducers import Reducer
 from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.saliency.scores.targets import NamedTarget
+from transforms.statistics.columns import MAPS_COLUMNS, MOST_REGIONS, region_energy
 
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
+_Rectangle = Annotated[tuple[float, float, float, float], _Lenient]
+_REGION = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _Module = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 
 
@@ -69,6 +75,7 @@ class FeaturesSection(Section):
     slices: Annotated[tuple[_Text, ...], _Lenient] = Field(
         (), description="a list of names of features, such as [camera, year]"
     )
+    mask: _Text | None = Field(None, description="the name of a feature, or null for no masks")
 
 
 class ChannelScaleSection(Section):
@@ -211,6 +218,50 @@ class StatisticsSection(Section):
     sketch: Annotated[tuple[_Count, _Count], _Lenient] = Field(
         (28, 28), description="two integers from 1: the rows and columns of the sketch"
     )
+    regions: dict[str, _Text | Annotated[tuple[_Rectangle, ...], _Lenient, Field(min_length=1)]] = (
+        Field(
+            {},
+            description="{NAME: FILE.png} or {NAME: [[y0, x0, y1, x1], ...]} with y0 below y1 and "
+            "x0 below x1, all in 0..1",
+        )
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_regions(self) -> StatisticsSection:
+        problems = [*_region_name_problems(self.regions), *_rectangle_problems(self.regions)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _region_name_problems(regions: Iterable[str]) -> Iterator[str]:
+    """A line for each region whose name cannot be a column's."""
+    names = list(regions)
+    if len(names) > MOST_REGIONS:
+        yield f"statistics.regions has {len(names)} regions: give {MOST_REGIONS} at most"
+    known = {name.lower(): f"the maps table has a column {name}" for name in MAPS_COLUMNS}
+    for name in names:
+        if not _REGION.fullmatch(name):
+            yield (
+                f"statistics.regions names {name!r}: give a name of letters, digits and "
+                "underscores that begins with a letter, as it is part of a column's name"
+            )
+        # Databases that read the tables do not tell upper case from lower.
+        column = region_energy(name).lower()
+        if column in known:
+            yield f"statistics.regions names {name!r}, and {known[column]}; give it another name"
+        known[column] = f"there is a region {name!r}, too"
+
+
+def _rectangle_problems(regions: Mapping[str, str | tuple[_Rectangle, ...]]) -> Iterator[str]:
+    """A line for each rectangle that is none, or not within the image."""
+    for name, rectangles in regions.items():
+        for y0, x0, y1, x1 in () if isinstance(rectangles, str) else rectangles:
+            if not (0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1):
+                yield (
+                    f"statistics.regions.{name} has the rectangle {[y0, x0, y1, x1]}: give [y0, "
+                    "x0, y1, x1] in 0..1 of the image, y0 below y1 and x0 below x1"
+                )
 
 
 class FailuresSection(Section):

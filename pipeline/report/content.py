@@ -101,6 +101,7 @@ class Content:
     def as_dict(self) -> dict[str, Any]:
         """What the template needs, by name; classes are made one by one."""
         manifest, atlas = self._manifest, self._atlas
+        regions = manifest["map_format"].get("regions", {})
         failed = _failures(atlas)
         return {
             "title": atlas.path.rstrip("/").rpartition("/")[2],
@@ -108,7 +109,7 @@ class Content:
             "facts": facts(manifest, len(self._names)),
             "findings": self._findings,
             "columns": [
-                (name, wording.statistic_name(name), wording.STATISTIC_MEANINGS.get(name, ""))
+                (name, wording.statistic_name(name), wording.statistic_meaning(name, regions))
                 for name in self._shown
             ],
             "class_count": len(self._names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from transforms.statistics.columns import UNIFORM_SHARES
 
@@ -23,7 +24,7 @@ STATISTIC_NAMES = {
     "corner_energy": "strongest corner",
     "center_energy": "centre",
     "box_energy": "in the boxes",
-    "pointing_hit": "peak in a box",
+    "pointing_hit": "peak in a box or the mask",
     "mask_energy": "in the mask",
     "score": "score",
     "accuracy": "accuracy",
@@ -41,7 +42,7 @@ STATISTIC_MEANINGS = {
     "corner_energy": "saliency in whichever corner has most, in times what an even map has there",
     "center_energy": "saliency in the central half of the sides, in times what an even map has",
     "box_energy": "the share of the saliency in the examples' boxes",
-    "pointing_hit": "the share of maps whose peak is in a box",
+    "pointing_hit": "the share of maps whose peak is in a box, or in the mask",
     "mask_energy": "the share of the saliency in the examples' masks",
 }
 
@@ -58,6 +59,23 @@ def statistic_name(name: str) -> str:
     if kind.startswith("q") and kind[1:].isdecimal():
         return f"{statistic_name(stem)}, {int(kind[1:])}th percentile"
     return STATISTIC_NAMES.get(name, name.removesuffix("_energy").replace("_", " "))
+
+
+def statistic_meaning(name: str, regions: Mapping[str, float]) -> str:
+    """What a statistic says, in words; empty where there is nothing to say.
+
+    Args:
+      name: The statistic, without `_mean`.
+      regions: Shares of the area of those that the user named.
+
+    >>> statistic_meaning("busbars_energy", {"busbars": 0.125})
+    'the share of the saliency in the region busbars: an even map has 0.12 there'
+    """
+    region = name.removesuffix("_energy")
+    if region in regions:
+        even = two_digits(regions[region])
+        return f"the share of the saliency in the region {region}: an even map has {even} there"
+    return STATISTIC_MEANINGS.get(name, "")
 
 
 def two_digits(value: float | None) -> str:

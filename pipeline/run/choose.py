@@ -11,8 +11,8 @@ from pipeline.run.inspect import (
     FirstExamples,
     Inputs,
     first_examples,
-    require_boxes,
     require_labels,
+    require_places,
 )
 from pipeline.run.load import ModelOfRun
 from pipeline.run.progress import Announce, unheard
@@ -96,7 +96,7 @@ def choose_explainer(
     count = min(max(start, _FEWEST_FIRST), config.output.block_size)
     first = first_examples(inputs, storage, count)
     if first is not None:
-        require_boxes(inputs, first, storage)
+        require_places(inputs, first, storage)
         if config.explain.target == "label":
             require_labels(inputs, first)
     examples = None if first is None else first.examples
@@ -139,6 +139,8 @@ def _explain_spec(
         threads=loaded.threads,
         sketch=config.statistics.sketch,
         with_boxes=config.source.features.boxes is not None,
+        with_masks=config.source.features.mask is not None,
+        regions=inputs.regions,
         slices=config.source.features.slices,
         thumbnail=config.thumbnail,
     )

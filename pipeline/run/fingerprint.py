@@ -11,13 +11,17 @@ from pipeline.config.keys import Config
 from transforms.elements import Shard
 from transforms.models.opening.imports import module_digest
 from transforms.saliency.block import ExplainSpec
+from transforms.statistics.regions import Region
 
 Settings = dict[str, Any]
 """Sections of keys, as JSON's types."""
 
 
 def given_settings(
-    config: Config, class_names: Sequence[str], model_digest: str | None
+    config: Config,
+    class_names: Sequence[str],
+    model_digest: str | None,
+    regions: Sequence[Region],
 ) -> Settings:
     """What is known of the settings before anything is chosen; modules count by their code.
 
@@ -25,10 +29,13 @@ def given_settings(
       config: The configuration.
       class_names: What is in the file `source.classes`; what it is called does not count.
       model_digest: Of what is in the files of `model.uri`; where they are does not count.
+      regions: Of the configuration; what their masks show counts, not where they are.
     """
     settings = config.fingerprint_settings()
     settings["source"]["classes"] = settings_digest(class_names) if class_names else None
     settings["model"]["digest"] = model_digest
+    if regions:
+        settings["statistics"]["regions"] = {each.name: each.settings for each in regions}
     if config.model.imports:
         settings["model"]["imports"] = {
             name: module_digest("model.imports", name) for name in config.model.imports
@@ -41,7 +48,7 @@ def given_settings(
 
 def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpec) -> Settings:
     """All the settings of a run: what was given, and what `auto` came to."""
-    settings = given_settings(config, class_names, explain.model.digest)
+    settings = given_settings(config, class_names, explain.model.digest, explain.regions)
     # Of another version, too: all the blocks of an atlas have the same columns.
     settings["output"]["columns"] = explain.map_format.schema.names
     settings["explain"]["batch_size"] = explain.program.batch_size

@@ -13,6 +13,7 @@ from transforms.formats.reader import feature_names, probe
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
 from transforms.listing import matches
+from transforms.statistics.regions import Region
 from transforms.storage import Storage, join
 from transforms.store.layout import CLASSES, FAILURES, MANIFEST, block_path
 
@@ -28,6 +29,7 @@ class Inputs:
       shards: The files, sorted.
       source: What is in them.
       spec: What the model is to take.
+      regions: Those that statistics are of, by name.
       records_estimated: How many records they have.
       most_records: How many they have at most; None where that is not known.
     """
@@ -35,6 +37,7 @@ class Inputs:
     shards: tuple[Shard, ...]
     source: SourceSpec
     spec: InputSpec
+    regions: tuple[Region, ...]
     records_estimated: int
     most_records: int | None
 
@@ -53,10 +56,11 @@ class FirstExamples:
 
 
 def inspect_inputs(config: Config, storage: Storage) -> Inputs:
-    """Lists the input files, reads the class names and estimates the records.
+    """Lists the input files, reads class names and masks of regions, and estimates the records.
 
     Raises:
-      ConfigurationError: A pattern that no file matches, or class names that cannot be read.
+      ConfigurationError: A pattern that no file matches, or class names or masks that cannot be
+        read.
     """
     _require_apart(config, storage)
     shards = list_shards(config, storage)
@@ -65,6 +69,7 @@ def inspect_inputs(config: Config, storage: Storage) -> Inputs:
         shards=shards,
         source=source,
         spec=config.input_spec(),
+        regions=regions_of(config, storage),
         records_estimated=estimate_records(shards, source, storage),
         most_records=most_records(shards, source, storage),
     )
@@ -151,6 +156,53 @@ def class_names_of(config: Config, storage: Storage) -> tuple[str, ...]:
     return tuple(names)
 
 
+def regions_of(config: Config, storage: Storage) -> tuple[Region, ...]:
+    """The regions of `statistics.regions`, by name, their masks read.
+
+    Raises:
+      ConfigurationError: A mask that cannot be read, or a region of which nothing, or all there is,
+        is in the model's input.
+    """
+    spec = config.input_spec()
+    found = []
+    if not config.statistics.regions or not spec.has_channels:  # regions are refused elsewhere
+        return ()
+    for name, given in sorted(config.statistics.regions.items()):
+        key = f"statistics.regions.{name}"
+        if not isinstance(given, str):
+            region = Region(name, given)
+        else:
+            try:
+                with storage.open(storage.absolute(given)) as stream:
+                    region = Region(name, mask=stream.read())
+                inside = region.cells.inside
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(
+                    f"{key}: {given} cannot be read as a mask ({error}); give a PNG file in which "
+                    "the region is neither black nor transparent, or rectangles [[y0, x0, y1, x1]]"
+                ) from error
+            if not inside.any():
+                raise ConfigurationError(
+                    f"{key}: {given} is black or transparent throughout, so nothing is in the "
+                    "region; draw it in another colour"
+                )
+        _check_area(key, region.area_in(spec))
+        found.append(region)
+    return tuple(found)
+
+
+def _check_area(key: str, area: float) -> None:
+    if area == 0:
+        raise ConfigurationError(
+            f"{key} lies where source.input.crop and source.input.fit cut the images: give a "
+            "region of what the model is shown"
+        )
+    if area == 1:
+        raise ConfigurationError(
+            f"{key} is all that the model is shown, so all of the saliency is in it: give a part"
+        )
+
+
 def first_examples(inputs: Inputs, storage: Storage, count: int) -> FirstExamples | None:
     """The first examples there are, at most `count`.
 
@@ -189,29 +241,34 @@ def require_labels(inputs: Inputs, first: FirstExamples) -> None:
         )
 
 
-def require_boxes(inputs: Inputs, first: FirstExamples, storage: Storage) -> None:
-    """Refuses a feature of boxes that no example has; that some have none is nothing wrong.
+def require_places(inputs: Inputs, first: FirstExamples, storage: Storage) -> None:
+    """Refuses a feature of boxes or masks that no example has; that some have none is no fault.
 
     Args:
       inputs: What is explained.
-      first: Examples; where one of them has boxes, nothing else is looked at.
+      first: Examples; where one of them has boxes and a mask, nothing else is looked at.
       storage: Where the inputs are.
 
     Raises:
       ConfigurationError: None of the first records of the first files has the feature.
     """
-    name = inputs.source.features.boxes
-    if name is None or any(len(boxes) for boxes in first.examples.boxes or ()):
-        return
+    features, examples = inputs.source.features, first.examples
+    wanted: dict[str, str] = {}
+    if features.boxes is not None and not any(map(len, examples.boxes or ())):
+        wanted["source.features.boxes"] = features.boxes
+    if features.mask is not None and not any(examples.masks or ()):
+        wanted["source.features.mask"] = features.mask
     found: set[str] = set()
-    for shard in inputs.shards[:_PROBED_SHARDS]:
+    for shard in inputs.shards[:_PROBED_SHARDS] if wanted else ():
         found |= feature_names(shard, inputs.source, storage, _PROBED_RECORDS)
-        if name in found:
+        if found.issuperset(wanted.values()):
             return
-    raise ConfigurationError(
-        f"source.features.boxes is {name!r}, which none of the first examples has; "
-        f"there are: {', '.join(sorted(found))}; name one of them, or leave it out"
-    )
+    for key, name in wanted.items():
+        if name not in found:
+            raise ConfigurationError(
+                f"{key} is {name!r}, which none of the first examples has; "
+                f"there are: {', '.join(sorted(found))}; name one of them, or leave it out"
+            )
 
 
 def no_examples_warning(shards: Sequence[Shard]) -> str:

@@ -43,6 +43,7 @@ PLAN: dict[str, Any] = {
         "predicted_correctly": 12,
         "labelled": 16,
         "with_boxes": 15,
+        "with_masks": 9,
         "empty_maps": 1,
         "outputs": {
             "kind": "logits",

@@ -100,7 +100,7 @@ class Records:
     Attributes:
       first: Number of the first record.
       count: How many there are.
-      columns: Role (`input`, `id`, `label`, `boxes`) -> feature, of all that are configured.
+      columns: Role (such as `input` or `boxes`) -> feature, of all that are configured.
       faults: Row -> what is wrong with that record already.
       available: Of a row: the names of the features its record has, for messages.
     """
@@ -151,7 +151,7 @@ class _Conversion:
         self._check_inputs()
         labels = self._labels()
         ids = self._ids(unread)
-        boxes = self._boxes()
+        boxes, masks = self._boxes(), self._masks()
         slices = {name: self._slice(slice_role(name)) for name in self._slice_names}
         rows = [row for row in range(self._records.count) if row not in self._faults]
         examples = Examples(
@@ -160,6 +160,7 @@ class _Conversion:
             inputs=self._inputs(rows),
             labels=labels[rows],
             boxes=None if boxes is None else tuple(boxes[row] for row in rows),
+            masks=None if masks is None else tuple(masks[row] for row in rows),
             slices={name: tuple(values[row] for row in rows) for name, values in slices.items()},
         )
         name = self._shard.name
@@ -255,6 +256,19 @@ class _Conversion:
                 clipped = np.clip(values.astype(np.float32), 0, 1)
                 boxes.append(clipped.reshape(-1, BOX_COORDINATES))
         return boxes
+
+    def _masks(self) -> list[bytes | None] | None:
+        if "mask" not in self._names:
+            return None
+        column = self._records.columns["mask"]
+        masks: list[bytes | None] = [None] * self._records.count
+        self._require_one_value("mask")
+        if not column.is_bytes:
+            self._fail_kind("mask", "a PNG file")
+            return masks
+        for row in np.flatnonzero(column.lengths == 1).tolist():
+            masks[row] = column.values[column.splits[row]]
+        return masks
 
     def _slice(self, role: str) -> list[str | None]:
         column = self._records.columns[role]

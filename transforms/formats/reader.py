@@ -200,6 +200,7 @@ def _unreadable_shard(shard: Shard, fault: DataFault, features: Features) -> Blo
         inputs=(),
         labels=np.zeros(0, np.int32),
         boxes=None if features.boxes is None else (),
+        masks=None if features.mask is None else (),
         slices=dict.fromkeys(features.slices, ()),
     )
     return Block(

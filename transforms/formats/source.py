@@ -65,6 +65,7 @@ class Features:
         none.
       slices: Strings, integers or booleans by which statistics are split; an example without a
         value has the value null.
+      mask: A mask of the image, as a PNG; None where there are none.
 
     >>> Features(input="image.bytes", label="label").id is None
     True
@@ -75,6 +76,7 @@ class Features:
     label: str | None = None
     boxes: str | None = None
     slices: tuple[str, ...] = ()
+    mask: str | None = None
 
     def __post_init__(self) -> None:
         for role, name in self.named().items():
@@ -92,7 +94,7 @@ class Features:
         >>> Features(input="image", label="y").named()
         {'input': 'image', 'label': 'y'}
         """
-        roles = {"input": self.input, "id": self.id, "label": self.label, "boxes": self.boxes}
+        roles = {role: getattr(self, role) for role in ("input", "id", "label", "boxes", "mask")}
         slices = {slice_role(name): name for name in self.slices}
         return {role: name for role, name in roles.items() if name is not None} | slices
 

@@ -42,13 +42,15 @@ from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
 from transforms.saliency.rows import BlockRows, RowsOfBatch
 from transforms.saliency.scores.operators import output_reading
 from transforms.statistics.columns import POSITIVE_SHARE
-from transforms.statistics.maps import MapKind, MapStatistics, box_mask
+from transforms.statistics.maps import MapKind, MapStatistics
 from transforms.statistics.peak_windows import has_peak_windows
+from transforms.statistics.places import PlaceFinder
+from transforms.statistics.regions import Region
 from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
 _Thumbnails: TypeAlias = list[bytes] | None
-_DecodedBatch: TypeAlias = tuple[Examples, DecodedInputs, _Thumbnails]
+_DecodedBatch: TypeAlias = tuple[Examples, DecodedInputs, Arrays, _Thumbnails]
 _ExplainedBatch: TypeAlias = tuple[_DecodedBatch, list[DataFault | None], Results | None]
 
 _MOST_STATISTICS = 16  # kept in a process
@@ -66,6 +68,8 @@ class ExplainSpec:
       threads: Intra-op threads of TensorFlow; None leaves its default.
       sketch: Rows and columns of sketches.
       with_boxes: Whether examples have boxes.
+      with_masks: Whether they have masks.
+      regions: Those that the user names, by name.
       with_predictions: Whether the model returns scores of classes; an explainer corrects it.
       thumbnail: Longest side of the thumbnails of images, in pixels; None makes none.
       slices: Features of the examples by which statistics are split.
@@ -83,6 +87,8 @@ class ExplainSpec:
     with_predictions: bool = True
     thumbnail: int | None = None
     slices: tuple[str, ...] = ()
+    with_masks: bool = False
+    regions: tuple[Region, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -93,8 +99,14 @@ class ExplainSpec:
     def statistics(self) -> MapStatistics:
         """The statistics of single maps."""
         inputs = self.program.inputs
-        kind = _MAP_KINDS[len(inputs.shape)]
-        return _statistics(inputs.positions, self.sketch, kind, self.with_boxes)
+        return _statistics(
+            inputs.positions,
+            self.sketch,
+            kind=_MAP_KINDS[len(inputs.shape)],
+            with_boxes=self.with_boxes,
+            with_masks=self.with_masks,
+            regions=tuple(region.name for region in self.regions),
+        )
 
     @property
     def map_format(self) -> MapFormat:
@@ -113,15 +125,13 @@ class ExplainSpec:
             slices=self.slices,
             measures=(*signed, *program.method.columns),
             with_windows=has_peak_windows(inputs.positions),
+            with_masks=self.with_masks,
+            regions={region.name: region.area_in(inputs) for region in self.regions},
         )
 
 
-@functools.lru_cache(maxsize=_MOST_STATISTICS)
-def _statistics(
-    positions: tuple[int, ...], sketch: tuple[int, int], kind: MapKind, with_boxes: bool
-) -> MapStatistics:
-    """The same object for the same arguments: what is compiled of it is kept by what it is."""
-    return MapStatistics(positions, sketch, kind=kind, with_boxes=with_boxes)
+# The same object for the same arguments: what is compiled of it is kept by what it is.
+_statistics = functools.lru_cache(maxsize=_MOST_STATISTICS)(MapStatistics)
 
 
 def load_explainer(spec: ExplainSpec, storage: Storage) -> BlockExplainer:
@@ -161,6 +171,7 @@ class BlockExplainer:
         self._batch_size = spec.program.batch_size
         self._most_calls = most_calls
         self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
+        self._places = PlaceFinder(self._decoder, spec.program.inputs, spec.regions)
         self._thumbnails: ThumbnailEncoder | None = None
         if spec.thumbnail is not None:
             self._thumbnails = ThumbnailEncoder(spec.program.inputs.decoded_shape, spec.thumbnail)
@@ -208,7 +219,8 @@ class BlockExplainer:
         Args:
           examples: At least one; repeated where the size is larger. Decoded here.
         """
-        arrays = self._arrays(examples, self._decoder.decode(examples.inputs)[0])
+        inputs, places = self._decoder.decode(examples.inputs)[0], self._places.find(examples)[0]
+        arrays = _arrays(examples, inputs, places)
         errors = _model_errors()
 
         def run(size: int) -> None:
@@ -238,7 +250,7 @@ class BlockExplainer:
             self._programs.pool,
             BATCHES_AT_ONCE + 1,
         )
-        for (batch, decoded, _), faults, made in computed_ahead(
+        for (batch, decoded, *_), faults, made in computed_ahead(
             functools.partial(_make_rows, rows), batches, self._rows_pool, self._rows_threads + 1
         ):
             failures += _failures(block, batch, faults)
@@ -261,28 +273,30 @@ class BlockExplainer:
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
-        """Mini-batches with their inputs, each decoded while the device has those before it.
+        """Mini-batches as arrays, each decoded while the device has those before it.
 
         So are their thumbnails made: by the threads that decode, beside those that explain.
         """
         for start in range(0, len(examples), self._batch_size):
-            batch = _slice(examples, start, start + self._batch_size)
+            batch = examples[start : start + self._batch_size]
             found = self._decoder.decode_batch(batch.inputs)
+            places, of_places = self._places.find(batch)
+            for row, fault in enumerate(of_places):
+                found.faults[row] = found.faults[row] or fault
             thumbnails = None
             if self._thumbnails is not None:
                 thumbnails = self._decoder.in_threads(self._thumbnails.encode, found.values)
-            yield batch, found, thumbnails
+            yield batch, found, _arrays(batch, found.values, places), thumbnails
 
     def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
-        batch, found, _ = decoded
+        batch, found, arrays, _ = decoded
         faults = list(found.faults)
         for row, label in enumerate(batch.labels):
             faults[row] = faults[row] or self._label_fault(int(label))
         good = np.array([fault is None for fault in faults])
         if not good.any():
             return decoded, faults, None
-        arrays = self._arrays(batch, found.values)
         if not good.all():  # What could not be decoded is zeros, which a model may refuse.
             arrays = with_copies(arrays, good)
         results, model_faults = self._runner.run(arrays)
@@ -316,14 +330,6 @@ class BlockExplainer:
             )
         return None
 
-    def _arrays(self, batch: Examples, inputs: Inputs) -> Arrays:
-        ids = np.array(batch.ids, np.object_)
-        if batch.boxes is None:
-            return inputs, batch.labels, ids
-        pairs = zip(batch.inputs, batch.boxes, strict=True)
-        placed = [self._decoder.place_boxes(data, boxes) for data, boxes in pairs]
-        return inputs, batch.labels, ids, box_mask(placed, self.spec.program.inputs.positions)
-
     def _run(self, size: int, arrays: Arrays) -> Results:
         program = self._programs.of_size(size)
         if self._most_calls is None:
@@ -331,12 +337,17 @@ class BlockExplainer:
         return program.run(*arrays, most_calls=self._most_calls)
 
 
+def _arrays(batch: Examples, inputs: Inputs, places: Arrays) -> Arrays:
+    """What a program takes of a mini-batch."""
+    return inputs, batch.labels, np.array(batch.ids, np.object_), *places
+
+
 def _make_rows(
     rows: BlockRows, explained: _ExplainedBatch
 ) -> tuple[_DecodedBatch, list[DataFault | None], RowsOfBatch | None]:
     """A mini-batch with the rows of those of its examples that have no fault, if there are any."""
     decoded, faults, results = explained
-    batch, _, thumbnails = decoded
+    batch, *_, thumbnails = decoded
     kept = [row for row, fault in enumerate(faults) if fault is None]
     made = rows.rows_of(batch, results, kept, thumbnails) if results is not None and kept else None
     return decoded, faults, made
@@ -358,18 +369,6 @@ def _model_errors() -> Errors:
         ),
         of_memory=(tf.errors.ResourceExhaustedError,),
         reason=reason_of,
-    )
-
-
-def _slice(examples: Examples, start: int, stop: int) -> Examples:
-    boxes = examples.boxes
-    return Examples(
-        records=examples.records[start:stop],
-        ids=examples.ids[start:stop],
-        inputs=examples.inputs[start:stop],
-        labels=examples.labels[start:stop],
-        boxes=None if boxes is None else boxes[start:stop],
-        slices={name: values[start:stop] for name, values in examples.slices.items()},
     )
 
 

@@ -11,7 +11,7 @@ import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,14 +114,12 @@ class Program:
       attribution: Scores and gradients, as the engine of `spec` compiled them.
       steps: The method's calls of it.
       finish: What is made of them in TensorFlow; takes batches of any size.
-      with_boxes: Whether there are box statistics, so that box masks are needed.
     """
 
     spec: ProgramSpec
     attribution: CompiledAttribution
     steps: Steps
     finish: MakeResults
-    with_boxes: bool
 
     @classmethod
     def compile(
@@ -146,7 +144,7 @@ class Program:
             attribution = compile_attribution(attribution_function(model, spec), spec.engine)
         steps = Steps(spec.method, field_specs(spec, model), spec.inputs.decoded_shape)
         finish = compile_results(spec, steps.state, statistics, model)
-        return cls(spec, attribution, steps, finish, statistics.with_boxes)
+        return cls(spec, attribution, steps, finish)
 
     @property
     def batch_size(self) -> int:
@@ -170,8 +168,7 @@ class Program:
         inputs: Inputs,
         labels: npt.NDArray[np.int32],
         ids: npt.NDArray[np.object_] | None = None,
-        box_mask: npt.NDArray[np.bool_] | None = None,
-        *,
+        *places: npt.NDArray[Any],
         most_calls: int | None = None,
     ) -> Results:
         """Explains N examples for K targets each.
@@ -180,7 +177,7 @@ class Program:
           inputs: (N, *decoded_shape) float32 or uint8, not yet scaled, N at most the batch size.
           labels: (N,) int32.
           ids: (N,) strings, which random numbers depend on; None where the method draws none.
-          box_mask: (N, H, W) bool, when the statistics are made with boxes.
+          *places: What `MapStatistics.places` asks for, each (N, ...), in its order.
           most_calls: The method's calls after which to stop, for a trial; None makes all.
 
         Returns:
@@ -213,9 +210,7 @@ class Program:
         arguments = [*named, tf.convert_to_tensor(first.scores), *state]
         if self.spec.method.uses_inputs:
             arguments.append(padded)
-        if self.with_boxes:
-            assert box_mask is not None  # noqa: S101 - the caller made the statistics with boxes
-            arguments.append(tf.convert_to_tensor(pad(box_mask, size)))
+        arguments += [tf.convert_to_tensor(pad(place, size)) for place in places]
         results = self.finish(*arguments)
         return {name: value.numpy()[:count] for name, value in results.items()}
 

@@ -82,7 +82,7 @@ def compile_results(
 
     Returns:
       Of outputs, targets, scores, the state's tensors, the inputs where the method uses them and
-      the box masks where there are any: all of `Program.run`'s results.
+      what `statistics.places` asks for: all of `Program.run`'s results.
     """
     outputs = tuple(field_specs(spec, model)[:3])
     any_size = dataclasses.replace(spec, batch_size=1, engine=DEFAULT_ENGINE)
@@ -109,10 +109,11 @@ def _compiled(
         values, columns = method.finish(state, inputs, scores)
         # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
         values = tf.reshape(values, (-1, *values.shape[2:]))
-        box_mask = tf.repeat(given.pop(0), count, axis=0) if given else None
+        repeated = [tf.repeat(each, count, axis=0) for each in given]
+        places = dict(zip(statistics.places, repeated, strict=True))
         results = {
             name: tf.reshape(value, (-1, count, *value.shape[1:]))
-            for name, value in _of_maps(values, box_mask, spec, statistics).items()
+            for name, value in _of_maps(values, places, spec, statistics).items()
         }
         results["finite"] &= tf.math.is_finite(scores)
         results |= {"target": targets, "score": scores, **columns}
@@ -126,15 +127,18 @@ def _compiled(
     signature = [*specs]  # For any batch size.
     if method.uses_inputs:
         signature.append(tf.TensorSpec((None, *spec.inputs.decoded_shape), tf.float32))
-    if statistics.with_boxes:
-        signature.append(tf.TensorSpec((None, *spec.inputs.positions), tf.bool))
+    for shape, dtype in statistics.places.values():
+        signature.append(tf.TensorSpec((None, *shape), dtype))
     compiled: MakeResults = tf.function(finish, input_signature=signature, autograph=False)
     compiled.get_concrete_function()  # type: ignore[attr-defined] # traced now, not at first use
     return compiled
 
 
 def _of_maps(
-    values: tf.Tensor, box_mask: tf.Tensor | None, spec: ProgramSpec, statistics: MapStatistics
+    values: tf.Tensor,
+    places: Mapping[str, tf.Tensor],
+    spec: ProgramSpec,
+    statistics: MapStatistics,
 ) -> dict[str, tf.Tensor]:
     """What is stored of the maps of M values, by name, one row per map."""
     import tensorflow as tf
@@ -148,7 +152,7 @@ def _of_maps(
     magnitudes = tf.abs(maps) if form.signed else maps
     # With all channels kept, statistics describe positions: their largest channel.
     flat = tf.reduce_max(magnitudes, axis=-1) if keeps_channels else magnitudes
-    found = statistics.compute(flat, box_mask)
+    found = statistics.compute(flat, places)
     if form.signed:
         found[POSITIVE_SHARE] = positive_share(maps)
     codes, scales = quantize(maps, spec.stored_codec, signed=form.signed)

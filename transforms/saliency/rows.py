@@ -55,8 +55,8 @@ class BlockRows:
         self._thumbnails: list[bytes] = []
         self._parts: dict[str, list[npt.NDArray[Any]]] = {}
         named = ("target", "score", "map", "map_scale", "sketch", *_float_names(map_format))
-        boxed = ("pointing_hit",) if map_format.with_boxes else ()
-        self._of_maps = tuple(name for name in (*named, *boxed) if name != "gini")
+        named += map_format.shares
+        self._of_maps = tuple(name for name in named if name != "gini")
 
     def rows_of(
         self,
@@ -130,9 +130,9 @@ class BlockRows:
             columns[PEAK_WINDOW] = windows_column(arrays[PEAK_WINDOW])
         if self._format.thumbnail_shape is not None:
             columns[THUMBNAIL] = pa.array(self._thumbnails, pa.binary())
-        if self._format.with_boxes:
-            hits = arrays["pointing_hit"]
-            columns["pointing_hit"] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
+        for name in self._format.shares:
+            hits = arrays[name]
+            columns[name] = pa.array(hits == 1, pa.bool_(), mask=np.isnan(hits))
         return self._format.table(columns)
 
 

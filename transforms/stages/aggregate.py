@@ -30,7 +30,9 @@ class AggregateByClass(beam.PTransform):
 
     Args:
       sketch_shape: Shape of one sketch.
-      with_boxes: Whether the maps table has box statistics.
+      with_boxes: Whether examples have boxes.
+      with_masks: Whether they have masks.
+      regions: Names of the regions that statistics are of.
 
     With `committed`, the blocks of `WriteBlocks`:
 
@@ -42,9 +44,16 @@ class AggregateByClass(beam.PTransform):
     18
     """
 
-    def __init__(self, sketch_shape: Sequence[int], with_boxes: bool) -> None:
+    def __init__(
+        self,
+        sketch_shape: Sequence[int],
+        with_boxes: bool,
+        with_masks: bool = False,
+        regions: Sequence[str] = (),
+    ) -> None:
         super().__init__()
-        self._combine = ClassStatisticsCombineFn(tuple(sketch_shape), statistic_names(with_boxes))
+        self._names = statistic_names(with_boxes, with_masks, regions)
+        self._combine = ClassStatisticsCombineFn(tuple(sketch_shape), self._names)
 
     def expand(
         self, blocks: beam.PCollection[CommittedBlock]
@@ -52,7 +61,8 @@ class AggregateByClass(beam.PTransform):
         """Attaches the stage."""
         return (
             blocks
-            | "RowsByClass" >> beam.FlatMap(_rows_by_class).with_output_types(tuple[int, GroupRows])
+            | "RowsByClass"
+            >> beam.FlatMap(_rows_by_class, self._names).with_output_types(tuple[int, GroupRows])
             | "SumByClass"
             >> beam.CombinePerKey(self._combine).with_output_types(tuple[int, dict[str, object]])
         )
@@ -86,8 +96,8 @@ class ClassStatisticsCombineFn(beam.CombineFn):
         return accumulator.finish()
 
 
-def _rows_by_class(block: CommittedBlock) -> Iterable[tuple[int, GroupRows]]:
-    return rows_by_class(block.summary)
+def _rows_by_class(block: CommittedBlock, names: Sequence[str]) -> Iterable[tuple[int, GroupRows]]:
+    return rows_by_class(block.summary, names)
 
 
 class AggregateStatistics(beam.PTransform):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 STATISTICS = (
     "entropy",
     "gini",
@@ -16,8 +18,14 @@ STATISTICS = (
 )
 """Each in 0..1."""
 
-BOX_STATISTICS = ("box_energy", "pointing_hit")
-"""Where examples have boxes; a hit is 0 or 1."""
+BOX_ENERGY, MASK_ENERGY = "box_energy", "mask_energy"
+"""Where examples have boxes, and where they have masks."""
+
+POINTING_HIT = "pointing_hit"
+"""Where they have either, 0 or 1: of the mask where examples have both."""
+
+MOST_REGIONS = 32
+"""That the user may name: each takes 2 KB of every group's sums."""
 
 UNIFORM_SHARES = {"border_energy": 7 / 16, "corner_energy": 1 / 16, "center_energy": 1 / 4}
 """Energies of a uniform map: a region's share of the area. Energy over this is enrichment."""
@@ -36,19 +44,40 @@ MAPS_COLUMNS = frozenset(
         *("example_id", "shard", "record", "label", "target", "predicted", "score"),
         *("predicted_score", "map", "map_scale", "sketch", "thumbnail", "peak_window"),
         *("input_height", "input_width", "luminance", "contrast", "saturation", "sharpness"),
-        *(*STATISTICS, *BOX_STATISTICS, "mask_energy"),
+        *(*STATISTICS, BOX_ENERGY, MASK_ENERGY, POINTING_HIT),
         *(POSITIVE_SHARE, COMPLETENESS_ERROR),
     }
 )
-"""Columns that the maps table may have beside those of slices, which have the features' names."""
+"""Columns that the maps table may have beside those of regions, and of slices, which have the
+features' names."""
 
 OUTCOME = "outcome"
 """The slice that is always there: whether the prediction is the label."""
 
-SHARES = frozenset({"pointing_hit"})
+SHARES = frozenset({POINTING_HIT})
 """Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""
 
 
-def statistic_names(with_boxes: bool) -> tuple[str, ...]:
-    """Names of all statistics, in the order of the tables' columns."""
-    return STATISTICS + BOX_STATISTICS if with_boxes else STATISTICS
+def region_energy(region: str) -> str:
+    """The column of a region that the user names.
+
+    >>> region_energy("busbars")
+    'busbars_energy'
+    """
+    return f"{region}_energy"
+
+
+def statistic_names(
+    with_boxes: bool, with_masks: bool = False, regions: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Names of all statistics, in the order of the tables' columns.
+
+    Args:
+      with_boxes: Whether examples have boxes.
+      with_masks: Whether they have masks.
+      regions: Names of the regions.
+    """
+    places = {BOX_ENERGY: with_boxes, MASK_ENERGY: with_masks}
+    energies = [name for name, is_there in places.items() if is_there]
+    hit = (POINTING_HIT,) if energies else ()
+    return (*STATISTICS, *energies, *map(region_energy, regions), *hit)

@@ -14,13 +14,16 @@ as coordinates in 0..1:
 | `corner_energy` | mass in the corner rectangles of 1/4 of each side: the largest of the four  |
 | `center_energy` | mass in the central rectangle of half of each side                          |
 | `box_energy`    | mass in the union of boxes. Wang et al. 2020, arXiv 1910.01279              |
-| `pointing_hit`  | whether the peak is in a box. Zhang et al. 2018, arXiv 1608.00507           |
+| `mask_energy`   | mass in the example's mask                                                  |
+| `pointing_hit`  | whether the peak is in a box, or the mask. Zhang et al. 2018, arXiv 1608.00507 |
+| `NAME_energy`   | mass in a region that the user names, see `regions`                         |
 | `positive_share` | of a map with a sign: mass of its positive values                          |
 | sketch          | p pooled by exact area, in units of 2**-24, rounded half to even            |
 
 Regions are exact: a pixel that a boundary cuts counts with the share of its area inside, so a
-uniform map has the same energies at every size (`UNIFORM_SHARES`) and no side needs rounding. All
-three are unions of cells of an 8 x 8 grid. A *box*, however, holds a pixel or not: by its centre.
+uniform map has the same energies at every size (`UNIFORM_SHARES`) and no side needs rounding.
+Frame, corners and centre are unions of cells of an 8 x 8 grid. A *box* or an example's *mask*,
+however, holds a pixel or not: by its centre.
 
 A map with a sign is described by its magnitudes |A|. One that is all zero or not finite has no
 statistics, only NaN, which tables show as null.
@@ -29,21 +32,33 @@ statistics, only NaN, which tables show as null.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from transforms.codec import LEVELS, SMALLEST_NORMAL
-from transforms.statistics.columns import SKETCH_UNIT_BITS, statistic_names
+from transforms.statistics.columns import (
+    BOX_ENERGY,
+    MASK_ENERGY,
+    POINTING_HIT,
+    SKETCH_UNIT_BITS,
+    region_energy,
+    statistic_names,
+)
 from transforms.statistics.peak_windows import overlap_shares
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 MapKind = Literal["image", "time_series", "tabular"]
+Place = tuple[tuple[int, ...], str]
+"""Shape and NumPy type of what is known of one example's places."""
+
+REGIONS = "regions"
+"""In `MapStatistics.places`: of all regions together."""
 
 _EIGHTHS = 8
 _RANKS: dict[MapKind, int] = {"image": 2, "time_series": 2, "tabular": 1}
@@ -66,7 +81,9 @@ class MapStatistics:
 
     Attributes:
       sketch_shape: Shape of one map's sketch.
-      with_boxes: Whether box statistics are among the results.
+      places: What has to be known of each example's places, in the order in which it is handed on:
+        name -> shape and NumPy type of one example's. `box_energy` and `mask_energy` are of the
+        pixels in its boxes and in its mask, `regions` of the share of each pixel in each region.
     """
 
     def __init__(
@@ -76,6 +93,8 @@ class MapStatistics:
         *,
         kind: MapKind = "image",
         with_boxes: bool = False,
+        with_masks: bool = False,
+        regions: Sequence[str] = (),
     ) -> None:
         if len(map_shape) != _RANKS[kind] or min(map_shape) < 1:
             raise ValueError(
@@ -83,11 +102,20 @@ class MapStatistics:
             )
         if len(sketch) != 2 or min(sketch) < 1:  # noqa: PLR2004 - rows and columns
             raise ValueError(f"a sketch has positive (rows, columns), not {tuple(sketch)}")
-        if with_boxes and kind != "image":
-            raise ValueError(f"boxes are places in images: a map of kind {kind} cannot have them")
-        self.with_boxes = with_boxes
+        if (with_boxes or with_masks or regions) and kind != "image":
+            raise ValueError(
+                f"boxes, masks and regions are places in images: a map of kind {kind} cannot have "
+                "them"
+            )
+        self._regions = tuple(regions)
+        shape = tuple(map_shape)
+        found: dict[str, Place] = {BOX_ENERGY: (shape, "bool")} if with_boxes else {}
+        found |= {MASK_ENERGY: (shape, "bool")} if with_masks else {}
+        found |= {REGIONS: ((len(regions), *shape), "float32")} if regions else {}
+        self.places: Mapping[str, Place] = found
         self._kind = kind
-        self._names = [name for name in statistic_names(with_boxes) if name != "gini"]
+        names = statistic_names(with_boxes, with_masks, regions)
+        self._names = [name for name in names if name != "gini"]
         if kind == "tabular":
             self._height, self._width = 1, map_shape[0]
             grid = (1, min(self._width, math.prod(sketch)))
@@ -99,15 +127,17 @@ class MapStatistics:
         self._grid = grid
         self._row_shares = _shares_of_grid_and_eighths(grid[0], self._height)
         self._column_shares = _shares_of_grid_and_eighths(grid[1], self._width).T
-        self._y = _pixel_centres(self._height).astype(np.float32)
-        self._x = _pixel_centres(self._width).astype(np.float32)
+        self._y = pixel_centres(self._height).astype(np.float32)
+        self._x = pixel_centres(self._width).astype(np.float32)
 
-    def compute(self, maps: tf.Tensor, box_mask: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def compute(
+        self, maps: tf.Tensor, places: Mapping[str, tf.Tensor] | None = None
+    ) -> dict[str, tf.Tensor]:
         """Computes all statistics but `gini`, which comes from codes on the host.
 
         Args:
           maps: (N, H, W), (N, T, W) or (N, W) float32, non-negative.
-          box_mask: (N, H, W) bool from `box_mask`, when made with boxes.
+          places: What `self.places` asks for, each (N, ...).
 
         Returns:
           By name: the statistics, (N,) float32 in 0..1, NaN where undefined or not of this kind of
@@ -116,8 +146,9 @@ class MapStatistics:
         """
         import tensorflow as tf
 
-        if (box_mask is not None) != self.with_boxes:
-            raise ValueError(f"a box mask is needed if and only if with_boxes={self.with_boxes}")
+        places = places or {}
+        if list(places) != list(self.places):
+            raise ValueError(f"places are needed of {list(self.places)}, not of {list(places)}")
         unit, scale = normalize(tf.reshape(maps, (-1, self._height, self._width)))
         defined = scale > 0
         row_sums = tf.reduce_sum(unit, axis=2)
@@ -131,10 +162,16 @@ class MapStatistics:
             found |= _region_energies(pooled[:, self._grid[0] :, self._grid[1] :])
         results = dict.fromkeys(self._names, tf.fill(tf.shape(total), math.nan))
         results |= {name: _where(defined, value) for name, value in found.items()}
-        if box_mask is not None:
-            has_boxes = tf.reduce_any(box_mask, axis=(1, 2))
-            for name, value in _box_statistics(unit, total, box_mask, row, column).items():
-                results[name] = _where(defined & has_boxes, value)
+        for name, place in places.items():
+            if name == REGIONS:
+                energies = _energies_of(unit, place, total)
+                of_regions = zip(map(region_energy, self._regions), energies, strict=True)
+                results |= {region: _where(defined, value) for region, value in of_regions}
+            else:
+                has_any = defined & tf.reduce_any(place, axis=(1, 2))
+                energy, hit = _inside(unit, total, place, row, column)
+                # Of a mask, which comes last and is finer, where there are boxes, too.
+                results |= {name: _where(has_any, energy), POINTING_HIT: _where(has_any, hit)}
         sketch = self._sketch(pooled[:, : self._grid[0], : self._grid[1]])
         return results | {"sketch": sketch}
 
@@ -226,30 +263,6 @@ def positive_share(maps: tf.Tensor) -> tf.Tensor:
     return _where(tf.math.is_finite(scales) & (total > 0), positive / tf.maximum(total, 1.0))
 
 
-def box_mask(
-    boxes: Sequence[npt.NDArray[np.float32]], map_shape: Sequence[int]
-) -> npt.NDArray[np.bool_]:
-    """Rasterises each example's union of boxes; a pixel is in a box if its centre is.
-
-    Args:
-      boxes: N arrays of (K, 4) `[ymin, xmin, ymax, xmax]` in 0..1 of the model's input; bounds
-        belong to the box.
-      map_shape: (H, W).
-
-    Returns:
-      (N, H, W) bool. All False where there is no box, or where none holds a pixel's centre (as
-      after a crop that lost the object): such examples have no box statistics.
-    """
-    centres_y, centres_x = (_pixel_centres(side) for side in map_shape)
-    mask = np.zeros((len(boxes), *map_shape), bool)
-    for inside, example_boxes in zip(mask, boxes, strict=True):
-        tops, bottoms = _spans(centres_y, example_boxes[:, 0], example_boxes[:, 2])
-        lefts, rights = _spans(centres_x, example_boxes[:, 1], example_boxes[:, 3])
-        for top, bottom, left, right in zip(tops, bottoms, lefts, rights, strict=True):
-            inside[top:bottom, left:right] = True
-    return mask
-
-
 def gini_from_codes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Gini index of maps from their `uint8` codes, by counting levels instead of sorting pixels.
 
@@ -317,14 +330,24 @@ def _region_energies(eighths: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def _box_statistics(
+def _inside(
     unit: tf.Tensor, total: tf.Tensor, mask: tf.Tensor, row: tf.Tensor, column: tf.Tensor
-) -> dict[str, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Share of the mass in a mask, and whether the peak is in it: 0 or 1."""
     import tensorflow as tf
 
     energy = tf.reduce_sum(tf.where(mask, unit, 0.0), axis=(1, 2)) / total
     hit = tf.gather(tf.gather(mask, row, batch_dims=1), column, batch_dims=1)
-    return {"box_energy": energy, "pointing_hit": tf.cast(hit, tf.float32)}
+    return energy, tf.cast(hit, tf.float32)
+
+
+def _energies_of(unit: tf.Tensor, shares: tf.Tensor, total: tf.Tensor) -> list[tf.Tensor]:
+    """Shares of the mass, (N,) of each region, from (N, regions, H, W) shares of the pixels."""
+    import tensorflow as tf
+
+    masses = tf.reduce_sum(unit[:, tf.newaxis] * shares, axis=(2, 3))
+    energies: list[tf.Tensor] = tf.unstack(masses / total[:, tf.newaxis], axis=1)
+    return energies
 
 
 def _where(defined: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
@@ -345,11 +368,6 @@ def _level_counts(levels: npt.NDArray[np.uint8]) -> list[int]:
     return counts
 
 
-def _pixel_centres(side: int) -> npt.NDArray[np.float64]:
+def pixel_centres(side: int) -> npt.NDArray[np.float64]:
+    """(side,) places of pixel centres, in 0..1."""
     return (np.arange(side) + 0.5) / side
-
-
-def _spans(
-    centres: npt.NDArray[np.float64], low: npt.NDArray[Any], high: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    return np.searchsorted(centres, low, "left"), np.searchsorted(centres, high, "right")

@@ -66,6 +66,8 @@ class RecordedMapFormat(Part):
     slices: list[str] = pydantic.Field(default_factory=list)  # older atlases have none
     measures: list[str] = pydantic.Field(default_factory=list)
     with_windows: bool = False
+    with_masks: bool = False
+    regions: dict[str, float] = pydantic.Field(default_factory=dict)
 
     @property
     def stored(self) -> MapFormat:
@@ -82,6 +84,8 @@ class RecordedMapFormat(Part):
             slices=tuple(self.slices),
             measures=tuple(self.measures),
             with_windows=self.with_windows,
+            with_masks=self.with_masks,
+            regions=dict(sorted(self.regions.items())),
         )
 
     @classmethod
@@ -99,6 +103,8 @@ class RecordedMapFormat(Part):
             slices=list(stored.slices),
             measures=list(stored.measures),
             with_windows=stored.with_windows,
+            with_masks=stored.with_masks,
+            regions=dict(stored.regions),
         )
 
 

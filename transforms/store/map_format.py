@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.columns import STATISTICS, statistic_names
+from transforms.statistics.columns import SHARES, statistic_names
 from transforms.statistics.groups.sums import AtlasSums
 from transforms.statistics.peak_windows import PEAK_WINDOW, WINDOW_BYTES, WINDOW_CELLS
 
@@ -52,6 +52,9 @@ class MapFormat:
       slices: Features by which statistics are split, each a column of strings.
       measures: Names of float32 columns that the method adds, after the statistics.
       with_windows: Whether the surroundings of each map's peak are stored.
+      with_masks: Whether the source has masks, and so the table statistics of them.
+      regions: Name of each region that the user named -> its share of the area of the model's
+        input, the energy that an even map has there.
     """
 
     map_shape: tuple[int, ...]
@@ -63,15 +66,26 @@ class MapFormat:
     slices: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     with_windows: bool = False
+    with_masks: bool = False
+    regions: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
-        return AtlasSums(self.sketch_shape, statistic_names(self.with_boxes), self.slices)
+        return AtlasSums(self.sketch_shape, self._statistics, self.slices)
+
+    @property
+    def _statistics(self) -> tuple[str, ...]:
+        return statistic_names(self.with_boxes, self.with_masks, self.regions)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
         """The float32 statistics columns."""
-        return STATISTICS + (("box_energy",) if self.with_boxes else ())
+        return tuple(name for name in self._statistics if name not in SHARES)
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """The statistics columns of booleans."""
+        return tuple(name for name in self._statistics if name in SHARES)
 
     @property
     def map_field(self) -> pa.Field:
@@ -106,8 +120,7 @@ class MapFormat:
             pa.field("sketch", pa.fixed_shape_tensor(pa.int32(), self.sketch_shape)),
             *(pa.field(name, pa.float32()) for name in (*self.statistic_names, *self.measures)),
         ]
-        if self.with_boxes:
-            fields.append(pa.field("pointing_hit", pa.bool_()))
+        fields += [pa.field(name, pa.bool_()) for name in self.shares]
         if self.thumbnail_shape is not None:
             fields.append(pa.field(THUMBNAIL, pa.binary(), nullable=False))
         if self.with_windows:

@@ -193,6 +193,7 @@ def _view(
 ) -> ClassView:
     number, n, correct = row["class"], row["n"], row["n_correct"]
     accuracy = None if correct is None or not n else correct / n
+    energies = [name.removesuffix("_mean") for name in row if name.endswith("_energy_mean")]
     uri, words = None, "no map of this class has any saliency"
     if mean_map is not None:
         plane = pictures.in_times_uniform(mean_map)
@@ -209,7 +210,9 @@ def _view(
         cells=tuple(_cell(row[f"{name}_mean"], name, ends) for name, ends in intervals.items()),
         histogram=_histogram(row, next(iter(intervals), ""), window),
         statistics=tuple(
-            _statistic_row(row, name) for name in _ALL if row.get(f"{name}_mean") is not None
+            _statistic_row(row, name)
+            for name in dict.fromkeys((*_ALL, *energies))
+            if row.get(f"{name}_mean") is not None
         ),
     )
 

@@ -98,6 +98,7 @@ class FirstLook:
         classes.
       labelled: How many have a label, of those that could be explained.
       with_boxes: How many have a box; None where none are configured.
+      with_masks: How many have a mask; None where none are configured.
       empty_maps: How many maps are zero throughout.
       outputs: None where the model refused one of the examples.
       orientations: (EXIF orientation, how many images have it) where it is not upright.
@@ -112,6 +113,7 @@ class FirstLook:
     predicted_correctly: int | None
     labelled: int
     with_boxes: int | None
+    with_masks: int | None
     empty_maps: int
     outputs: OutputsSeen | None
     orientations: tuple[tuple[int, int], ...]
@@ -237,6 +239,9 @@ def look(
         with_boxes=None
         if examples.boxes is None
         else sum(len(boxes) > 0 for boxes in examples.boxes),
+        with_masks=None
+        if examples.masks is None
+        else sum(mask is not None for mask in examples.masks),
         empty_maps=sum(scale == 0 for scale in table["map_scale"].to_pylist()),
         outputs=outputs,
         orientations=orientations(encoded),

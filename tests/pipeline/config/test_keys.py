@@ -47,7 +47,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "format": "tfrecord",
             "compression": "auto",
             "features": {"id": None, "input": "image", "label": "label"}
-            | {"boxes": None, "slices": []},
+            | {"boxes": None, "slices": [], "mask": None},
             "classes": None,
             "input": {
                 "kind": "image",
@@ -83,7 +83,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "precision": "float32",
         },
         "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512, "thumbnail": 96},
-        "statistics": {"sketch": [28, 28]},
+        "statistics": {"sketch": [28, 28], "regions": {}},
         "failures": {"max_fraction": 0.01, "max_broken_files": 0},
         "limits": {
             "max_record_bytes": 134217728,
@@ -101,6 +101,8 @@ OVERRIDES = [
     ("source.compression=gzip", "source.compression"),
     ("source.features.id=key", "source.features.id"),
     ("source.features.boxes=box", "source.features.boxes"),
+    ("source.features.mask=mask", "source.features.mask"),
+    ("statistics.regions={top: [[0, 0, 0.5, 1]]}", "statistics.regions"),
     ("limits.max_record_bytes=1000", "limits.max_record_bytes"),
     ("limits.max_pixels=1000", "limits.max_pixels"),
     ("source.classes=classes.txt", "source.classes"),
@@ -234,7 +236,7 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
     config = load_config(
         write(),
         [
-            "source.features={id: a, input: b, label: c, boxes: d, slices: [e]}",
+            "source.features={id: a, input: b, label: c, boxes: d, slices: [e], mask: f}",
             "source.compression=zlib",
             "source.input={shape: [3, 8, 9], channels: first, resize: area, crop: 0.5, "
             "scale: {mean: [1, 2, 3], std: [4, 5, 6]}}",
@@ -242,7 +244,7 @@ def test_specs_carry_every_setting(write: WriteConfig) -> None:
     )
     assert config.source_spec(["cat", "dog"]) == SourceSpec(
         format="tfrecord",
-        features=Features(id="a", input="b", label="c", boxes="d", slices=("e",)),
+        features=Features(id="a", input="b", label="c", boxes="d", slices=("e",), mask="f"),
         compression="zlib",
         class_names=("cat", "dog"),
     )

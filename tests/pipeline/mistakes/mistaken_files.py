@@ -27,6 +27,8 @@ def make_files(folder: Path) -> None:
         (folder / name).write_bytes(b"\x80\x02 of another library")
     (folder / "damaged.keras").write_bytes((folder / "good.keras").read_bytes()[:100])
     (folder / "empty.parquet").write_bytes(b"")
+    for name, grey in (("black", 0), ("white", 255)):
+        (folder / f"{name}.png").write_bytes(_png(np.full((4, 4), grey, np.uint8)))
     whole = (folder / "good.parquet").read_bytes()
     (folder / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     (folder / "good_too.parquet").write_bytes(whole)

@@ -18,6 +18,50 @@ IN_KEYS = (
     of("a feature named by number", "source.features.label=3", "source.features.label is 3"),
     of("a feature without a name", "source.features.input=''", "source.features.input is"),
     of("boxes in a table", "source.features.boxes=b", "boxes lie in images"),
+    of("masks in a table", "source.features.mask=m", "masks lie in images"),
+    of("regions in a table", "statistics.regions={top: [[0, 0, 0.1, 1]]}", "regions lie in images"),
+    of(
+        "a region's name of two words",
+        f"{IMAGES} ; statistics.regions={{bus bars: [[0, 0, 0.1, 1]]}}",
+        "give a name of letters, digits and underscores that begins with a letter",
+    ),
+    of(
+        "a region called as ours",
+        f"{IMAGES} ; statistics.regions={{border: [[0, 0, 0.1, 1]]}}",
+        "statistics.regions names 'border', and the maps table has a column border_energy",
+    ),
+    of(
+        "regions that differ in capitals",
+        f"{IMAGES} ; statistics.regions={{top: [[0, 0, 1, 0.1]], Top: [[0, 0, 0.1, 1]]}}",
+        "statistics.regions names 'Top', and there is a region 'top', too",
+    ),
+    of(
+        "a region as one rectangle",
+        f"{IMAGES} ; statistics.regions={{top: [0, 0, 0.1, 1]}}",
+        "it must be {NAME: FILE.png} or {NAME: [[y0, x0, y1, x1], ...]}",
+    ),
+    of("a region of nothing", f"{IMAGES} ; statistics.regions={{top: []}}", "{NAME: FILE.png}"),
+    of(
+        "a region in pixels",
+        f"{IMAGES} ; statistics.regions={{top: [[0, 0, 20, 224]]}}",
+        "statistics.regions.top has the rectangle [0.0, 0.0, 20.0, 224.0]: give [y0, x0, y1, x1]",
+    ),
+    of(
+        "a region with its ends swapped",
+        f"{IMAGES} ; statistics.regions={{top: [[0.5, 0, 0.1, 1]]}}",
+        "y0 below y1 and x0 below x1",
+    ),
+    of(
+        "a region named as a slice",
+        f"{IMAGES} ; source.features.slices=[a_energy] ; "
+        "statistics.regions={a: [[0, 0, 0.1, 1]]}",
+        "source.features.slices names 'a_energy', and the maps table has a column of that name",
+    ),
+    of(
+        "a region's mask at home",
+        f"{IMAGES} ; statistics.regions={{top: ~/top.png}}",
+        "statistics.regions.top is '~/top.png', but only a shell knows",
+    ),
     of("classes as a list", "source.classes=[cat, dog]", "source.classes is"),
     of("no shape", "source.input.shape=null", "source.input.shape is null: it must be"),
     of("a shape in words", "source.input.shape=8x8x3", "source.input.shape is"),

@@ -8,6 +8,7 @@ PICTURES = (
     "source.input.kind=image ; source.input.shape=[8, 8, 3] ; model.uri={folder}/pictures.keras"
 )
 CLASSES = "source.classes={folder}/"
+REGION = "statistics.regions={part: {folder}/"
 
 IN_DATA = (
     of("a pattern that matches nothing", "source.pattern={folder}/none-*", "no file matches"),
@@ -37,6 +38,43 @@ IN_DATA = (
         "boxes with x before y",
         f"{PICTURES} ; source.features.input=picture ; source.features.boxes=swapped_boxes",
         "has ymin above ymax or xmin above xmax",
+    ),
+    of(
+        "masks misspelt",
+        f"{PICTURES} ; source.features.input=picture ; source.features.mask=masks",
+        "source.features.mask is 'masks', which none of the first examples has",
+    ),
+    of(
+        "masks that are paths",
+        f"{PICTURES} ; source.features.input=picture ; source.features.mask=path",
+        "the mask (source.features.mask) cannot be decoded",
+        0,
+    ),
+    of(
+        "a region's mask that is not there",
+        f"{PICTURES} ; source.features.input=picture ; {REGION}none.png}}",
+        "/none.png cannot be read as a mask",
+    ),
+    of(
+        "a region's mask that is no picture",
+        f"{PICTURES} ; source.features.input=picture ; {REGION}names.txt}}",
+        "give a PNG file in which the region is neither black nor transparent",
+    ),
+    of(
+        "a region's mask that is black",
+        f"{PICTURES} ; source.features.input=picture ; {REGION}black.png}}",
+        "black.png is black or transparent throughout, so nothing is in the region",
+    ),
+    of(
+        "a region's mask that is white",
+        f"{PICTURES} ; source.features.input=picture ; {REGION}white.png}}",
+        "statistics.regions.part is all that the model is shown",
+    ),
+    of(
+        "a region that is cropped away",
+        f"{PICTURES} ; source.features.input=picture ; source.input.crop=0.5 ; "
+        "statistics.regions={part: [[0, 0, 0.25, 1]]}",
+        "statistics.regions.part lies where source.input.crop and source.input.fit cut the images",
     ),
     of("another shape than the data's", "source.input.shape=[5]", "do not fit model"),
     of("labels as fractions", "source.features.label=fraction", "source.features.label"),

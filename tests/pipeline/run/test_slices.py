@@ -160,6 +160,7 @@ def test_a_feature_that_no_example_has_is_warned_of(sliced: MakeConfig) -> None:
     [
         (["label"], "names 'label', and the maps table has a column of that name"),
         (["sharpness"], "names 'sharpness', and the maps table has a column of that name"),
+        (["mask_energy"], "names 'mask_energy', and the maps table has a column of that name"),
         (["outcome"], "names 'outcome', a slice that every atlas has"),
         (["year", "year"], "names 'year' twice; give each feature once"),
         ([""], "source.features.slices"),
@@ -188,6 +189,12 @@ def test_every_column_of_the_maps_is_taken() -> None:
     from transforms.statistics.columns import MAPS_COLUMNS
 
     stored = MapFormat(
-        (4, 4), "uint8", (2, 2), with_boxes=True, thumbnail_shape=(2, 2), with_windows=True
+        (4, 4),
+        "uint8",
+        (2, 2),
+        with_boxes=True,
+        thumbnail_shape=(2, 2),
+        with_windows=True,
+        with_masks=True,
     )
     assert {*stored.schema.names} <= MAPS_COLUMNS

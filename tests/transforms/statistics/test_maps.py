@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,9 @@ import tensorflow as tf
 
 from transforms.codec import encode
 from transforms.statistics.columns import UNIFORM_SHARES
-from transforms.statistics.maps import (
-    MapKind,
-    MapStatistics,
-    box_mask,
-    gini_from_codes,
-)
+from transforms.statistics.maps import MapKind, MapStatistics, gini_from_codes
 from transforms.statistics.peak_windows import overlap_shares
+from transforms.statistics.places import box_mask
 
 Maps = npt.NDArray[np.float32]
 
@@ -29,12 +25,12 @@ REGIONS = ("border_energy", "corner_energy", "center_energy")
 def compute(
     statistics: MapStatistics,
     maps: Maps,
-    mask: npt.NDArray[np.bool_] | None = None,
+    places: Mapping[str, npt.NDArray[Any]] | None = None,
     jit_compile: bool = False,
 ) -> dict[str, Any]:
-    arguments = [tf.constant(maps)] if mask is None else [tf.constant(maps), tf.constant(mask)]
+    given = {name: tf.constant(place) for name, place in (places or {}).items()}
     compiled = tf.function(statistics.compute, jit_compile=jit_compile)
-    return {name: value.numpy() for name, value in compiled(*arguments).items()}
+    return {name: value.numpy() for name, value in compiled(tf.constant(maps), given).items()}
 
 
 def share(low: float, high: float, index: int, side: int) -> float:
@@ -289,7 +285,8 @@ def test_box_statistics() -> None:
         np.array([[0.5, 0.26, 0.51, 0.27]], np.float32),
     ]
     mask = box_mask(boxes, (4, 8))
-    results = compute(MapStatistics((4, 8), with_boxes=True), maps, mask)
+    statistics = MapStatistics((4, 8), with_boxes=True)
+    results = compute(statistics, maps, {"box_energy": mask})
     np.testing.assert_allclose(results["box_energy"][:2], [12 / 40, 8 / 40], rtol=1e-6)
     np.testing.assert_array_equal(results["pointing_hit"][:2], [1, 0])
     # No box, or none with a pixel's centre: nothing to hit.
@@ -297,28 +294,36 @@ def test_box_statistics() -> None:
     assert np.isnan(results["pointing_hit"][2:]).all()
 
 
-def test_box_mask_holds_pixels_by_their_centres() -> None:
-    generator = np.random.default_rng(1)
-    boxes = []
-    for count in range(5):
-        low, high = np.sort(generator.random((2, count, 2)), axis=0)
-        boxes.append(np.concatenate([low, high], axis=1).astype(np.float32))
-    mask = box_mask(boxes, (11, 7))
-    for inside, example_boxes in zip(mask, boxes, strict=True):
-        for y in range(11):
-            for x in range(7):
-                centre_y, centre_x = (y + 0.5) / 11, (x + 0.5) / 7
-                expected = any(
-                    ymin <= centre_y <= ymax and xmin <= centre_x <= xmax
-                    for ymin, xmin, ymax, xmax in example_boxes
-                )
-                assert inside[y, x] == expected
+def test_masks_and_regions() -> None:
+    maps = np.ones((3, 2, 4), np.float32)
+    maps[0, 0, 1] = 9
+    maps[2] = 0
+    masks = np.zeros((3, 2, 4), bool)
+    masks[0, 0, :2] = masks[2] = True
+    shares = np.zeros((3, 2, 2, 4), np.float32)
+    shares[:, 0, 0] = 1, 1, 0, 0  # the left half of the first row
+    shares[:, 1, :, 3] = 0.5  # half of the last column
+    shares[1, 1, :, 3] = 1  # of another image it is all of it
+    statistics = MapStatistics((2, 4), with_masks=True, regions=["left", "right"])
+    results = compute(statistics, maps, {"mask_energy": masks, "regions": shares})
+    nan = np.nan
+    np.testing.assert_allclose(results["mask_energy"], [10 / 16, nan, nan], rtol=1e-6)
+    np.testing.assert_array_equal(results["pointing_hit"], [1, nan, nan])
+    np.testing.assert_allclose(results["left_energy"], [10 / 16, 2 / 8, nan], rtol=1e-6)
+    np.testing.assert_allclose(results["right_energy"], [1 / 16, 2 / 8, nan], rtol=1e-6)
 
 
-def test_bounds_belong_to_the_box() -> None:
-    boxes = [np.array([[0.25, 0.25, 0.75, 0.75]], np.float32)]
-    assert box_mask(boxes, (2, 2)).all()
-    assert box_mask(boxes, (4, 2)).sum() == 4
+def test_the_peak_is_to_hit_the_mask_where_there_are_boxes_too() -> None:
+    maps = np.ones((2, 2, 2), np.float32)
+    maps[:, 1, 1] = 2
+    boxes, masks = np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
+    boxes[:, 1, 1] = True
+    masks[0, 0, 0] = True
+    statistics = MapStatistics((2, 2), with_boxes=True, with_masks=True)
+    results = compute(statistics, maps, {"box_energy": boxes, "mask_energy": masks})
+    np.testing.assert_allclose(results["box_energy"], [0.4, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(results["mask_energy"], [0.2, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(results["pointing_hit"], [0, np.nan])
 
 
 def test_gini_of_decoded_maps_is_exact() -> None:
@@ -375,7 +380,9 @@ def test_bad_options_are_named() -> None:
         MapStatistics((5, 5), (0, 3))
     with pytest.raises(ValueError, match="kind time_series cannot have them"):
         MapStatistics((5, 5), kind="time_series", with_boxes=True)
-    with pytest.raises(ValueError, match="with_boxes=True"):
+    with pytest.raises(ValueError, match="kind tabular cannot have them"):
+        MapStatistics((5,), kind="tabular", regions=["header"])
+    with pytest.raises(ValueError, match=r"needed of \['box_energy'\], not of \[\]"):
         MapStatistics((5, 5), with_boxes=True).compute(tf.ones((1, 5, 5)))
-    with pytest.raises(ValueError, match="with_boxes=False"):
-        MapStatistics((5, 5)).compute(tf.ones((1, 5, 5)), tf.ones((1, 5, 5), tf.bool))
+    with pytest.raises(ValueError, match=r"needed of \[\], not of \['box_energy'\]"):
+        MapStatistics((5, 5)).compute(tf.ones((1, 5, 5)), {"box_energy": tf.ones((1, 5, 5))})

@@ -8,6 +8,7 @@ specification.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -121,30 +122,22 @@ class InputDecoder:
             return [function(item) for item in items]
         return list(self._pool.map(function, items))
 
-    def place_boxes(
-        self, data: bytes | npt.NDArray[Any], boxes: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """Boxes in the model's input, clipped to it: they go where the pixels go.
+    def placement(self, data: bytes | npt.NDArray[Any]) -> Placement:
+        """Where an input's pixels go in the model's; boxes, masks and regions go with them.
 
         Args:
-          data: The input that they lie in, as `decode` takes it.
-          boxes: (K, 4) `[ymin, xmin, ymax, xmax]` in 0..1 of the whole image, as it is stored.
+          data: One input, as `decode` takes it.
 
         Returns:
-          (K, 4) in 0..1 of the model's input; a box outside it has no area. Boxes of what cannot be
-          decoded stay as they are.
+          Its placement, in whole pixels only where these matter. Of what cannot be decoded, that of
+          an image of the model's size.
         """
         spec = self._spec
-        if spec.fit == "stretch" and spec.crop is None and spec.orientation == "stored":
-            return boxes
-        try:
-            if isinstance(data, bytes):
-                _, placement = self._claims.of_image(data)
-            else:
-                placement = Placement.of(spec, *spec.positions)
-        except (DataFault, ValueError):
-            return boxes
-        return placement.boxes(boxes)
+        all_alike = spec.fit == "stretch" and spec.crop is None and spec.orientation == "stored"
+        if isinstance(data, bytes) and not all_alike:
+            with contextlib.suppress(DataFault, ValueError):
+                return self._claims.of_image(data)[1]
+        return Placement.of(spec, *spec.positions)
 
     def _decode_rows(
         self, rows: npt.NDArray[Any]

@@ -45,6 +45,20 @@ TURNS = {
 """By EXIF's orientation."""
 
 
+class Cells(NamedTuple):
+    """An image that lines divide into cells, some of which belong to a region.
+
+    Attributes:
+      rows: (R + 1,) the lines across, ascending, in 0..1 of the image's height.
+      columns: (C + 1,) those down, in 0..1 of its width.
+      inside: (R, C) bool, which of the cells belong to it.
+    """
+
+    rows: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64]
+    inside: npt.NDArray[np.bool_]
+
+
 class Rectangle(NamedTuple):
     """Whole pixels: of an image's rows from `top` on `height`, of its columns likewise."""
 
@@ -168,6 +182,27 @@ class Placement:
             placed = np.where(beyond, 0, np.take(placed, rows, axis=axis)).astype(mask.dtype)
         return placed
 
+    def shares(self, cells: Cells) -> npt.NDArray[np.float32]:
+        """Which share of each of the model's pixels lies in a region, by exact area.
+
+        Args:
+          cells: The region, of the stored image.
+
+        Returns:
+          (H, W) in 0..1; 0 in the padding.
+        """
+        rows, columns, inside = cells
+        if self.turn.transposed:
+            rows, columns, inside = columns, rows, inside.T
+        if self.turn.upside_down:
+            rows, inside = 1 - rows[::-1], inside[::-1]
+        if self.turn.mirrored:
+            columns, inside = 1 - columns[::-1], inside[:, ::-1]
+        (down, across), (height, width) = self._shown, self.shape
+        by_row = _overlapped(rows, down, height, inside)
+        shares: npt.NDArray[np.float64] = _overlapped(columns, across, width, by_row.T).T
+        return shares.astype(np.float32)
+
     @functools.cached_property
     def _shown(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Begin and length of what the input shows, of rows and columns, in 0..1 upright."""
@@ -188,6 +223,28 @@ class Placement:
     def _keeps_all(self) -> bool:
         """Whether coordinates in 0..1 stay what they are."""
         return self.orientation == UPRIGHT and self._shown == ((0.0, 1.0), (0.0, 1.0))
+
+
+def _overlapped(
+    lines: npt.NDArray[np.float64],
+    shown: tuple[float, float],
+    pixels: int,
+    values: npt.NDArray[Any],
+) -> npt.NDArray[np.float64]:
+    """Means over pixels of values that are constant between lines, (cells, K) -> (pixels, K).
+
+    A pixel overlaps few of the cells, which alone are looked at: a mask may have millions.
+    """
+    begin, length = shown
+    edges = begin + np.arange(pixels + 1) / pixels * length
+    first = np.maximum(np.searchsorted(lines, edges[:-1], "right") - 1, 0)
+    last = np.searchsorted(lines, edges[1:], "left")
+    means = np.zeros((pixels, values.shape[1]))
+    for pixel, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        bounds = np.clip(lines[start : stop + 1], edges[pixel], edges[pixel + 1])
+        parts = np.diff(bounds) / (length / pixels)
+        means[pixel] = parts @ values[start : start + len(parts)]
+    return means
 
 
 _Size = tuple[int, int]

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.columns import BOX_STATISTICS, statistic_names
 from transforms.statistics.groups import histograms, moments
 from transforms.statistics.groups.moments import IntArray
 
@@ -148,11 +147,12 @@ def stored_rows(summary: pa.Table, names: Sequence[str]) -> Iterator[StoredRows]
         yield StoredRows(summary.slice(start, ROWS_AT_ONCE), names)
 
 
-def rows_by_class(summary: pa.Table) -> Iterator[tuple[int, GroupRows]]:
+def rows_by_class(summary: pa.Table, names: Sequence[str]) -> Iterator[tuple[int, GroupRows]]:
     """Splits stored rows by the class explained.
 
     Args:
-      summary: As `StoredRows` takes it, with the columns of an atlas's maps files.
+      summary: As `StoredRows` takes it.
+      names: The statistics.
 
     Yields:
       (class, its rows), ascending by class; again for every `ROWS_AT_ONCE` rows of a longer table.
@@ -160,7 +160,6 @@ def rows_by_class(summary: pa.Table) -> Iterator[tuple[int, GroupRows]]:
     Raises:
       ValueError: Where a statistic is not in 0..1 or a score is not finite.
     """
-    names = statistic_names(with_boxes=BOX_STATISTICS[0] in summary.column_names)
     for rows in stored_rows(summary, names):
         yield from rows.grouped(rows.targets)
 

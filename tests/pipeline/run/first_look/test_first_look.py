@@ -35,6 +35,7 @@ LOOK = FirstLook(
     predicted_correctly=14,
     labelled=16,
     with_boxes=None,
+    with_masks=None,
     empty_maps=1,
     outputs=LOGITS,
     orientations=(),

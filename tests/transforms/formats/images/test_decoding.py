@@ -217,11 +217,11 @@ def test_crop_keeps_the_centre(height: int, width: int, crop: float) -> None:
 def test_boxes_follow_the_crop() -> None:
     boxes = np.array([[0, 0, 1, 1], [0.25, 0.5, 0.5, 0.75], [0, 0, 0.2, 0.2]], np.float32)
     image = png(np.zeros((12, 16, 3), np.uint8))
-    cropped = InputDecoder(InputSpec("image", (4, 4, 3), crop=0.5)).place_boxes(image, boxes)
+    cropped = InputDecoder(InputSpec("image", (4, 4, 3), crop=0.5)).placement(image).boxes(boxes)
     expected = np.array([[0, 0, 1, 1], [0, 0.5, 0.5, 1], [0, 0, 0, 0]], np.float32)
     np.testing.assert_allclose(cropped, expected, atol=1e-6)
     assert cropped.dtype == np.float32
-    uncropped = InputDecoder(InputSpec("image", (4, 4, 3))).place_boxes(image, boxes)
+    uncropped = InputDecoder(InputSpec("image", (4, 4, 3))).placement(image).boxes(boxes)
     np.testing.assert_array_equal(uncropped, boxes)
 
 

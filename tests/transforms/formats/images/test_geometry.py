@@ -55,7 +55,7 @@ def test_boxes_and_masks_follow(fit: Fit, decoder: Decoder) -> None:
     box = np.array([SPOT], np.float32)
     for (size, orientation), image, pixels in zip(places, images, decoded, strict=True):
         found = extent(pixels[..., 0] > 127)
-        (placed,) = decoder_of_all.place_boxes(image, box)
+        (placed,) = decoder_of_all.placement(image).boxes(box)
         np.testing.assert_allclose(placed, found, atol=1.01 / 40)
 
         mask = np.asarray(Image.open(io.BytesIO(image)))[..., 0] > 127
@@ -75,9 +75,9 @@ def test_the_orientation_counts_only_where_it_is_asked_for() -> None:
     top, left, bottom, right = SPOT
     assert extent(decoded[..., 0]) == [left, 1 - bottom, right, 1 - top]
     boxes = np.array([SPOT], np.float32)
-    assert InputDecoder(stored).place_boxes(image, boxes).tolist() == [list(SPOT)]
+    assert InputDecoder(stored).placement(image).boxes(boxes).tolist() == [list(SPOT)]
     expected = [[left, 1 - bottom, right, 1 - top]]
-    assert InputDecoder(turned).place_boxes(image, boxes).tolist() == expected
+    assert InputDecoder(turned).placement(image).boxes(boxes).tolist() == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -27,6 +27,8 @@ from transforms.statistics.groups.rows import rows_by_class
 GRID = (3, 4)
 ROWS = 60
 
+NAMES = statistic_names(False)
+
 
 def make_summary(with_boxes: bool, labelled: bool = True, classes: int = 4) -> pa.Table:
     """Stored columns of random rows; some maps undefined, all of the last class's."""
@@ -67,7 +69,7 @@ def accumulate(parts: Iterable[pa.Table], with_boxes: bool) -> dict[int, GroupAc
     """Adds part after part."""
     sums: dict[int, GroupAccumulator] = {}
     for part in parts:
-        for number, rows in rows_by_class(part):
+        for number, rows in rows_by_class(part, statistic_names(with_boxes)):
             sums.setdefault(number, GroupAccumulator(GRID, statistic_names(with_boxes))).add(rows)
     return sums
 
@@ -197,16 +199,16 @@ def test_long_tables_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     summary = summary_of(True)
     expected = frozen(accumulate([summary], True))
     monkeypatch.setattr(rows_module, "ROWS_AT_ONCE", 7)
-    assert len(list(rows_by_class(summary))) > 4
+    assert len(list(rows_by_class(summary, statistic_names(True)))) > 4
     assert frozen(accumulate([summary], True)) == expected
 
 
 def test_classes_come_in_order_with_their_rows() -> None:
     summary = summary_of(False)
     targets = summary["target"].to_numpy()
-    found = [(number, rows.n) for number, rows in rows_by_class(summary)]
+    found = [(number, rows.n) for number, rows in rows_by_class(summary, NAMES)]
     assert found == [(number, int((targets == number).sum())) for number in range(4)]
-    assert list(rows_by_class(summary.slice(0, 0))) == []
+    assert list(rows_by_class(summary.slice(0, 0), NAMES)) == []
 
 
 def test_tables_in_chunks_give_the_same_sums() -> None:
@@ -273,14 +275,14 @@ def test_one_dimensional_sketches() -> None:
         column, "sketch", pa.FixedShapeTensorArray.from_numpy_ndarray(flat)
     )
     sums = GroupAccumulator((12,), statistic_names(False))
-    for _, rows in rows_by_class(summary):
+    for _, rows in rows_by_class(summary, NAMES):
         sums.add(rows)
     assert sums.finish()["mean_map"].shape == (12,)
 
 
 def test_mismatches_are_named() -> None:
     sums = GroupAccumulator((2, 2), statistic_names(False))
-    (_, rows), *_ = rows_by_class(summary_of(False))
+    (_, rows), *_ = rows_by_class(summary_of(False), NAMES)
     with pytest.raises(ValueError, match="12 sketch cells and 10 statistics, the sums 4 and 10"):
         sums.add(rows)
     with pytest.raises(ValueError, match=r"\(2, 3\) and 12 stati.* into \(2, 2\) and 10"):
@@ -292,4 +294,4 @@ def test_values_out_of_range_are_named() -> None:
     column = summary.column_names.index("gini")
     wrong = pa.array([1.5] * ROWS, pa.float32())
     with pytest.raises(ValueError, match=r"gini must be in 0..1, not 1.5"):
-        list(rows_by_class(summary.set_column(column, "gini", wrong)))
+        list(rows_by_class(summary.set_column(column, "gini", wrong), NAMES))

@@ -1,0 +1,54 @@
+"""Masks of images: which of an image's pixels are meant, as a PNG file of any storage."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from transforms.formats.images.headers import read_header
+
+_WITH_ALPHA = ("LA", "RGBA", "PA")
+_TO_COLORS = ("1", "L", "P", "RGB", "PA")  # what Pillow makes RGBA of, transparency included
+
+
+def decode_mask(png: bytes, max_pixels: int) -> npt.NDArray[np.bool_]:
+    """Decodes a mask: what is neither black nor transparent belongs to it.
+
+    So masks of 0 and 1, of 0 and 255, of 16 bits, of numbers of objects, of a palette whose first
+    colour is black, and what is drawn on a transparent ground all mean what they seem to.
+
+    Args:
+      png: The file.
+      max_pixels: As many as it may declare.
+
+    Returns:
+      (H, W).
+
+    Raises:
+      ValueError: It is no PNG, cannot be decoded, or declares too many pixels.
+    """
+    header = read_header(png)
+    if header.kind != "PNG":
+        raise ValueError(f"it is {header.kind}, not PNG")
+    if header.pixels > max_pixels:
+        raise ValueError(
+            f"it declares {header.height} x {header.width} pixels, more than limits.max_pixels "
+            f"({max_pixels})"
+        )
+    image: Image.Image
+    try:
+        image = Image.open(io.BytesIO(png), formats=["PNG"])
+        image.load()
+    except Exception as error:  # Pillow's parsers raise whatever they stumble over in bad data.
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    if image.mode == "P" or ("transparency" in image.info and image.mode in _TO_COLORS):
+        image = image.convert("RGBA")
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:  # noqa: PLR2004 - grey, of any depth
+        return pixels > 0
+    if image.mode not in _WITH_ALPHA:
+        return np.asarray(pixels.any(axis=-1))
+    return np.asarray(pixels[..., :-1].any(axis=-1) & (pixels[..., -1] > 0))
