@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-
-import pyarrow as pa
 
 from pipeline.atlas import Atlas
 from pipeline.audit.comparable import check_finished, check_same_maps
@@ -132,25 +131,24 @@ class _Audit:
                 )
                 continue
             groups, judged = self._judged(gate, selected)
-            found = compare(gate, groups, judged, self._section, self._today)
+            confidence = self._section.confidence
+            if selected is not None:
+                # Only those with examples enough are judged; which does not depend on values.
+                enough = judged.least_n >= self._section.min_n
+                confidence = simultaneous(confidence, int(enough.sum()))
+            found = compare(gate, groups, judged, confidence, self._section, self._today)
             yield from self._with_examples(gate, found)
 
     def _judged(self, gate: GateSection, groups: Groups | None) -> tuple[Groups, Judged]:
-        confidence = self._section.confidence
         if groups is None:
-            return of_failures(self._atlas, confidence)
-        # Only those with examples enough are judged; which they are does not depend on values.
-        enough = self._figures(gate, groups, confidence).least_n >= self._section.min_n
-        return groups, self._figures(gate, groups, simultaneous(confidence, int(enough.sum())))
-
-    def _figures(self, gate: GateSection, groups: Groups, confidence: float) -> Judged:
+            return of_failures(self._atlas)
         if gate.statistic == DRIFT:
-            return of_drift(groups, self._folds[0], self._folds[1], confidence)
+            return groups, of_drift(groups, self._folds[0], self._folds[1])
         found = statistic(gate.statistic)
         if gate.change is None:
-            return of_value(found, groups, confidence)
-        others = _same_groups(groups, self._others.all_of(groups.slice))
-        return of_change(found, groups, others, self._pairs.get(groups.slice, {}), confidence)
+            return groups, of_value(found, groups)
+        others = self._others.all_of(groups.slice).same_as(groups)
+        return groups, of_change(found, groups, others, self._pairs.get(groups.slice, {}))
 
     def _with_examples(self, gate: GateSection, found: list[Comparison]) -> list[Comparison]:
         """Adds to failures the examples that weigh most in them."""
@@ -173,7 +171,7 @@ class _Audit:
             self._atlas, column, slice_name, groups, highest, references=references or None
         )
         for place, examples in zip(failed, ids, strict=True):
-            found[place] = found[place].model_copy(update={"examples": examples})
+            found[place] = dataclasses.replace(found[place], examples=tuple(examples))
         return found
 
 
@@ -199,13 +197,6 @@ def _pairs(atlas: Atlas, baseline: Atlas, gates: Sequence[GateSection]) -> dict[
     }
 
 
-def _same_groups(groups: Groups, others: Groups) -> Groups:
-    """The same groups of another atlas, null where it has none."""
-    places = {key: number for number, key in enumerate(others.keys)}
-    taken = pa.array([places.get(key) for key in groups.keys], pa.int64())
-    return Groups(others.table.take(taken), groups.slice)
-
-
 def _with_status(comparisons: list[Comparison], previous: AuditResult | None) -> list[Comparison]:
     """Says of each whether it is new, known or resolved."""
     before = {each.identity for each in previous.gates if _is_open(each)} if previous else set()
@@ -216,7 +207,7 @@ def _with_status(comparisons: list[Comparison], previous: AuditResult | None) ->
             status = "known" if each.identity in before else "new"
         elif each.identity in before:
             status = "resolved" if each.verdict == "pass" else "known"
-        found.append(each if status is None else each.model_copy(update={"status": status}))
+        found.append(each if status is None else dataclasses.replace(each, status=status))
     return found
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.atlas import Atlas
-from pipeline.audit.estimation.divergence import Folds, drift
+from pipeline.audit.estimation.divergence import Folds, Jackknifed, jackknife
 from pipeline.audit.estimation.intervals import (
     Floats,
     Intervals,
@@ -21,20 +23,20 @@ from pipeline.audit.estimation.intervals import (
 from pipeline.audit.groups import Groups
 from pipeline.audit.judging import Judged
 from pipeline.audit.pairs import CORRECT, Group, PairSums
-from pipeline.audit.statistics import ACCURACY, UNDEFINED, Statistic
+from pipeline.audit.statistics import ACCURACY, UNDEFINED, Figures, Statistic
 from transforms.statistics.groups.folds import FOLDS
 
 Paired = Mapping[str, Mapping[Group, PairSums]]
 """Sums of pairs by statistic of the maps table and group."""
 
 
-def of_value(statistic: Statistic, groups: Groups, confidence: float) -> Judged:
+def of_value(statistic: Statistic, groups: Groups) -> Judged:
     """A statistic by itself."""
-    figures = statistic.figures(groups, confidence)
-    return Judged(np.nan_to_num(figures.n), figures.value, figures.value, figures.around)
+    figures = statistic.figures(groups)
+    return Judged(np.nan_to_num(figures.n), figures.value, figures.value, figures.intervals)
 
 
-def of_failures(atlas: Atlas, confidence: float) -> tuple[Groups, Judged]:
+def of_failures(atlas: Atlas) -> tuple[Groups, Judged]:
     """The share of records that failed, of the whole atlas: one group without a class."""
     manifest = atlas.manifest
     share, explained = manifest["failed_fraction"], manifest["explained_examples"]
@@ -47,8 +49,8 @@ def of_failures(atlas: Atlas, confidence: float) -> tuple[Groups, Judged]:
         None,
     )
     counted, value = np.array([float(n)]), np.array([share], np.float64)
-    around = share_interval(value * counted, counted, confidence)
-    return whole, Judged(counted, value, value, around)
+    intervals = functools.partial(share_interval, value * counted, counted)
+    return whole, Judged(counted, value, value, intervals)
 
 
 def paired_column(statistic: Statistic) -> str | None:
@@ -59,9 +61,7 @@ def paired_column(statistic: Statistic) -> str | None:
     return statistic.of if can else None
 
 
-def of_change(
-    statistic: Statistic, groups: Groups, others: Groups, pairs: Paired, confidence: float
-) -> Judged:
+def of_change(statistic: Statistic, groups: Groups, others: Groups, pairs: Paired) -> Judged:
     """A statistic's change from the baseline: paired where the examples of a group are the same.
 
     Args:
@@ -69,39 +69,50 @@ def of_change(
       groups: Of the atlas.
       others: The same groups of the baseline; what is not there is null.
       pairs: Sums over the examples of both.
-      confidence: Of each interval.
     """
-    ours, theirs = statistic.figures(groups, confidence), statistic.figures(others, confidence)
+    ours, theirs = statistic.figures(groups), statistic.figures(others)
     n, other_n = np.nan_to_num(ours.n), np.nan_to_num(theirs.n)
-    change = ours.value - theirs.value
-    around = statistic.change(groups, others, confidence)
+    unpaired = statistic.change(groups, others)
     sums = pairs.get(paired_column(statistic) or "", {})
     keys = zip(groups.numbers, groups.values, strict=True)
     of_groups = [sums.get(key, PairSums(0, np.zeros(3), np.zeros(3))) for key in keys]
     both = np.array([each.n for each in of_groups])
     paired = (both > 0) & (both == n) & (both == other_n)
     places = np.flatnonzero(paired)
-    if len(places):
-        chosen = [of_groups[place] for place in places.tolist()]
+    chosen = [of_groups[place] for place in places.tolist()]
+
+    def intervals(confidence: float) -> Intervals:
+        low, high = (end.copy() for end in unpaired(confidence))
         if statistic.kind == "mean":
             found = _of_differences(chosen, confidence)
         else:
-            correlation = np.array([each.correlation for each in chosen])
-            found = recovered_difference(
-                ours.value[places],
-                Intervals(*(end[places] for end in ours.around)),
-                theirs.value[places],
-                Intervals(*(end[places] for end in theirs.around)),
-                correlation,
-            )
-        around = Intervals(around.low.copy(), around.high.copy())
-        around.low[places], around.high[places] = found
+            found = _of_changed_shares(ours, theirs, places, chosen, confidence)
+        low[places], high[places] = found
+        return Intervals(low, high)
+
+    change = ours.value - theirs.value
+    around = intervals if len(places) else unpaired
     return Judged(n, ours.value, change, around, other_n, theirs.value, paired)
 
 
 def _of_differences(sums: Sequence[PairSums], confidence: float) -> Intervals:
     columns = ([each.n, each.mean, each.std, each.skewness] for each in sums)
     return mean_interval(Moments(*np.array(list(columns), np.float64).T), confidence)
+
+
+def _of_changed_shares(
+    ours: Figures,
+    theirs: Figures,
+    places: npt.NDArray[np.intp],
+    sums: Sequence[PairSums],
+    confidence: float,
+) -> Intervals:
+    sides = [
+        (side.value[places], Intervals(*(end[places] for end in side.intervals(confidence))))
+        for side in (ours, theirs)
+    ]
+    correlation = np.array([each.correlation for each in sums])
+    return recovered_difference(*sides[0], *sides[1], correlation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +155,23 @@ def _class_folds(numbers: Floats, n: Floats, means: Floats) -> Folds:
     return Folds(every, maps)
 
 
-def of_drift(groups: Groups, ours: ClassFolds, theirs: ClassFolds, confidence: float) -> Judged:
+def of_drift(groups: Groups, ours: ClassFolds, theirs: ClassFolds) -> Judged:
     """The divergence of classes' mean maps from the baseline's."""
     none = Folds(np.zeros(FOLDS, np.int64), np.zeros((FOLDS, 1)))
     keys = [key for key, _ in groups.keys]
     pairs = [(ours.folds.get(key, none), theirs.folds.get(key, none)) for key in keys]
+    unknown = Jackknifed(np.nan, np.nan, 0)
     found = [
-        drift(one, other, confidence) if one.n.any() and other.n.any() else (np.nan,) * 3
-        for one, other in pairs
+        jackknife(one, other) if one.n.any() and other.n.any() else unknown for one, other in pairs
     ]
-    value, low, high = np.array(found, np.float64).reshape(-1, 3).T
+
+    def intervals(confidence: float) -> Intervals:
+        ends = [each.drift(confidence)[1:] for each in found]
+        low, high = np.array(ends, np.float64).reshape(-1, 2).T
+        return Intervals(low, high)
+
+    value = np.array([each.value for each in found], np.float64)
     n, other_n = (
         np.array([side.n.sum() for side in sides], np.float64) for sides in zip(*pairs, strict=True)
     )
-    return Judged(n, value, value, Intervals(low, high), other_n)
+    return Judged(n, value, value, intervals, other_n)

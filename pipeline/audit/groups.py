@@ -8,11 +8,53 @@ import json
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.atlas import Atlas
 from pipeline.audit.estimation.intervals import Floats
+from transforms.statistics.columns import BOX_ENERGY, MASK_ENERGY, POINTING_HIT
 
-_HISTOGRAM = "_histogram"
+HISTOGRAM = "_histogram"
 _EDGES = b"edges"
+_SCORE = "score"  # every row has one
+
+
+class Histograms:
+    """The histograms in a table of groups, read a statistic at a time: each takes 2 KB per group.
+
+    Args:
+      atlas: The atlas.
+      name: The table.
+      schema: Of the table, with all of its histograms.
+    """
+
+    def __init__(self, atlas: Atlas, name: str, schema: pa.Schema) -> None:
+        self._atlas = atlas
+        self._name = name
+        self._schema = schema
+        self._defined: dict[str, npt.NDArray[np.int64]] = {}
+
+    def __contains__(self, statistic: str) -> bool:
+        return statistic + HISTOGRAM in self._schema.names
+
+    def edges(self, statistic: str) -> Floats:
+        """(bins + 1,) edges of the bins."""
+        return _edges(self._schema, statistic)
+
+    def counts(self, statistic: str) -> npt.NDArray[np.int64]:
+        """(rows, bins) counts of a statistic's values, of all rows of the table.
+
+        Raises:
+          ConfigurationError: The table has no histogram of it.
+        """
+        column = statistic + HISTOGRAM
+        return _counts(self._atlas.statistics(self._name, [column])[column], self.edges(statistic))
+
+    def defined(self, statistic: str) -> npt.NDArray[np.int64]:
+        """(rows,) how many values there are."""
+        if statistic not in self._defined:
+            self._defined[statistic] = self.counts(statistic).sum(axis=1)
+        return self._defined[statistic]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +62,16 @@ class Groups:
     """Rows of the table of classes or of slices, each a group.
 
     Attributes:
-      table: With the columns of classes.parquet, and with `value` if they are parts of classes.
+      table: With columns of classes.parquet, and with `value` if they are parts of classes.
       slice: Of which slice they are the values; None for whole classes.
+      stored: The histograms that are not in `table`.
+      rows: (G,) the groups' rows in the stored table, -1 for a group that it has not.
     """
 
     table: pa.Table
     slice: str | None
+    stored: Histograms | None = None
+    rows: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -57,7 +103,7 @@ class Groups:
         return [(str(number) if name is None else name, value) for name, number, value in named]
 
     def has(self, *columns: str) -> bool:
-        """Whether all the columns are there."""
+        """Whether all the columns are in the table."""
         return set(columns) <= set(self.table.column_names)
 
     def column(self, name: str) -> Floats:
@@ -68,32 +114,73 @@ class Groups:
         return numbers
 
     def counts(self, name: str) -> npt.NDArray[np.int64]:
-        """(G, bins) counts of a statistic's values; none where the group is null."""
-        column = self.table[name + _HISTOGRAM].combine_chunks()
-        found = np.zeros((len(self), len(self.edges(name)) - 1), np.int64)
-        known = column.is_valid().to_numpy(zero_copy_only=False)
-        found[known] = column.flatten().to_numpy().reshape(-1, found.shape[1])
-        return found
+        """(G, bins) counts of a statistic's values; none of a group that is not there."""
+        if self.stored is None:
+            return _counts(self.table[name + HISTOGRAM], self.edges(name))
+        return _taken(self.stored.counts(name), self._stored_rows)
 
     def edges(self, name: str) -> Floats:
         """(bins + 1,) edges of the bins of `counts`."""
-        rule = json.loads(self.table.schema.field(name + _HISTOGRAM).metadata[_EDGES])
-        first, last = rule["range"]
-        return np.linspace(float(first), float(last), int(rule["count"]))
+        if self.stored is None:
+            return _edges(self.table.schema, name)
+        return self.stored.edges(name)
 
     def defined(self, name: str) -> Floats:
         """(G,) how many values of a statistic there are."""
-        if self.has(name + _HISTOGRAM):
+        if name == _SCORE:
+            return self.column("n")
+        if name == POINTING_HIT:  # a share has no histogram, but is defined where one of these is
+            name = MASK_ENERGY if self._has_histogram(MASK_ENERGY) else BOX_ENERGY
+        if self.stored is None:
             return np.asarray(self.counts(name).sum(axis=1), np.float64)
-        if name in _COUNTED_BY:
-            return self.defined(_COUNTED_BY[name])
-        return self.column("n") - (self.column("undefined_maps") if name != _SCORE else 0)
+        return _taken(self.stored.defined(name), self._stored_rows).astype(np.float64)
 
     def taken(self, places: npt.NDArray[np.int64]) -> Groups:
-        """Some of the groups, in this order."""
-        return Groups(self.table.take(pa.array(places)), self.slice)
+        """Some of the groups, in this order; -1 stands for one that is not there."""
+        indices = pa.array(places, mask=places < 0)
+        rows = None if self.rows is None else _taken(self.rows, places, absent=-1)
+        return Groups(self.table.take(indices), self.slice, self.stored, rows)
+
+    def of_slice(self, name: str) -> Groups:
+        """Those of a slice, of a table of all slices; none where there is no such slice."""
+        inside = pc.equal(self.table["slice"], name).to_numpy()
+        return dataclasses.replace(self.taken(np.flatnonzero(inside)), slice=name)
+
+    def same_as(self, others: Groups) -> Groups:
+        """The groups that are called as others, in their order."""
+        places = {key: number for number, key in enumerate(self.keys)}
+        return self.taken(np.array([places.get(key, -1) for key in others.keys], np.int64))
+
+    def _has_histogram(self, name: str) -> bool:
+        if self.stored is not None:
+            return name in self.stored
+        return self.has(name + HISTOGRAM)
+
+    @property
+    def _stored_rows(self) -> npt.NDArray[np.int64]:
+        return np.arange(len(self)) if self.rows is None else self.rows
 
 
-_SCORE = "score"  # every row has one
-# A share has no histogram, but is defined where this is.
-_COUNTED_BY = {"pointing_hit": "box_energy"}
+def _counts(column: pa.ChunkedArray, edges: Floats) -> npt.NDArray[np.int64]:
+    column = column.combine_chunks()
+    found: npt.NDArray[np.int64] = column.flatten().to_numpy().reshape(-1, len(edges) - 1)
+    if not column.null_count:
+        return found
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    return _taken(found, np.where(known, np.cumsum(known) - 1, -1))
+
+
+def _edges(schema: pa.Schema, name: str) -> Floats:
+    rule = json.loads(schema.field(name + HISTOGRAM).metadata[_EDGES])
+    first, last = rule["range"]
+    return np.linspace(float(first), float(last), int(rule["count"]))
+
+
+def _taken(
+    values: npt.NDArray[np.int64], places: npt.NDArray[np.int64], absent: int = 0
+) -> npt.NDArray[np.int64]:
+    """Values by their places; `absent` where a place is -1."""
+    known = places >= 0
+    found = np.full((len(places), *values.shape[1:]), absent, values.dtype)
+    found[known] = values[places[known]]
+    return found

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,8 @@ from pipeline.audit.result import Comparison, Threshold, Verdict
 from pipeline.config.audit_section import AuditSection, GateSection, WaiverSection
 
 _VERDICTS: tuple[Verdict, ...] = ("undecided", "pass", "fail")
+_NOTHING = itertools.repeat(None)  # of as many groups as there are
+_FIELDS = dataclasses.fields(Comparison)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +29,9 @@ class Judged:
 
     Attributes:
       n: (G,) examples.
-      value: (G,) the statistic, or the drift.
+      value: (G,) the statistic, or the drift; NaN where it is undefined.
       judged: (G,) what has to be within the threshold: the value, or the change.
-      around: The interval of `judged`.
+      intervals: Of `judged`, (G,), with a confidence that each has.
       baseline_n: (G,) examples of the baseline; None where it does not matter.
       baseline_value: (G,) the statistic there; None where there is none.
       paired: (G,) whether both are about the same examples; None where there is no baseline.
@@ -35,7 +40,7 @@ class Judged:
     n: Floats
     value: Floats
     judged: Floats
-    around: Intervals
+    intervals: Callable[[float], Intervals]
     baseline_n: Floats | None = None
     baseline_value: Floats | None = None
     paired: npt.NDArray[np.bool_] | None = None
@@ -70,28 +75,47 @@ def verdicts(around: Intervals, bounds: Threshold, enough: npt.NDArray[np.bool_]
     return [_VERDICTS[code] for code in (enough * (inside + 2 * outside)).tolist()]
 
 
-def compare(
-    gate: GateSection, groups: Groups, judged: Judged, section: AuditSection, today: datetime.date
+def compare(  # noqa: PLR0917 - what a judge is given
+    gate: GateSection,
+    groups: Groups,
+    judged: Judged,
+    confidence: float,
+    section: AuditSection,
+    today: datetime.date,
 ) -> list[Comparison]:
-    """The comparisons of a gate, in the order of its groups, without examples and status."""
+    """The comparisons of a gate, in the order of its groups, without examples and status.
+
+    Args:
+      gate: The gate.
+      groups: What it is about.
+      judged: What is known of those.
+      confidence: Of each interval.
+      section: The audit's, with waivers and `min_n`.
+      today: For waivers.
+    """
     bounds = threshold(gate)
-    found = verdicts(judged.around, bounds, judged.least_n >= section.min_n)
-    count, change = len(groups), bounds.of == "change"
-    columns: dict[str, list[Any]] = {
+    around = judged.intervals(confidence)
+    found = verdicts(around, bounds, judged.least_n >= section.min_n)
+    n, low, high = _integers(judged.n), _numbers(around.low), _numbers(around.high)
+    baseline_n = _NOTHING if judged.baseline_n is None else _integers(judged.baseline_n)
+    columns: dict[str, Iterable[Any]] = {
         "class_number": groups.numbers,
         "class_name": groups.names,
         "slice_value": groups.values,
-        "n": judged.n.astype(int).tolist(),
-        "value": _numbers(judged.value, count),
-        "change": _numbers(judged.judged if change else None, count),
-        "low": _numbers(judged.around.low, count),
-        "high": _numbers(judged.around.high, count),
-        "baseline_n": _integers(judged.baseline_n, count),
-        "baseline_value": _numbers(judged.baseline_value, count),
-        "paired": [None] * count if judged.paired is None else judged.paired.tolist(),
+        "n": n,
+        "value": _numbers(judged.value),
+        "change": _numbers(judged.judged) if bounds.of == "change" else _NOTHING,
+        "low": low,
+        "high": high,
+        "baseline_n": baseline_n,
+        "baseline_value": _NOTHING
+        if judged.baseline_value is None
+        else _numbers(judged.baseline_value),
+        "paired": _NOTHING if judged.paired is None else judged.paired.tolist(),
         "verdict": found,
+        "note": map(partial(_why_undecided, section.min_n), found, n, baseline_n, low, high),
     }
-    same: dict[str, Any] = {
+    same = {
         "gate": gate.title,
         "statistic": gate.statistic,
         "slice": groups.slice,
@@ -100,36 +124,49 @@ def compare(
         "status": None,
         "waived_until": None,
         "reason": None,
-        "note": None,
-        "examples": [],
+        "examples": (),
     }
+    columns |= {name: itertools.repeat(value) for name, value in same.items()}
+    comparisons = list(map(Comparison, *(columns[each.name] for each in _FIELDS)))
     waivers = [waiver for waiver in section.waivers if waiver.gate == gate.title]
-    comparisons = []
-    for values in zip(*columns.values(), strict=True):
-        # Not validated: it is ours, and there may be hundreds of thousands.
-        one = Comparison.model_construct(None, **same, **dict(zip(columns, values, strict=True)))
-        if one.verdict == "fail" and waivers:
-            one = one.model_copy(update=waived(one, waivers, today))
-        elif one.verdict == "undecided":
-            one = one.model_copy(update={"note": _why_undecided(one, section.min_n)})
-        comparisons.append(one)
-    return comparisons
+    return with_waivers(comparisons, waivers, today)
 
 
-def _why_undecided(one: Comparison, min_n: int) -> str:
-    if one.n < min_n:
-        return f"{one.n} examples, fewer than audit.min_n, {min_n}"
-    if one.baseline_n is not None and one.baseline_n < min_n:
-        return f"{one.baseline_n} examples in the baseline, fewer than audit.min_n, {min_n}"
-    if one.low is None or one.high is None:
+def _why_undecided(  # noqa: PLR0917 - a column each, for `map`
+    min_n: int,
+    verdict: Verdict,
+    n: int,
+    baseline_n: int | None,
+    low: float | None,
+    high: float | None,
+) -> str | None:
+    if verdict != "undecided":
+        return None
+    if n < min_n:
+        return f"{n} examples, fewer than audit.min_n, {min_n}"
+    if baseline_n is not None and baseline_n < min_n:
+        return f"{baseline_n} examples in the baseline, fewer than audit.min_n, {min_n}"
+    if low is None or high is None:
         return "the statistic is undefined here"
     return "the interval holds the threshold"
 
 
-def waived(
+def with_waivers(
+    comparisons: list[Comparison], waivers: Sequence[WaiverSection], today: datetime.date
+) -> list[Comparison]:
+    """Comparisons with what waivers of their gate say of the failures among them."""
+    if not waivers:
+        return comparisons
+    return [
+        _with_waiver(each, waivers, today) if each.verdict == "fail" else each
+        for each in comparisons
+    ]
+
+
+def _with_waiver(
     one: Comparison, waivers: Sequence[WaiverSection], today: datetime.date
-) -> dict[str, str | None]:
-    """What the waiver of a failure says of it; of several waivers the one that lasts longest."""
+) -> Comparison:
+    """A failure with its waiver; of several waivers the one that lasts longest."""
     fitting = [
         waiver
         for waiver in waivers
@@ -139,19 +176,17 @@ def waived(
         and waiver.slice_group in (None, (one.slice, one.slice_value))
     ]
     if not fitting:
-        return {}
+        return one
     longest = max(fitting, key=lambda waiver: waiver.last_day)
     if longest.last_day < today:
         expired = f"the waiver of {longest.until} has expired"
-        return {"reason": longest.reason, "note": expired}
-    return {"reason": longest.reason, "waived_until": longest.until}
+        return dataclasses.replace(one, reason=longest.reason, note=expired)
+    return dataclasses.replace(one, reason=longest.reason, waived_until=longest.until)
 
 
-def _numbers(values: Floats | None, count: int) -> list[float | None]:
-    if values is None:
-        return [None] * count
-    return [number if np.isfinite(number) else None for number in values.tolist()]
+def _numbers(values: Floats) -> list[float | None]:
+    return [number if math.isfinite(number) else None for number in values.tolist()]
 
 
-def _integers(values: Floats | None, count: int) -> list[int | None]:
-    return [None] * count if values is None else [int(number) for number in values.tolist()]
+def _integers(values: Floats) -> list[int]:
+    return [int(number) for number in values.tolist()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
@@ -35,8 +36,9 @@ class Threshold(Part):
     of: Literal["value", "change"]
 
 
-class Comparison(Part):
-    """One class, or a part of one, held against one gate.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Comparison:
+    """One class, or a part of one, held against one gate; an audit may have 200,000 of them.
 
     Attributes:
       gate: The gate's name.
@@ -67,7 +69,7 @@ class Comparison(Part):
 
     gate: str
     statistic: str
-    class_number: int | None = Field(alias="class")
+    class_number: Annotated[int | None, Field(alias="class")]
     class_name: str | None
     slice: str | None
     slice_value: str | None
@@ -86,7 +88,7 @@ class Comparison(Part):
     reason: str | None
     status: Status | None
     note: str | None
-    examples: list[str]
+    examples: tuple[str, ...]
 
     @property
     def identity(self) -> tuple[str, int | None, str | None, str | None]:
@@ -238,10 +240,13 @@ class AuditResult(Part):
     def to_json(self) -> bytes:
         """The file: a line per comparison, so that two audits can be compared line by line."""
         head = self.model_copy(update={"gates": []}).model_dump_json(by_alias=True, indent=2)
-        lines = ",\n".join(f"    {each.model_dump_json(by_alias=True)}" for each in self.gates)
-        if lines:
-            head = head.replace('"gates": []', f'"gates": [\n{lines}\n  ]')
-        return f"{head}\n".encode()
+        before, here, after = head.partition('"gates": []')
+        if not self.gates:
+            return f"{head}\n".encode()
+        to_json = pydantic.TypeAdapter(Comparison).serializer.to_json
+        lines = b",\n    ".join(to_json(each, by_alias=True) for each in self.gates)
+        begin, end = here.removesuffix("]").encode(), f"\n  ]{after}\n".encode()
+        return b"".join((before.encode(), begin, b"\n    ", lines, end))
 
     @classmethod
     def from_json(cls, data: bytes | str) -> AuditResult:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pyarrow.compute as pc
 
 from pipeline.atlas import Atlas
-from pipeline.audit.groups import Groups
+from pipeline.audit.groups import HISTOGRAM, Groups, Histograms
 from pipeline.audit.statistics import (
     ACCURACY,
     DRIFT,
@@ -36,19 +35,24 @@ class Statistics:
     """
 
     def __init__(self, atlas: Atlas, gates: Sequence[GateSection]) -> None:
-        known = known_statistics(atlas.classes.column_names)
+        schema = atlas.classes.schema  # that of slices has the same histograms
+        known = known_statistics(schema.names)
         for gate in gates:
             if gate.statistic not in known and gate.shortcut is None:
                 raise ConfigurationError(
                     f"gate {gate.title!r}: there is no statistic {gate.statistic!r} that has an "
                     f"interval: {nearest(gate.statistic, known)}"
                 )
-        self._classes = Groups(atlas.statistics(CLASSES, _columns(gates)), None)
+        classes = atlas.statistics(CLASSES, _columns(gates))
+        rows = np.arange(classes.num_rows)
+        self._classes = Groups(classes, None, Histograms(atlas, CLASSES, schema), rows)
         sliced = [gate for gate in gates if gate.where.slice_name is not None]
         # The table is read for a gate about a slice; without one, nobody asks for a part.
-        self._slices = self._classes.table
+        self._slices = self._classes
         if sliced:
-            self._slices = atlas.statistics(SLICES, ["slice", "value", *_columns(sliced)])
+            slices = atlas.statistics(SLICES, ["slice", "value", *_columns(sliced)])
+            rows = np.arange(slices.num_rows)
+            self._slices = Groups(slices, None, Histograms(atlas, SLICES, schema), rows)
 
     def select(self, gate: GateSection) -> Groups:
         """The groups that a gate is about, in the table's order.
@@ -86,13 +90,13 @@ class Statistics:
         """All groups of a slice, or all classes; none where there is no such slice."""
         if slice_name is None:
             return self._classes
-        return Groups(self._slices.filter(pc.field("slice") == slice_name), slice_name)
+        return self._slices.of_slice(slice_name)
 
     def _of_slice(self, gate: GateSection) -> Groups:
         name = gate.where.slice_name
         groups = self.all_of(name)
         if name is not None and not len(groups):
-            raise _unknown(gate, "slice", name, self._slices["slice"].unique().to_pylist())
+            raise _unknown(gate, "slice", name, self._slices.table["slice"].unique().to_pylist())
         return groups
 
     def check_waiver(self, waiver: WaiverSection) -> None:
@@ -159,8 +163,10 @@ def check_labels(gate: GateSection, groups: Groups) -> None:
 
 
 def _columns(gates: Iterable[GateSection]) -> list[str]:
+    """What is small of what gates need: histograms are read when they are needed."""
     needed = [column for gate in gates for column in _of(gate).columns]
-    return list(dict.fromkeys((*_ALWAYS, *needed)))
+    small = [column for column in needed if not column.endswith(HISTOGRAM)]
+    return list(dict.fromkeys((*_ALWAYS, *small)))
 
 
 def _of(gate: GateSection) -> Statistic:

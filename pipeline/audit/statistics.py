@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,12 +39,12 @@ class Figures(NamedTuple):
     Attributes:
       n: (G,) of how many examples.
       value: (G,) NaN where it is undefined.
-      around: Its interval.
+      intervals: Of it, with a confidence that each has.
     """
 
     n: Floats
     value: Floats
-    around: Intervals
+    intervals: Callable[[float], Intervals]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,21 +72,23 @@ class Statistic:
         if self.kind == "quantile":
             return (self.name, f"{self.of}_histogram")
         if self.of in SHARES:
-            return (self.name, "box_energy_histogram")
+            return (self.name,)
         return ("n_correct",) if self.name == ACCURACY else ()
 
-    def figures(self, groups: Groups, confidence: float) -> Figures:
-        """The statistic of groups, with intervals of this confidence."""
+    def figures(self, groups: Groups) -> Figures:
+        """The statistic of groups."""
         if self.kind == "mean":
             moments = self.moments(groups)
-            return Figures(moments.n, moments.mean, mean_interval(moments, confidence))
+            of_means = functools.partial(mean_interval, moments)
+            return Figures(moments.n, moments.mean, of_means)
         if self.kind == "quantile":
-            counts = groups.counts(self.of)
-            around = histogram_interval(counts, groups.edges(self.of), self.share, confidence)
-            return Figures(counts.sum(axis=1).astype(np.float64), groups.column(self.name), around)
+            counts, edges = groups.counts(self.of), groups.edges(self.of)
+            of_quantiles = functools.partial(histogram_interval, counts, edges, self.share)
+            n = counts.sum(axis=1).astype(np.float64)
+            return Figures(n, groups.column(self.name), of_quantiles)
         count, n = self._counted(groups)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return Figures(n, count / n, share_interval(count, n, confidence))
+            return Figures(n, count / n, functools.partial(share_interval, count, n))
 
     def moments(self, groups: Groups) -> Moments:
         """What is known of a mean's values."""
@@ -102,12 +105,18 @@ class Statistic:
         n = groups.defined(self.of)
         return np.rint(groups.column(self.name) * n), n
 
-    def change(self, groups: Groups, others: Groups, confidence: float) -> Intervals:
+    def change(self, groups: Groups, others: Groups) -> Callable[[float], Intervals]:
         """Intervals of the change from others, which are about other examples."""
         if self.kind == "mean":
-            return difference_interval(self.moments(groups), self.moments(others), confidence)
-        ours, theirs = self.figures(groups, confidence), self.figures(others, confidence)
-        return recovered_difference(ours.value, ours.around, theirs.value, theirs.around)
+            moments, of_others = self.moments(groups), self.moments(others)
+            return functools.partial(difference_interval, moments, of_others)
+        ours, theirs = self.figures(groups), self.figures(others)
+
+        def intervals(confidence: float) -> Intervals:
+            around = [side.intervals(confidence) for side in (ours, theirs)]
+            return recovered_difference(ours.value, around[0], theirs.value, around[1])
+
+        return intervals
 
 
 def known_statistics(columns: Iterable[str]) -> list[str]:

@@ -87,8 +87,8 @@ def _changes(
         _statistic_changes(statistic(name), first, second) for name in _shared(first, second)
     ]
     accuracy = statistic(ACCURACY)
-    one, other = (accuracy.figures(each, CONFIDENCE).value for each in (first, second))
-    around = accuracy.change(second, first, CONFIDENCE)
+    one, other = (accuracy.figures(each).value for each in (first, second))
+    around = accuracy.change(second, first)(CONFIDENCE)
     change = _estimates(other - one, around)
     counts = [each.column("n").astype(np.int64).tolist() for each in (first, second)]
     groups = zip(first.numbers, first.names, first.values, strict=True)
@@ -111,8 +111,8 @@ def _changes(
 
 
 def _fold_drifts(first: Groups, ours: ClassFolds, theirs: ClassFolds) -> list[Estimate]:
-    judged = of_drift(first, ours, theirs, CONFIDENCE)
-    return _estimates(judged.value, judged.around)
+    judged = of_drift(first, ours, theirs)
+    return _estimates(judged.value, judged.intervals(CONFIDENCE))
 
 
 def _mean_map_drifts(first: Groups, second: Groups) -> list[Estimate]:
@@ -138,7 +138,7 @@ def _shared(first: Groups, second: Groups) -> list[str]:
 
 def _statistic_changes(of: Statistic, first: Groups, second: Groups) -> list[StatisticChange]:
     one, other = of.moments(first), of.moments(second)
-    change, around = other.mean - one.mean, of.change(second, first, CONFIDENCE)
+    change, around = other.mean - one.mean, of.change(second, first)(CONFIDENCE)
     spread = np.sqrt((one.std**2 + other.std**2) / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         effect = change / spread

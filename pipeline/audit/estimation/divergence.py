@@ -63,8 +63,40 @@ class Drift(NamedTuple):
     high: float
 
 
+class Jackknifed(NamedTuple):
+    """A divergence before a confidence is chosen.
+
+    Attributes:
+      value: The divergence, less its bias where it could be estimated.
+      variance: Of it; NaN where it cannot be estimated.
+      folds: Of how many folds.
+    """
+
+    value: float
+    variance: float
+    folds: int
+
+    def drift(self, confidence: float) -> Drift:
+        """It with an interval of this confidence."""
+        if np.isnan(self.variance):
+            return Drift(self.value, np.nan, np.nan)
+        student = float(stats.t.ppf((1 + confidence) / 2, self.folds - 1))
+        return _around(self.value, student * float(np.sqrt(self.variance)))
+
+
 def drift(first: Folds, second: Folds, confidence: float) -> Drift:
-    """The divergence of two mean maps, less its bias, with the delete-a-fold jackknife's interval.
+    """The divergence of two mean maps with an interval, as `jackknife` estimates it.
+
+    Args:
+      first: Folds of one atlas's class.
+      second: The same folds of the other's.
+      confidence: Of the interval.
+    """
+    return jackknife(first, second).drift(confidence)
+
+
+def jackknife(first: Folds, second: Folds) -> Jackknifed:
+    """The divergence of two mean maps, less its bias, and its variance: a delete-a-fold jackknife.
 
     Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982); folds of unequal size as
     in Busing, Meijer and van der Leeden, Statistics and Computing 9 (1999). A fold is left out of
@@ -75,7 +107,6 @@ def drift(first: Folds, second: Folds, confidence: float) -> Drift:
     Args:
       first: Folds of one atlas's class.
       second: The same folds of the other's.
-      confidence: Of the interval.
     """
     sums, others = first.sums, second.sums
     whole = float(jensen_shannon(sums.sum(axis=0), others.sum(axis=0)))
@@ -83,14 +114,13 @@ def drift(first: Folds, second: Folds, confidence: float) -> Drift:
     used = part > 0
     folds = int(used.sum())
     if folds <= 1 or np.isnan(whole):
-        return Drift(whole, np.nan, np.nan)
+        return Jackknifed(whole, np.nan, folds)
     left = jensen_shannon(sums.sum(axis=0) - sums[used], others.sum(axis=0) - others[used])
     share = part[used]
     value = folds * whole - float(((1 - share) * left).sum())
     pseudo = (whole - (1 - share) * left) / share
     variance = float((share / (1 - share) * (pseudo - value) ** 2).sum()) / folds
-    reach = float(stats.t.ppf((1 + confidence) / 2, folds - 1) * np.sqrt(variance))
-    return _around(value, reach)
+    return Jackknifed(value, variance, folds)
 
 
 def _around(value: float, reach: float) -> Drift:

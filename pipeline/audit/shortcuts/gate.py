@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.audit.groups import Groups
-from pipeline.audit.judging import waived
+from pipeline.audit.judging import with_waivers
 from pipeline.audit.result import Comparison, Shortcut, Threshold, Verdict
 from pipeline.config.audit_section import AuditSection, GateSection
 
@@ -33,13 +33,11 @@ def judge_shortcuts(
     """
     found = {each.class_number: each for each in shortcuts}
     waivers = [waiver for waiver in section.waivers if waiver.gate == gate.title]
-    comparisons = []
-    for place, number in enumerate(groups.numbers):
-        one = _compare(gate, groups, place, found.get(number), section)
-        if one.verdict == "fail" and waivers:
-            one = one.model_copy(update=waived(one, waivers, today))
-        comparisons.append(one)
-    return comparisons
+    comparisons = [
+        _compare(gate, groups, place, found.get(number), section)
+        for place, number in enumerate(groups.numbers)
+    ]
+    return with_waivers(comparisons, waivers, today)
 
 
 def _compare(
@@ -50,7 +48,7 @@ def _compare(
     section: AuditSection,
 ) -> Comparison:
     mask = None if shortcut is None else shortcut.mask
-    return Comparison.model_construct(
+    return Comparison(
         gate=gate.title,
         statistic=gate.statistic,
         class_number=groups.numbers[place],
@@ -72,7 +70,7 @@ def _compare(
         reason=None,
         status=None,
         note=None if shortcut is None else describe(shortcut),
-        examples=[],
+        examples=(),
     )
 
 

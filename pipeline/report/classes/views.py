@@ -177,7 +177,7 @@ def _intervals(table: pa.Table, name: str) -> list[tuple[float, float] | None]:
     of = statistic(f"{name}_mean")
     if not {*of.columns} <= {*table.column_names}:
         return [None] * table.num_rows
-    around = of.figures(Groups(table, None), CONFIDENCE).around
+    around = of.figures(Groups(table, None)).intervals(CONFIDENCE)
     return [
         (low, high) if math.isfinite(low) and math.isfinite(high) else None
         for low, high in zip(around.low.tolist(), around.high.tolist(), strict=True)

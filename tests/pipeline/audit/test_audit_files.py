@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_prometheus_reads_the_metrics(result: AuditResult, files: dict[str, byte
 
 def test_many_comparisons_have_no_series_of_their_own(result: AuditResult) -> None:
     first = result.gates[0]
-    many = [first.model_copy(update={"class_number": number}) for number in range(1001)]
+    many = [dataclasses.replace(first, class_number=number) for number in range(1001)]
     text = audit_files(result.model_copy(update={"gates": many}))["metrics.prom"].decode()
     families = {each.name: each for each in text_string_to_metric_families(text)}
     assert not families["saliency_atlas_audit_value"].samples
@@ -175,7 +176,7 @@ def test_the_verdict_is_a_sentence(result: AuditResult) -> None:
         "undecided, which fails the audit (audit.undecided is fail)."
     )
     assert said(allowed).endswith(", 2 of which failed and was waived or only warns.")
-    again = [each.model_copy(update={"status": "known"}) for each in result.gates]
+    again = [dataclasses.replace(each, status="known") for each in result.gates]
     assert said(again, previous="yesterday").endswith("; 0 new since yesterday.")
 
 

@@ -59,7 +59,7 @@ def test_a_class_that_looks_at_a_corner_fails_and_no_other(tmp_path: Path, rows:
     assert failed.value == pytest.approx(values.mean())
     assert failed.n == 100
     ids = rows["example_id"][rows["target"] == MARKED]
-    assert failed.examples == ids[np.argsort(-values)][:6].tolist()
+    assert list(failed.examples) == ids[np.argsort(-values)][:6].tolist()
     assert failed.low is not None
     assert failed.high is not None
     # Together 95 %: each of six has 0.95 ** (1 / 6), nearly Student's.

@@ -241,7 +241,7 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     card = page[page.index('<article class="card fail">') : page.index("</article>")]
     shown = re.findall(r'<figcaption><bdi class="id">([^<]*)</bdi>', card)
     assert len(shown) == 6
-    assert shown == failing.examples
+    assert shown == list(failing.examples)
     assert "those that weigh most, by the audit" in card
     assert "\u2715 fails 1 of 2 gates fails. kind 1 fails \u201cno <corner>\u201d: " in text
     assert "strongest corner 8.0\u00d7; it has to be below 4.0\u00d7." in text
