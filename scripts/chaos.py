@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import json
 import os
 import random
@@ -60,15 +61,54 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=32, metavar="N", help="how many in all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--method", default="saliency", help="what explain.method is")
     parser.add_argument("--workers", type=int, nargs="+", choices=WORKERS, default=[1, 2])
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)  # noqa: S311 - moments, not secrets
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        return _compare_all(Path(folder), arguments.kills, arguments.workers, generator)
+        launcher = Launcher(arguments.method)
+        return _compare_all(Path(folder), arguments.kills, arguments.workers, launcher, generator)
 
 
-def _compare_all(folder: Path, kills: int, workers: list[int], generator: random.Random) -> int:
-    expected = _undisturbed(folder, workers)
+@dataclasses.dataclass(frozen=True)
+class Launcher:
+    """Starts runs of one method."""
+
+    method: str
+
+    def start(
+        self, atlas: Path, workers: int, mode: list[str], strike: tuple[str, str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Starts a run; `strike` is when it kills itself."""
+        environment = dict(os.environ)
+        if strike is not None:
+            event, name, after = strike
+            environment["CHAOS_STRIKE"] = f"{event}:{name}:{atlas / after if after else ''}"
+            here = str(Path(__file__).with_name("chaos_strike"))
+            environment["PYTHONPATH"] = os.pathsep.join(
+                [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+            )
+        command = [sys.executable, "-m", "pipeline", "run", CONFIG, *mode, "--quiet"]
+        command += ["--set", f"output.path={atlas}", "--set", f"output.block_size={BLOCK_SIZE}"]
+        command += ["--set", f"explain.method={self.method}"]
+        return subprocess.Popen(  # noqa: S603 - this Python and this project
+            [*command, "--", *WORKERS[workers]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # a process group of its own, to be killed as a whole
+        )
+
+
+def _compare_all(
+    folder: Path,
+    kills: int,
+    workers: list[int],
+    launcher: Launcher,
+    generator: random.Random,
+) -> int:
+    expected = _undisturbed(folder, workers, launcher)
     if expected is None:
         return 1
     blocks = sum(name.startswith("maps/") for name in expected)
@@ -77,7 +117,7 @@ def _compare_all(folder: Path, kills: int, workers: list[int], generator: random
     while killed < kills:
         count = workers[trials % len(workers)]
         trials += 1
-        trial = Trial(folder / "killed", count, blocks, generator)
+        trial = Trial(folder / "killed", count, blocks, launcher, generator)
         found = trial.run()
         stages[count].update(found)
         killed += len(found)
@@ -101,13 +141,22 @@ class Trial:
       atlas: Its output folder.
       workers: How many.
       blocks: How many blocks an atlas has.
+      launcher: Starts its runs.
       generator: Of random moments.
     """
 
-    def __init__(self, atlas: Path, workers: int, blocks: int, generator: random.Random) -> None:
+    def __init__(
+        self,
+        atlas: Path,
+        workers: int,
+        blocks: int,
+        launcher: Launcher,
+        generator: random.Random,
+    ) -> None:
         self.atlas = atlas
         self._workers = workers
         self._blocks = blocks
+        self._launcher = launcher
         self._random = generator
 
     def run(self) -> list[str]:
@@ -117,7 +166,7 @@ class Trial:
             mode = ["--resume"] if number else []
             before = {name: self._mtime(name) for name in _FINAL_FILES}
             strike = self._random.choice([None, self._random.choice(STRIKES)])
-            with _start(self.atlas, self._workers, mode, strike) as process:
+            with self._launcher.start(self.atlas, self._workers, mode, strike) as process:
                 if strike is None:
                     self._wait_for_a_moment(process, before)
                     if process.poll() is None:
@@ -126,7 +175,7 @@ class Trial:
             if process.returncode != -signal.SIGKILL or self._is_complete():
                 break
             stages.append(self._stage(before))
-        with _start(self.atlas, self._workers, ["--resume"]) as process:
+        with self._launcher.start(self.atlas, self._workers, ["--resume"]) as process:
             _, errors = process.communicate()
         if process.returncode:
             raise SystemExit(f"the resumed run failed with {process.returncode}: {errors}")
@@ -204,12 +253,12 @@ class Trial:
             return None
 
 
-def _undisturbed(folder: Path, workers: list[int]) -> dict[str, bytes] | None:
+def _undisturbed(folder: Path, workers: list[int], launcher: Launcher) -> dict[str, bytes] | None:
     """The atlas to compare with, of three runs and each number of workers; None if they differ."""
     expected: dict[str, bytes] | None = None
     for number, count in enumerate([workers[0]] * 3 + workers[1:]):
         atlas = folder / "undisturbed"
-        with _start(atlas, count, []) as process:
+        with launcher.start(atlas, count, []) as process:
             _, errors = process.communicate()
         if process.returncode:
             raise SystemExit(f"the undisturbed run failed: {errors}")
@@ -221,29 +270,6 @@ def _undisturbed(folder: Path, workers: list[int]) -> dict[str, bytes] | None:
         shutil.rmtree(atlas)
     print(f"{number + 1} undisturbed runs with {workers} worker(s): the same bytes", flush=True)
     return expected
-
-
-def _start(
-    atlas: Path, workers: int, mode: list[str], strike: tuple[str, str, str] | None = None
-) -> subprocess.Popen[str]:
-    environment = dict(os.environ)
-    if strike is not None:
-        event, name, after = strike
-        environment["CHAOS_STRIKE"] = f"{event}:{name}:{atlas / after if after else ''}"
-        here = str(Path(__file__).with_name("chaos_strike"))
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
-    command = [sys.executable, "-m", "pipeline", "run", CONFIG, *mode, "--quiet"]
-    command += ["--set", f"output.path={atlas}", "--set", f"output.block_size={BLOCK_SIZE}"]
-    return subprocess.Popen(  # noqa: S603 - this Python and this project
-        [*command, "--", *WORKERS[workers]],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,  # a process group of its own, to be killed as a whole
-    )
 
 
 def _files(atlas: Path) -> dict[str, bytes]:

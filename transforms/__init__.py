@@ -11,7 +11,7 @@ imports nothing heavy: each name brings what it needs when it is first used.
 | `AggregateByClass` | statistics of classes, in graphs of your own |
 | `ExplainExamples`, `SaliencyModelHandler` | explanations of examples of your own, in Beam |
 | `Example`, `Explanation` | what these take and give |
-| `Saliency` | maps of arrays and datasets in memory |
+| `Saliency`, `GradientInput`, `IntegratedGradients`, `SmoothGrad`, `SquareGrad`, `VarGrad`, `GradCAM`, `GradCAMPP`, `Occlusion`, `Rise` | maps of arrays and datasets in memory, a class per method |
 | `SourceSpec`, `Features`, `InputSpec`, `ChannelScale` | what is in the input files, and what the model takes |
 | `ExplainSpec`, `explain_spec` | what an explanation is: model, target, operator, codec |
 | `Shard`, `Portion`, `Block`, `BlockKey`, `Examples`, `ExplainedBlock`, `CommittedBlock`, `Failure` | what flows between the stages |
@@ -44,15 +44,24 @@ __all__ = [
     "Explanation",
     "Failure",
     "Features",
+    "GradCAM",
+    "GradCAMPP",
+    "GradientInput",
     "InputSpec",
+    "IntegratedGradients",
+    "Occlusion",
     "Portion",
     "PublishAtlas",
     "ReadBlocks",
+    "Rise",
     "RunError",
     "Saliency",
     "SaliencyModelHandler",
     "Shard",
+    "SmoothGrad",
     "SourceSpec",
+    "SquareGrad",
+    "VarGrad",
     "WriteBlocks",
     "explain_spec",
 ]
@@ -72,7 +81,16 @@ if TYPE_CHECKING:
     from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
     from transforms.saliency.block import ExplainSpec
     from transforms.saliency.examples import Example, Explanation, explain_spec
-    from transforms.saliency.explainer import Saliency
+    from transforms.saliency.explainers.by_gradients import (
+        GradientInput,
+        IntegratedGradients,
+        Saliency,
+        SmoothGrad,
+        SquareGrad,
+        VarGrad,
+    )
+    from transforms.saliency.explainers.by_layers import GradCAM, GradCAMPP
+    from transforms.saliency.explainers.by_scores import Occlusion, Rise
     from transforms.stages.aggregate import AggregateByClass, AggregateStatistics
     from transforms.stages.explain import ExplainBlocks, ExplainExamples
     from transforms.stages.inference import SaliencyModelHandler
@@ -89,7 +107,12 @@ else:  # Where a type checker saw it, it would take every name for one of ours.
         "formats.source": ("ChannelScale", "Features", "InputSpec", "SourceSpec"),
         "saliency.block": ("ExplainSpec",),
         "saliency.examples": ("Example", "Explanation", "explain_spec"),
-        "saliency.explainer": ("Saliency",),
+        "saliency.explainers.by_gradients": (
+            *("GradientInput", "IntegratedGradients", "Saliency"),
+            *("SmoothGrad", "SquareGrad", "VarGrad"),
+        ),
+        "saliency.explainers.by_layers": ("GradCAM", "GradCAMPP"),
+        "saliency.explainers.by_scores": ("Occlusion", "Rise"),
         "stages.aggregate": ("AggregateByClass", "AggregateStatistics"),
         "stages.explain": ("ExplainBlocks", "ExplainExamples"),
         "stages.inference": ("SaliencyModelHandler",),

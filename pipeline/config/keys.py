@@ -28,6 +28,7 @@ from pipeline.config.sections import (
 )
 from transforms.errors import ConfigurationError, alternatives
 from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+from transforms.saliency.activations import LayerName, check_layer_used
 from transforms.saliency.contract.method import MapForm, Method, resolve_form
 from transforms.saliency.engines.engine import AUTO, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, find_method
@@ -176,6 +177,11 @@ class Config(Section):
         method: Method = find_method(self.explain.method).of_inputs(self.input_spec())
         return method
 
+    def layer(self) -> LayerName:
+        """The layer whose activations are explained, as it is given."""
+        check_layer_used(self.method(), self.explain.layer)
+        return self.explain.layer
+
     def map_form(self) -> MapForm:
         """What is made of the method's values, its defaults filled in."""
         explain = self.explain
@@ -236,6 +242,8 @@ class Config(Section):
             settings["reducer"] = form.reducer
         if (method.name, form.sign) != (DEFAULT_METHOD, "absolute"):
             settings["sign"] = form.sign
+        if method.needs == "layer":
+            settings["layer"] = self.explain.layer
         return settings
 
 
@@ -337,7 +345,7 @@ def _slice_problems(slices: Sequence[str], regions: Iterable[str]) -> Iterator[s
 
 def _spec_problems(config: Config) -> list[str]:
     problems = []
-    for make_spec in (config.source_spec, config.input_spec, config.map_form):
+    for make_spec in (config.source_spec, config.input_spec, config.map_form, config.layer):
         try:
             make_spec()
         except ConfigurationError as error:

@@ -187,6 +187,9 @@ class ExplainSection(Section):
     sign: Sign | None = Field(
         None, description=f"{', '.join(get_args(Sign))}, or null for the method's default"
     )
+    layer: _Text | int | None = Field(
+        None, description="the name or the index of a layer, or null for the method's default"
+    )
     batch_size: Literal["auto"] | _Count = Field(
         "auto", description="auto or an integer of at least 1"
     )

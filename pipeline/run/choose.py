@@ -34,6 +34,7 @@ from transforms.saliency.program import (
     ProgramSpec,
     attribution_function,
     comparable_maps,
+    find_layer_of,
 )
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
@@ -93,6 +94,7 @@ def choose_explainer(
     fixed = _fixed_batch_size(config, loaded.model, recorded)
     start = fixed or starting_batch_size(inputs.spec.shape, on_gpu=has_gpu())
     spec = _explain_spec(config, inputs, loaded, start)
+    spec = dataclasses.replace(spec, program=find_layer_of(loaded.model, spec.program))
     count = min(max(start, _FEWEST_FIRST), config.output.block_size)
     first = first_examples(inputs, storage, count)
     if first is not None:
@@ -135,6 +137,7 @@ def _explain_spec(
             sign=form.sign,
             codec=config.output.codec,
             batch_size=batch_size,
+            layer=config.layer(),
         ),
         threads=loaded.threads,
         sketch=config.statistics.sketch,

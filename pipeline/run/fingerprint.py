@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config.keys import Config
 from transforms.elements import Shard
 from transforms.models.opening.imports import module_digest
+from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.block import ExplainSpec
 from transforms.statistics.regions import Region
 
@@ -55,6 +56,8 @@ def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpe
     settings["explain"]["threads"] = explain.threads
     settings["explain"]["engine"] = explain.program.engine.name
     settings["explain"]["precision"] = explain.program.engine.precision
+    if isinstance(explain.program.layer, ActivationLayer):
+        settings["explain"]["layer_path"] = explain.program.layer.path
     return settings
 
 

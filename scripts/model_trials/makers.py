@@ -35,6 +35,7 @@ def kinds_of_makers() -> Iterator[Kind]:
         yield Kind(f"ViT on {engine}", _transformer(distilled=False), IMAGE, engine=engine)
         yield Kind(f"DeiT on {engine}", _transformer(distilled=True), IMAGE, engine=engine)
     yield Kind("U-Net", _unet, IMAGE, operator="segmentation")
+    yield Kind("a model in a model", _nested, IMAGE)
     yield Kind("subclassed", _subclassed, ROW, "saved")
     yield Kind("series as a convolution of two rates", _two_rates, SERIES)
 
@@ -173,6 +174,16 @@ def _unet() -> Any:
     up = k.Conv2DTranspose(6, 2, strides=2)(low)
     outputs = k.Conv2D(3, 1)(k.Concatenate()([up, first]))
     return keras.Model(inputs, outputs)
+
+
+def _nested() -> Any:
+    import keras
+
+    k = keras.layers
+    layers = [k.Conv2D(4, 3, activation="relu"), k.MaxPooling2D(), k.Conv2D(5, 3, activation="elu")]
+    inside = keras.Sequential([keras.Input(IMAGE), *layers], name="inside")
+    inputs = keras.Input(IMAGE)
+    return keras.Model(inputs, k.Dense(3)(k.GlobalAveragePooling2D()(inside(inputs))))
 
 
 def _subclassed() -> Any:

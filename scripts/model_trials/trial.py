@@ -63,7 +63,7 @@ def attempt(kind: Kind, folder: Path) -> Outcome:
     keras.utils.set_random_seed(0)
     model = kind.make()
     uri = str(save(model, kind, folder))
-    inputs = _inputs(kind)
+    inputs = some_inputs(kind)
     try:
         found = _explained(kind, uri, inputs)
     except ConfigurationError as error:
@@ -79,7 +79,19 @@ def attempt(kind: Kind, folder: Path) -> Outcome:
     return _compared(expected_gradients, found)
 
 
-def _inputs(kind: Kind) -> npt.NDArray[np.float32]:
+def spec_of_model(kind: Kind, uri: str) -> ModelSpec:
+    """How a model is loaded."""
+    return ModelSpec(
+        uri,
+        input_shape=kind.shape,
+        output=kind.output,
+        signature=kind.signature,
+        explained_input=kind.explained,
+        constants=() if kind.explained is None else (("second", 0.5),),
+    )
+
+
+def some_inputs(kind: Kind) -> npt.NDArray[np.float32]:
     """(N, *shape), as the model takes them."""
     generator = np.random.default_rng(1)
     shape = (_EXAMPLES, *kind.shape)
@@ -118,15 +130,7 @@ def _explained(kind: Kind, uri: str, inputs: npt.NDArray[np.float32]) -> npt.NDA
         codec="uint8",
         batch_size=_EXAMPLES,
     )
-    model_spec = ModelSpec(
-        uri,
-        input_shape=kind.shape,
-        output=kind.output,
-        signature=kind.signature,
-        explained_input=kind.explained,
-        constants=() if kind.explained is None else (("second", 0.5),),
-    )
-    model = load_model(model_spec, LocalStorage()).read_as(output_reading(operator))
+    model = load_model(spec_of_model(kind, uri), LocalStorage()).read_as(output_reading(operator))
     check_explained(model, operator, spec.target)
     decoded = np.moveaxis(inputs, 1, -1) if kind.channels == "first" else inputs
     first_outputs(model, spec, decoded)

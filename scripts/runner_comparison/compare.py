@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
@@ -31,6 +31,14 @@ ASSEMBLED_FLINK = RUNNERS / "flink-job-server.jar"
 FETCH_SECONDS = 600  # Prism is compiled, Flink's job server has 200 MB
 RUN_SECONDS = 300
 POOL_SECONDS = 30
+METHODS = (
+    "saliency",
+    "{integrated_gradients: {steps: 3}}",
+    "{smoothgrad: {samples: 2}}",
+    "grad_cam",
+    "{rise: {samples: 3, grid_size: 4}}",
+)
+"""One of each kind: a gradient, several, with noise, a layer's, and scores alone."""
 RESUMABLE = 3  # the exit code of a run that failed and may go on
 _EXTERNAL = ("--environment_type=EXTERNAL", "--sdk_worker_parallelism=2")
 
@@ -76,6 +84,7 @@ WAYS = (
 class Outcome:
     """What a way of running came to: `seconds` of wall time, and a few words."""
 
+    method: str
     way: str
     seconds: float | None
     words: str
@@ -87,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [way.name for way in WAYS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="RUNNER", help=f"of {', '.join(names)}")
+    parser.add_argument("--methods", action="store_true", help="all kinds of methods, not saliency")
     parser.add_argument("--kill", action="store_true", help="kill a worker half-way, then resume")
     parsed = parser.parse_args(arguments)
     unknown = sorted(set(parsed.names) - set(names))
@@ -95,21 +105,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [way for way in WAYS if not parsed.names or way.name in parsed.names]
     if parsed.kill:
         chosen = [way for way in chosen if way.pool]
-    reference = WAYS[0]
     missing = {need: fetch(need) for need in {way.needs for way in chosen} if need}
-    outcomes = [run(reference, None)]
-    for way in chosen:
-        if way.needs and missing[way.needs]:
-            outcomes.append(Outcome(way.name, None, f"skipped: {missing[way.needs]}"))
-        elif way is not reference:
-            outcomes.append(run(way, ATLASES / reference.name, kill=parsed.kill))
-        print(f"{outcomes[-1].way}: {outcomes[-1].words}", file=sys.stderr, flush=True)
-    table = Table("runner", "seconds", "atlas")
+    outcomes = []
+    for method in METHODS if parsed.methods else METHODS[:1]:
+        for outcome in run_all(chosen, missing, method, kill=parsed.kill):
+            print(f"{outcome.method}, {outcome.way}: {outcome.words}", file=sys.stderr, flush=True)
+            outcomes.append(outcome)
+    table = Table("method", "runner", "seconds", "atlas")
     for outcome in outcomes:
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.1f}"
-        table.add_row(outcome.way, seconds, outcome.words)
+        table.add_row(outcome.method, outcome.way, seconds, outcome.words)
     Console().print(table)
     return int(any(outcome.failed for outcome in outcomes))
+
+
+def run_all(
+    chosen: Sequence[Way], missing: Mapping[str, str | None], method: str, *, kill: bool
+) -> Iterator[Outcome]:
+    """Makes the atlas in each way, the first of all ways first, with which others are compared.
+
+    Args:
+      chosen: The ways.
+      missing: Why what one of them needs cannot be had, by its name.
+      method: What `explain.method` is.
+      kill: Whether to kill a worker half-way.
+    """
+    reference = WAYS[0]
+    yield run(reference, None, method)
+    for way in chosen:
+        if way.needs and missing[way.needs]:
+            yield Outcome(method, way.name, None, f"skipped: {missing[way.needs]}")
+        elif way is not reference:
+            yield run(way, ATLASES / reference.name, method, kill=kill)
 
 
 def fetch(need: str) -> str | None:
@@ -164,12 +191,12 @@ def succeeds(command: Sequence[str], log: Path) -> bool:
     return True
 
 
-def run(way: Way, reference: Path | None, kill: bool = False) -> Outcome:
+def run(way: Way, reference: Path | None, method: str, *, kill: bool = False) -> Outcome:
     """Makes the atlas one way, and compares it with the reference."""
     atlas = ATLASES / way.name
     command = [
         *(".venv/bin/saliency-atlas", "run", CONFIG, "--quiet", "--overwrite"),
-        *("--set", f"output.path={atlas}", *way.options),
+        *("--set", f"explain.method={method}", "--set", f"output.path={atlas}", *way.options),
     ]
     if way.needs == "flink" and ASSEMBLED_FLINK.exists():
         command.append(f"--flink_job_server_jar={ASSEMBLED_FLINK}")
@@ -192,13 +219,15 @@ def run(way: Way, reference: Path | None, kill: bool = False) -> Outcome:
             words += "; the runner went on by itself"
         seconds = time.monotonic() - started
     if code:
-        return Outcome(way.name, seconds, f"{words} exit code {code}, read {log}", failed=True)
+        return Outcome(
+            method, way.name, seconds, f"{words} exit code {code}, read {log}", failed=True
+        )
     if reference is None:
-        return Outcome(way.name, seconds, "the reference")
+        return Outcome(method, way.name, seconds, "the reference")
     differing = compare(reference, atlas)
     if differing:
-        return Outcome(way.name, seconds, f"{words} differs in {differing[0]}", failed=True)
-    return Outcome(way.name, seconds, f"the same bytes{words}")
+        return Outcome(method, way.name, seconds, f"{words} differs in {differing[0]}", failed=True)
+    return Outcome(method, way.name, seconds, f"the same bytes{words}")
 
 
 def launch(

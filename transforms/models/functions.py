@@ -118,6 +118,9 @@ class ModelFunction:
     output_name: str | None = None
     """The name of the output; None where layers are known, or nothing is."""
 
+    layers_out_of_reach: str | None = "has no layers: give a Keras model"
+    """Why what its layers return cannot be had, and the remedy; None where it can."""
+
     @property
     def model(self) -> Any:
         """What all functions of one model share; the function itself where nothing is known."""
@@ -193,6 +196,8 @@ class ModelFunction:
 
 class KerasFunction(ModelFunction):
     """A Keras model, or the output of one of its layers."""
+
+    layers_out_of_reach = None
 
     def __init__(
         self,

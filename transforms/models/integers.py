@@ -45,6 +45,10 @@ class DifferentiableFunction(ModelFunction):
         self._original = function
         self.integer_dtype = function.input.dtype
         self.output_name = function.output_name
+        self.layers_out_of_reach = function.layers_out_of_reach or (
+            f"takes {self.integer_dtype}, and its layers are out of reach: export it with a "
+            "floating-point input"
+        )
         self.constants = function.constants
 
     @property

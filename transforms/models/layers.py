@@ -56,13 +56,16 @@ def list_layers(model: keras.Model, prefix: str = "") -> list[NamedLayer]:
     return layers
 
 
-def find_layer(model: keras.Model, output_layer: str | int) -> NamedLayer:
+def find_layer(
+    model: keras.Model, output_layer: str | int, key: str = "output_layer"
+) -> NamedLayer:
     """The layer a user means.
 
     Args:
       model: Where to look.
       output_layer: A layer's path or, where only one layer has it, its name; or an index into
         `model.layers`, from the end if negative.
+      key: What messages call it.
 
     Raises:
       ConfigurationError: No layer is called so, or several are.
@@ -73,7 +76,7 @@ def find_layer(model: keras.Model, output_layer: str | int) -> NamedLayer:
         names = [layer.name for layer in model.layers]
         if isinstance(output_layer, bool) or not -count <= output_layer < count:
             raise ConfigurationError(
-                f"output_layer {output_layer} is out of range: model {model.name!r} has {count} "
+                f"{key} {output_layer} is out of range: model {model.name!r} has {count} "
                 f"layers, {-count} to {count - 1}: {_enumerate(names)}"
             )
         chosen = model.layers[output_layer]
@@ -84,12 +87,12 @@ def find_layer(model: keras.Model, output_layer: str | int) -> NamedLayer:
         return matches[0]
     if matches:
         raise ConfigurationError(
-            f"output_layer {output_layer!r} names {len(matches)} layers of model {model.name!r}; "
+            f"{key} {output_layer!r} names {len(matches)} layers of model {model.name!r}; "
             f"choose one by its path: {_enumerate([named.path for named in matches])}"
         )
     paths = list(dict.fromkeys(named.path for named in layers))
     raise ConfigurationError(
-        f"model {model.name!r} has no layer {output_layer!r}; choose one of: "
+        f"{key}: model {model.name!r} has no layer {output_layer!r}; choose one of: "
         f"{_enumerate(_nearest_first(output_layer, paths))}"
     )
 

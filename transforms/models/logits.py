@@ -23,6 +23,7 @@ class LogitsFunction(ModelFunction):
         super().__init__(_logits_call(function), function.title, function.input, function.others)
         self._function = function
         self.output_name = function.output_name
+        self.layers_out_of_reach = function.layers_out_of_reach
         self.constants = function.constants
 
     @property

@@ -21,6 +21,10 @@ MOST_CONSTANT_BYTES = 1_900_000_000
 class SignatureFunction(ModelFunction):
     """A signature of a SavedModel, or one of its outputs."""
 
+    layers_out_of_reach = (
+        "is a SavedModel, which keeps no layers: give the .keras file that it was made of"
+    )
+
     def __init__(
         self,
         saved: Any,

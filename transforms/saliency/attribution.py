@@ -8,10 +8,11 @@ run. Engines say *who* computes: each compiles an `AttributionFunction` and give
 imports nothing of them; whoever explains differentiates, pads a short batch and refuses what cannot
 be explained here.
 
-What a call gives back is what a method `needs`: the scores alone, or the gradients of the scores by
-the inputs, too. A method of several steps calls the compiled function once per step, from the host,
-as not every engine has loops. The first call, at the unperturbed input, chooses the targets; all
-others are given them as labels, so that each step explains the same classes.
+What a call gives back is what a method `needs`: the scores alone; the gradients of the scores by
+the inputs, too; or those by the activations of a layer, and the activations. A method of several
+steps calls the compiled function once per step, from the host, as not every engine has loops. The
+first call, at the unperturbed input, chooses the targets; all others are given them as labels, so
+that each step explains the same classes.
 
 Gradients keep their signs until a method makes maps of them. Several inputs would make `inputs` and
 `gradients` structures of tensors; scores and targets would stay as they are.
@@ -49,8 +50,12 @@ Model = Callable[["tf.Tensor"], "tf.Tensor"]
 Arrays = tuple[npt.NDArray[Any], ...]
 """What a mini-batch is made of; each array has one row per example."""
 
-Needs: TypeAlias = Literal["score", "gradient"]
-"""What a call gives back: scores, or their gradients by the inputs, too."""
+LayeredModel = Callable[["tf.Tensor"], "tuple[tf.Tensor, tf.Tensor]"]
+"""Returns outputs (N, ...) of inputs (N, ...), and the activations (N, h, w, c) of a layer."""
+
+Needs: TypeAlias = Literal["score", "gradient", "layer"]
+"""What a call gives back: scores; their gradients by the inputs, too; or by a layer's activations,
+and these."""
 
 Results = dict[str, npt.NDArray[Any]]
 """What is computed of a mini-batch, by name; each array has one row per example."""
@@ -64,20 +69,24 @@ class Attribution:
       outputs: (N, ...) float32, the model's outputs; (N, C) where they are scores of C classes.
       targets: (N, K) int32, the classes explained; None where only the operator knows them.
       scores: (N, K) float32, the operator's values.
-      gradients: (N, K, ...) float32, the gradient of each score by the inputs; None where scores
-        alone are needed.
+      gradients: (N, K, ...) float32, the gradient of each score by the inputs, or by a layer's
+        activations; None where scores alone are needed.
+      activations: (N, h, w, c) float32, of the layer that gradients are by; None where they are by
+        the inputs.
     """
 
     outputs: tf.Tensor
     targets: tf.Tensor | None
     scores: tf.Tensor
     gradients: tf.Tensor = None
+    activations: tf.Tensor = None
 
     @property
     def fields(self) -> tuple[tf.Tensor, ...]:
         """What there is of it, in order: what a call that needs less leaves out is at the end."""
-        fields = self.outputs, self.targets, self.scores
-        return fields if self.gradients is None else (*fields, self.gradients)
+        fields = self.outputs, self.targets, self.scores, self.gradients, self.activations
+        count = len(fields) - (self.activations is None) - (self.gradients is None)
+        return fields[:count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +137,10 @@ def attribute(
     inputs: tf.Tensor,
     choose: Callable[[tf.Tensor], Targets],
     loss_scale: float = 1.0,
+    *,
+    layered: LayeredModel | None = None,
 ) -> Attribution:
-    """Scores of the inputs' targets, and the gradient of each by the inputs.
+    """Scores of the inputs' targets, and the gradient of each by the inputs, or by a layer.
 
     Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034, section 3. The forward pass that tells which
     classes to explain is the one that is differentiated: an operator that calls the model on the
@@ -142,6 +153,7 @@ def attribute(
       choose: Gives the K targets of each example from the model's outputs.
       loss_scale: What is differentiated is the score times this, and divided by it afterwards, so
         that small gradients do not vanish where some operations have few bits.
+      layered: f with the layer that gradients are by; None differentiates by the inputs.
 
     Raises:
       ConfigurationError: The inputs are integers, the operator does not return one score per
@@ -156,9 +168,13 @@ def attribute(
     # Only the inputs are watched: gradients by the weights are never asked for.
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs)
-        outputs, targets, scores = _scores(model, operator, inputs, choose)
-    gradients = [_gradient(tape, score, inputs, loss_scale) for score in scores]
-    return _attribution(outputs, targets, scores, tf.stack(gradients, axis=1))
+        outputs, by = (model(inputs), inputs) if layered is None else layered(inputs)
+        targets, scores = scores_at(model, operator, inputs, outputs, choose)
+    gradients = [_gradient(tape, score, by, loss_scale) for score in scores]
+    found = _attribution(outputs, targets, scores, tf.stack(gradients, axis=1))
+    if layered is None:
+        return found
+    return dataclasses.replace(found, activations=tf.cast(by, tf.float32))
 
 
 def score(
@@ -169,22 +185,33 @@ def score(
     Raises:
       ConfigurationError: The operator does not return one score per example.
     """
-    return _attribution(*_scores(model, operator, inputs, choose))
-
-
-def _scores(
-    model: Model, operator: Operator, inputs: tf.Tensor, choose: Callable[[tf.Tensor], Targets]
-) -> tuple[tf.Tensor, Targets, list[tf.Tensor]]:
-    """The model's outputs, the targets, and of each of these the scores (N,)."""
     outputs = model(inputs)
+    return _attribution(outputs, *scores_at(model, operator, inputs, outputs, choose))
+
+
+def scores_at(
+    model: Model,
+    operator: Operator,
+    inputs: tf.Tensor,
+    outputs: tf.Tensor,
+    choose: Callable[[tf.Tensor], Targets],
+) -> tuple[Targets, list[tf.Tensor]]:
+    """The targets, and of each of these the scores (N,), once the model has been called.
+
+    Args:
+      model: As `attribute` takes it.
+      operator: The same.
+      inputs: The same.
+      outputs: The model's, of these inputs: the operator gets them for a call at the inputs.
+      choose: As `attribute` takes it.
+    """
 
     def remembered(values: tf.Tensor) -> tf.Tensor:
         return outputs if values is inputs else model(values)
 
     targets = choose(outputs)
     arguments = targets.arguments
-    scores = [scores_of(remembered, operator, inputs, argument) for argument in arguments]
-    return outputs, targets, scores
+    return targets, [scores_of(remembered, operator, inputs, argument) for argument in arguments]
 
 
 def _attribution(
@@ -203,7 +230,7 @@ def _attribution(
 def _gradient(
     tape: tf.GradientTape, scores: tf.Tensor, inputs: tf.Tensor, loss_scale: float
 ) -> tf.Tensor:
-    """Gradient of (N,) scores by the inputs, in float32."""
+    """Gradient of (N,) scores by the inputs, or by activations, in float32."""
     import tensorflow as tf
 
     gradient = None

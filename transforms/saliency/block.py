@@ -38,7 +38,7 @@ from transforms.saliency.attribution import Arrays, Results
 from transforms.saliency.batching.isolation import Errors, IsolatingRunner, with_copies
 from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledAttribution, Inputs
-from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec
+from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec, find_layer_of
 from transforms.saliency.rows import BlockRows, RowsOfBatch
 from transforms.saliency.scores.operators import output_reading
 from transforms.statistics.columns import POSITIVE_SHARE
@@ -166,7 +166,12 @@ class BlockExplainer:
     ) -> None:
         model = model.read_as(output_reading(spec.program.operator))
         # Only the model tells, so this holds whatever was given.
-        self.spec = dataclasses.replace(spec, with_predictions=model.classes is not None)
+        spec = dataclasses.replace(
+            spec,
+            with_predictions=model.classes is not None,
+            program=find_layer_of(model, spec.program),
+        )
+        self.spec = spec
         self._model = model
         self._batch_size = spec.program.batch_size
         self._most_calls = most_calls

@@ -14,6 +14,7 @@ from transforms.codec import CodecName, decode
 from transforms.elements import NO_LABEL, Block, BlockKey, Examples, Failure, Shard
 from transforms.formats.source import InputSpec
 from transforms.models.loading import ModelSpec
+from transforms.saliency.activations import LayerName, check_layer_used
 from transforms.saliency.batching.size import starting_batch_size
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.contract.method import Sign, resolve_form
@@ -101,6 +102,7 @@ def explain_spec(
     *,
     output_layer: str | int | None = None,
     operator: str = CLASSIFICATION,
+    layer: LayerName = None,
     method: str | Mapping[str, Any] = DEFAULT_METHOD,
     reducer: Reducer | None = None,
     sign: Sign | None = None,
@@ -120,6 +122,8 @@ def explain_spec(
       operator: `classification`, `regression`, `segmentation`, `detection` or
         `package.module:function`.
       method: A method's name, or one with parameters: `{"integrated_gradients": {"steps": 20}}`.
+      layer: Name, path or index of the layer whose activations the method explains; None is the
+        last that has places.
       reducer: `max`, `mean`, `min`, `sum` or `none`; None is the method's default.
       sign: `absolute`, `positive` or `signed`; None is the method's default.
       codec: How maps are encoded; `float32` keeps every bit.
@@ -134,6 +138,7 @@ def explain_spec(
     """
     chosen = find_method(method).of_inputs(inputs)
     form = resolve_form(chosen, inputs, reducer, sign)
+    check_layer_used(chosen, layer)
     return ExplainSpec(
         model=ModelSpec(model_uri, output_layer, allow_unsafe, inputs.shape),
         program=ProgramSpec(
@@ -145,6 +150,7 @@ def explain_spec(
             sign=form.sign,
             codec=codec,
             batch_size=batch_size or starting_batch_size(inputs.shape),
+            layer=layer,
         ),
         threads=threads,
         sketch=sketch,

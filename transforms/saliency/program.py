@@ -20,6 +20,14 @@ from transforms.codec import CodecName, StoredCodec, stored_codec
 from transforms.errors import RunError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
+from transforms.saliency.activations import (
+    ActivationLayer,
+    LayerName,
+    ScoredModel,
+    channels_last,
+    find_activation_layer,
+    layered,
+)
 from transforms.saliency.attribution import (
     Attribution,
     AttributionFunction,
@@ -76,6 +84,8 @@ class ProgramSpec:
       method: Which calls are made, and which maps are made of them.
       sign: What is kept of the method's values.
       engine: Who computes the gradients.
+      layer: Which layer's activations the method explains: as `explain.layer` says it, or as
+        `find_layer_of` found it.
     """
 
     inputs: InputSpec
@@ -87,6 +97,7 @@ class ProgramSpec:
     method: Method = _SALIENCY
     sign: Sign = "absolute"
     engine: EngineSpec = DEFAULT_ENGINE
+    layer: ActivationLayer | LayerName = None
 
     @property
     def form(self) -> MapForm:
@@ -271,12 +282,42 @@ class Programs:
         return Program.compile(self._model, spec, self._statistics)
 
 
+def find_layer_of(model: LoadedModel, spec: ProgramSpec) -> ProgramSpec:
+    """The same with the layer that its method explains, where it needs one.
+
+    Raises:
+      ConfigurationError: The model has no such layer.
+    """
+    import tensorflow as tf
+
+    if spec.method.needs != "layer" or isinstance(spec.layer, ActivationLayer):
+        return spec
+
+    def choose(outputs: tf.Tensor) -> Targets:
+        labels = tf.zeros(tf.shape(outputs)[:1], tf.int32)  # any: which it is changes no layer
+        return spec.target.choose(outputs, labels, model.classes)
+
+    taking = model.with_channels(spec.inputs.channels)
+    scored = ScoredModel(
+        model.function,
+        taking,
+        spec.inputs.decoded_shape,
+        model.explained_layer,
+        resolve_operator(spec.operator),
+        choose,
+    )
+    layer = find_activation_layer(scored, spec.layer, spec.method.name)
+    return dataclasses.replace(spec, layer=layer)
+
+
 def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFunction:
     """What an engine compiles of a program: from unscaled inputs to scores and gradients.
 
     Raises:
       ConfigurationError: The model's output is not what the operator or the target needs.
     """
+    import tensorflow as tf
+
     operator = resolve_operator(spec.operator)
     check_explained(model, operator, spec.target)
 
@@ -291,8 +332,12 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
         taking, explained = explained_inputs(inputs, model, spec)
         if spec.method.needs == "score":
             return score(taking, operator, explained, choose)
+        if isinstance(spec.layer, ActivationLayer):
+            with_layer = layered(model.function, taking, spec.layer)
+            found = attribute(taking, operator, explained, choose, loss_scale, layered=with_layer)
+            return channels_last(found, spec.layer)
         found = attribute(taking, operator, explained, choose, loss_scale)
-        gradients = _of_shape(found.gradients, shape)
+        gradients = tf.reshape(found.gradients, (-1, spec.target.count, *shape))
         if spec.method.uses_inputs:
             # What is multiplied with inputs as they are is the gradient by inputs as they are.
             gradients *= scale_slope(spec.inputs.scale)
@@ -332,13 +377,6 @@ def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf
     return tf.clip_by_value(tf.round(scaled), float(low), float(high))  # as the deployed one gets
 
 
-def _of_shape(gradients: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """(N, K, ...) -> (N, K, *shape)."""
-    import tensorflow as tf
-
-    return tf.reshape(gradients, (tf.shape(gradients)[0], gradients.shape[1], *shape))
-
-
 def comparable_maps(spec: ProgramSpec) -> Callable[[Attribution], tf.Tensor]:
     """What engines are compared by: maps >= 0 of what one call gives back, not of all steps."""
 
@@ -348,6 +386,8 @@ def comparable_maps(spec: ProgramSpec) -> Callable[[Attribution], tf.Tensor]:
         if attribution.gradients is None:
             return tf.abs(attribution.outputs)
         gradients = tf.convert_to_tensor(attribution.gradients)
+        if attribution.activations is not None:  # Of the last layers, gradients are constants.
+            gradients *= tf.expand_dims(attribution.activations, 1)
         gradients = tf.reshape(gradients, (-1, *gradients.shape[2:]))
         return reduce_channels(tf.abs(gradients), spec.reducer or "none")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK
+from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.engines.engine import DEFAULT_ENGINE
 from transforms.saliency.quantize import quantize
 from transforms.statistics.columns import POSITIVE_SHARE
@@ -35,19 +36,24 @@ def field_specs(spec: ProgramSpec, model: LoadedModel) -> list[tf.TensorSpec]:
         tf.TensorSpec((None, count), tf.int32),
         tf.TensorSpec((None, count), tf.float32),
     ]
-    if spec.method.needs == "gradient":
-        specs.append(tf.TensorSpec((None, count, *gradient_shape(model, spec)), tf.float32))
+    shape = gradient_shape(model, spec)
+    if spec.method.needs != "score":
+        specs.append(tf.TensorSpec((None, count, *shape), tf.float32))
+    if spec.method.needs == "layer":
+        specs.append(tf.TensorSpec((None, *shape), tf.float32))
     return specs
 
 
 def gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
-    """Of one gradient: the input's; of tokens (T, 1, width), an image's with a row each."""
+    """Of one gradient: the input's, or a layer's; of tokens (T, 1, width), as an image's rows."""
     inputs, width = spec.inputs, model.embedding_width
     if model.integer_dtype is not None and inputs.scale != "none":
         raise ConfigurationError(
             f"source.input.scale is {inputs.scale!r}, but the model takes {model.integer_dtype}; "
             "it scales its inputs itself, so leave it out"
         )
+    if isinstance(spec.layer, ActivationLayer):
+        return spec.layer.shape
     if width is None:
         return inputs.decoded_shape
     if spec.method.calls > 1 or spec.method.uses_inputs:

@@ -64,7 +64,7 @@ class Method(abc.ABC):
 
     Attributes:
       needs: What a call of the compiled function gives back: `score`; `gradient`, by the inputs
-        too.
+        too; `layer`, the gradient by a layer's activations, and these.
       signs: What `explain.sign` may be, the default first.
       reducer: The default of `explain.reducer`; None where values have no channels.
       columns: float32 columns of the maps table that the method adds.

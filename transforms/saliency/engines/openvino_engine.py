@@ -139,6 +139,9 @@ class _Runner:
             for name in graph.names
             if name not in graph.constants
         }
+        # Asked for here, by one thread: OpenVINO's bindings look NumPy up at the first question,
+        # and two threads that ask it at once wait for each other for ever (seen with 2026.4).
+        self._dtypes = {name: port.element_type.to_dtype() for name, port in self._outputs.items()}
 
     def run(self, inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
         """Computes a batch."""
@@ -149,7 +152,7 @@ class _Runner:
             for name, value in self._constants.items()
         }
         for name, port in self._outputs.items():
-            results[name] = np.empty((count, *port.shape[1:]), port.element_type.to_dtype())
+            results[name] = np.empty((count, *port.shape[1:]), self._dtypes[name])
 
         def compute(start: int) -> None:
             rows = slice(start, start + self._part)

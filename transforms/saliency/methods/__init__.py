@@ -8,6 +8,8 @@
 | `smoothgrad`           | 1 + `samples` | signed; mean            | arXiv 1706.03825 |
 | `squaregrad`           | 1 + `samples` | squares; mean           | arXiv 1806.10758 |
 | `vargrad`              | 1 + `samples` | variances; mean         | arXiv 1810.03307 |
+| `grad_cam`             | 1             | positive; no channels   | arXiv 1610.02391 |
+| `grad_cam_pp`          | 1             | positive; no channels   | arXiv 1710.11063 |
 | `occlusion`            | 1 + patches   | signed; no channels     | arXiv 1311.2901  |
 | `rise`                 | 1 + `samples` | signed; no channels     | arXiv 1806.07421 |
 

@@ -61,12 +61,17 @@ def explained(
     ids: list[str] | None = None,
     labels: list[int] | None = None,
     engine: str = "tensorflow",
+    channels: Any = None,
     **options: Any,
 ) -> list[tuple[Explanation, ...]]:
     """Each example's explanations, in float32."""
     given = {"codec": "float32", "batch_size": 2, "sketch": (2, 2), **options}
     spec = explain_spec(
-        str(path), InputSpec("tensor", inputs.shape[1:]), target, method=method, **given
+        str(path),
+        InputSpec("tensor", inputs.shape[1:], channels=channels),
+        target,
+        method=method,
+        **given,
     )
     program = dataclasses.replace(
         spec.program, engine=dataclasses.replace(spec.program.engine, name=engine)

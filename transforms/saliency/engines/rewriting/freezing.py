@@ -21,6 +21,7 @@ RESULT_NAMES = (
     "result_targets",
     "result_scores",
     "result_gradients",
+    "result_activations",
 )
 """Of `Attribution`'s fields; what a call that needs less leaves out is at the end."""
 

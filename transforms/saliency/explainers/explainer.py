@@ -1,4 +1,4 @@
-"""`Saliency` and what other explainers share: maps of arrays and datasets in memory."""
+"""What explainers share: maps of arrays and datasets in memory, by any method."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from transforms.models.functions import (
     trace,
 )
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
+from transforms.saliency.activations import (
+    ActivationLayer,
+    LayerName,
+    ScoredModel,
+    channels_last,
+    find_activation_layer,
+    layered,
+)
 from transforms.saliency.attribution import (
     Attribution,
     attribute,
@@ -28,7 +36,6 @@ from transforms.saliency.attribution import (
 from transforms.saliency.batching.batches import array_batches, dataset_batches
 from transforms.saliency.contract.method import MapForm, Method
 from transforms.saliency.contract.steps import Steps
-from transforms.saliency.methods.saliency import DEFAULT_REDUCER, SaliencyMethod
 from transforms.saliency.reducers import check_reducer
 from transforms.saliency.scores.operators import Operator, classification, resolve_operator
 from transforms.saliency.scores.targets import Targets
@@ -61,6 +68,7 @@ class Explainer:
         operator: str | Operator | None = None,
         reducer: str | None = None,
         channels: Channels | None = None,
+        conv_layer: LayerName = None,
     ) -> None:
         """Prepares an explainer.
 
@@ -78,6 +86,8 @@ class Explainer:
             keeps them.
           channels: `first` for a model of (N, C, H, W): its maps are those of images, (N, H, W, 1).
             None is `last`, and refuses inputs that look like channels first.
+          conv_layer: Name, path or index of the layer whose activations are explained, by methods
+            that explain one; None is the last one that has places.
 
         Raises:
           ConfigurationError: An argument cannot be worked with.
@@ -93,9 +103,12 @@ class Explainer:
         self._reducer = check_reducer(reducer) if method.reducer is not None else None
         self._method = method
         self._channels: Channels | None = channels
+        self._conv_layer = conv_layer
+        self._layers: dict[Shape, ActivationLayer] = {}
         self._is_first = channels == "first"
         self._batch_size = self._function.input.batch or batch_size
         self._classes: dict[Shape, int | None] = {}
+        self._explained_layers: dict[Shape, str | None] = {}
         self._steps: dict[Shape, tuple[Steps, Callable[..., tf.Tensor]]] = {}
         # Without AutoGraph, which disguises errors and complains of lambdas.
         self._compiled = tf.function(self._attribute, autograph=False)
@@ -206,6 +219,11 @@ class Explainer:
 
         if self._method.needs == "score":
             return score(self._function, self._operator, inputs, choose).fields
+        if self._method.needs == "layer":
+            layer = self._layers[tuple(inputs.shape[1:])]
+            with_layer = layered(self._function, self._function, layer)
+            found = attribute(self._function, self._operator, inputs, choose, layered=with_layer)
+            return channels_last(found, layer).fields
         found = attribute(self._function, self._operator, inputs, choose)
         if self._is_first:
             found = dataclasses.replace(found, gradients=_channels_last(found.gradients))
@@ -219,44 +237,25 @@ class Explainer:
             warn_about_softmax(self._function, traced.softmax)
             classifies = self._operator is classification
             self._classes[shape] = count_outputs(self._function, traced) if classifies else None
+            self._explained_layers[shape] = traced.layer
         classes = self._classes[shape]
         if classes is not None:
             check_targets(targets, len(inputs), classes)
+        if self._method.needs == "layer" and shape not in self._layers:
+            self._layers[shape] = self._find_layer(shape, targets)
 
+    def _find_layer(self, shape: Shape, targets: tf.Tensor | None) -> ActivationLayer:
+        """The layer whose activations are explained, of inputs of a shape."""
+        import tensorflow as tf
 
-class Saliency(Explainer):
-    """Saliency maps: the absolute gradient of a class's score by the input.
+        def choose(outputs: tf.Tensor) -> Targets:
+            # Whatever the operator takes of an example, it takes the same of all of these.
+            same = None if targets is None else tf.repeat(targets[:1], outputs.shape[0], axis=0)
+            return Targets((same,))
 
-    A_ij = max_c |dg/dx_ijc| (Simonyan, Vedaldi, Zisserman 2013, arXiv 1312.6034).
-
-    With a Keras `model` of four classes and `images`, (2, 12, 12, 3):
-
-    >>> import tensorflow as tf
-    >>> explainer = Saliency(model, output_layer="logits", batch_size=32)
-    >>> explainer.explain(images, tf.one_hot([3, 0], 4)).shape
-    TensorShape([2, 12, 12, 1])
-    """
-
-    def __init__(
-        self,
-        model: ExplainedModel,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 64,
-        operator: str | Operator | None = None,
-        reducer: str | None = DEFAULT_REDUCER,
-        *,
-        channels: Channels | None = None,
-    ) -> None:
-        """Prepares an explainer; the arguments are those of `Explainer`."""
-        super().__init__(
-            model,
-            SaliencyMethod(),
-            output_layer=output_layer,
-            batch_size=batch_size,
-            operator=operator,
-            reducer=reducer,
-            channels=channels,
-        )
+        function, explained = self._function, self._explained_layers[shape]
+        scored = ScoredModel(function, function, shape, explained, self._operator, choose)
+        return find_activation_layer(scored, self._conv_layer, self._method.name, "conv_layer")
 
 
 def _channels_last(values: tf.Tensor) -> tf.Tensor:
