@@ -207,7 +207,8 @@ class Explainer:
             return method.maps(values[:, 0], form)
 
         signature = [specs[2], tf.TensorSpec((None, *shape), tf.float32), *steps.state]
-        return steps, tf.function(finish, input_signature=signature, autograph=False)
+        compiled = tf.function(finish, input_signature=signature, autograph=False)
+        return steps, compiled.get_concrete_function()
 
     def _attribute(
         self, inputs: tf.Tensor, targets: tf.Tensor | None
