@@ -112,7 +112,7 @@ def explain_spec(
     threads: int | None = None,
     allow_unsafe: bool = False,
 ) -> ExplainSpec:
-    """What `ExplainExamples` and `SaliencyModelHandler` need to know. Loads nothing.
+    """What `ExplainExamples` and `SaliencyModelHandler` need to know; nothing is loaded.
 
     Args:
       model_uri: Where the model is, absolute.
@@ -122,8 +122,7 @@ def explain_spec(
       operator: `classification`, `regression`, `segmentation`, `detection` or
         `package.module:function`.
       method: A method's name, or one with parameters: `{"integrated_gradients": {"steps": 20}}`.
-      layer: Name, path or index of the layer whose activations the method explains; None is the
-        last that has places.
+      layer: The layer whose activations a method explains; None is the last that has places.
       reducer: `max`, `mean`, `min`, `sum` or `none`; None is the method's default.
       sign: `absolute`, `positive` or `signed`; None is the method's default.
       codec: How maps are encoded; `float32` keeps every bit.

@@ -205,6 +205,11 @@ IN_MODELS = (
     of("a module that is not there", "explain.operator=no_such:score", "cannot be imported"),
     of("a function that is not there", "explain.operator=json:score", "has no 'score'"),
     of("an operator that is none", "explain.operator=math:pi", "which cannot be called"),
+    of(
+        "a layer that is not there",
+        f"{PICTURES} ; source.features.input=picture ; explain.method=grad_cam ; explain.layer=no",
+        "explain.layer: model",
+    ),
     of("regression of labels", "explain.operator=regression", "give {class: 0}"),
     of("segmentation of one row", "explain.operator=segmentation", "explain.operator is 'seg"),
     of("a batch of another size", "model.uri={folder}/of_two", "batches of 2 only"),

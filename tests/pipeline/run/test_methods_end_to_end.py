@@ -28,7 +28,7 @@ INTEGRATED: dict[str, Any] = {
     "integrated_gradients": {"steps": 5, "baseline": [127.5, 110.0, 140.0]}
 }
 RISE: dict[str, Any] = {"rise": {"samples": 6, "grid_size": 3}}
-METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, "occlusion", RISE]
+METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, "grad_cam", "occlusion", RISE]
 
 
 def name_of(method: Any) -> str:
@@ -76,7 +76,7 @@ def test_an_atlas_is_whole_and_the_same_when_made_again(
     assert atlas_bytes(tmp_path / "first") == atlas_bytes(tmp_path / "second")
 
 
-@pytest.mark.parametrize("method", [INTEGRATED, SMOOTH, RISE], ids=name_of)
+@pytest.mark.parametrize("method", [INTEGRATED, SMOOTH, "grad_cam", RISE], ids=name_of)
 def test_maps_do_not_depend_on_a_blocks_other_examples(
     method: Any, make_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -195,6 +195,26 @@ def test_another_method_is_refused_on_resume(make_config: MakeConfig, tmp_path: 
     output = {"path": str(tmp_path / "atlas"), "block_size": 8}
     with pytest.raises(ConfigurationError, match=r"explain\.method\.smoothgrad\.seed"):
         run_in_memory(make_config(explain=explain, output=output), "resume")
+
+
+def test_the_layer_that_is_explained_is_recorded_and_kept(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    from transforms.errors import ConfigurationError
+
+    atlas = run(make_config, tmp_path / "atlas", "grad_cam")
+    recorded = atlas.manifest["settings"]["explain"]
+    assert recorded["layer"] is None
+    layers = atlas.manifest["model"]["layers"]
+    assert recorded["layer_path"] in layers
+    first = next(each for each in layers if "conv" in each)
+    explain = {"batch_size": 3, "engine": "tensorflow", "method": "grad_cam", "layer": first}
+    output = {"path": str(tmp_path / "atlas"), "block_size": 8}
+    config = make_config(explain=explain, output=output)
+    with pytest.raises(ConfigurationError, match=r"explain\.layer: the atlas has None, this run"):
+        run_in_memory(config, "resume")
+    problems = verify(str(tmp_path / "atlas"), LocalStorage(), config)["problems"]
+    assert any("explain.layer" in str(each) for each in problems)
 
 
 def test_there_are_as_many_maps_as_targets(make_config: MakeConfig, tmp_path: Path) -> None:
