@@ -133,8 +133,8 @@ def test_keys_that_change_the_bytes_are_marked() -> None:
     marked = {key.strip("`") for key, *_, mark in documentation.rows(CONFIGS, "key") if mark == "●"}
     image = yaml.safe_load((ROOT / "configs/demo-tfrecord.yaml").read_text())
     tensor = {**image, "source": {**image["source"], "input": {"kind": "tensor", "shape": [8]}}}
-    image["explain"] |= {"target": "predicted", "sign": "signed"}
-    tensor["explain"]["target"] = "predicted"
+    tensor["explain"] = {"target": "predicted"}
+    image["explain"] |= {"target": "predicted", "sign": "signed", "method": "grad_cam"}
     settings = [Config.from_dict(each).fingerprint_settings() for each in (image, tensor)]
     # What `auto` and a path came to in the run is added there.
     chosen = {f"explain.{key}" for key in ("batch_size", "threads", "engine")} | {"model.uri"}

@@ -76,6 +76,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "target": "label",
             "operator": "classification",
             "reducer": None,
+            "layer": None,
             "sign": None,
             "batch_size": "auto",
             "threads": None,

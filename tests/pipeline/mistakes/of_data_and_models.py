@@ -206,8 +206,8 @@ IN_MODELS = (
     of("a function that is not there", "explain.operator=json:score", "has no 'score'"),
     of("an operator that is none", "explain.operator=math:pi", "which cannot be called"),
     of(
-        "a layer that is not there",
-        f"{PICTURES} ; source.features.input=picture ; explain.method=grad_cam ; explain.layer=no",
+        "activations of a layer that is not there",
+        f"{PICTURES} ; source.features.input=picture ; explain.method=grad_cam ; explain.layer=x",
         "explain.layer: model",
     ),
     of("regression of labels", "explain.operator=regression", "give {class: 0}"),
