@@ -166,12 +166,8 @@ class BlockExplainer:
     ) -> None:
         model = model.read_as(output_reading(spec.program.operator))
         # Only the model tells, so this holds whatever was given.
-        spec = dataclasses.replace(
-            spec,
-            with_predictions=model.classes is not None,
-            program=find_layer_of(model, spec.program),
-        )
-        self.spec = spec
+        spec = dataclasses.replace(spec, program=find_layer_of(model, spec.program))
+        self.spec = dataclasses.replace(spec, with_predictions=model.classes is not None)
         self._model = model
         self._batch_size = spec.program.batch_size
         self._most_calls = most_calls
