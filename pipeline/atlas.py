@@ -8,7 +8,6 @@ atlas.table(["example_id", "corner_energy"], where=pc.field("target") == 3)
 from __future__ import annotations
 
 import functools
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,9 +21,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipeline.explained import ExplainedExample, ExplainedMap, find_mean_map, read_maps
-from pipeline.plain_text import plain
+from pipeline.notebook import atlas_html
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
+from transforms.formats.sample import DrawnSample
 from transforms.store.block_file import METADATA_KEY
 from transforms.store.layout import (
     CLASSES,
@@ -94,17 +94,7 @@ class Atlas:
         return cls(root, filesystem, decode_manifest(text, path))
 
     def _repr_html_(self) -> str:
-        """What it is, in a notebook."""
-        manifest = self.manifest
-        counts = "not finished"
-        if "explained_examples" in manifest:
-            counts = (
-                f"{manifest['explained_examples']:,} examples explained, "
-                f"{manifest['failed_records']:,} records failed"
-            )
-        said = (self.path, f"{manifest['status']}: {counts}", manifest["config"]["model"]["uri"])
-        path, state, model = (html.escape(plain(each)) for each in said)
-        return f"<p><b>Saliency atlas</b> <code>{path}</code><br>{state}<br>model {model}</p>"
+        return atlas_html(self.path, self._manifest)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -115,6 +105,16 @@ class Atlas:
     def shards(self) -> tuple[Shard, ...]:
         """The input files, as they were listed."""
         return self._manifest.input_files
+
+    @property
+    def sample(self) -> DrawnSample | None:
+        """The sample that is explained; None where all examples are."""
+        return self._manifest.sample
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of a table: the features, in the order of a map's values; none of other inputs."""
+        return self._manifest.stored.features
 
     @property
     def classes(self) -> pa.Table:

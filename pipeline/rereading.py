@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.config.keys import Config
 from transforms.elements import Shard
+from transforms.formats.features import Features
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.reader import read_blocks
 from transforms.storage import Storage, escape
@@ -76,8 +77,8 @@ def _read_shard(
     storage: Storage,
 ) -> Iterator[tuple[Place, npt.NDArray[np.float32]]]:
     source = config.source_spec()
-    # Labels may need class names, boxes and slices may be wrong: none is of interest here.
-    features = dataclasses.replace(source.features, label=None, boxes=None, mask=None, slices=())
+    # Labels may need class names, boxes and all others may be wrong: none is of interest here.
+    features = Features(input=source.features.input, id=source.features.id)
     source = dataclasses.replace(source, features=features)
     block_size = config.output.block_size
     numbers = {record // block_size for record in wanted}

@@ -22,8 +22,9 @@ with atheris.instrument_imports(include=["transforms"]):
     from transforms.elements import Shard
     from transforms.errors import DataFault
     from transforms.formats.columns import to_examples
+    from transforms.formats.features import Features
     from transforms.formats.images import headers as image_headers
-    from transforms.formats.source import Features, InputSpec, SourceSpec
+    from transforms.formats.source import InputSpec, SourceSpec
     from transforms.formats.tfrecord import framing as tfrecord
     from transforms.formats.tfrecord.examples import parse_examples
 
@@ -54,7 +55,7 @@ def fuzz_example(data: bytes) -> None:
     middle = len(data) // 2
     payloads = [data, data[:middle], data[middle:]]
     records = parse_examples(payloads, SOURCE.features)
-    examples, failures = to_examples(Shard("/a", 1), records, SOURCE, INPUTS)
+    examples, failures, _ = to_examples(Shard("/a", 1), records, SOURCE, INPUTS)
     assert len(examples) + len(failures) == len(payloads)
     rows = [*examples.records.tolist(), *(failure.record for failure in failures)]
     assert sorted(rows) == [0, 1, 2]

@@ -144,7 +144,8 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     """Lists the atlas, and runs it again with every block committed."""
     import apache_beam as beam
 
-    from transforms.formats.source import Features, InputSpec, SourceSpec
+    from transforms.formats.features import Features
+    from transforms.formats.source import InputSpec, SourceSpec
     from transforms.stages.aggregate import AggregateStatistics
     from transforms.stages.publish import PublishAtlas
     from transforms.stages.read import Committed, ReadBlocks

@@ -32,6 +32,7 @@ TENSORFLOW_MODULES = (
 READERS_OF_ATLASES = ("pipeline.atlas", "pipeline.audit", "pipeline.report")
 HEAVY = ("tensorflow", "keras", "apache_beam")
 NOUNS = (
+    "transforms.digests",
     "transforms.elements",
     "transforms.extents",
     "transforms.errors",

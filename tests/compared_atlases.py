@@ -137,7 +137,7 @@ def write_atlas(root: Path, made: Made) -> str:
         result = RunResult.of(summary.record, digests, time.time(), time.time())
         return manifest if made.status == "incomplete" else manifest.ended(result, made.status)  # type: ignore[arg-type]
 
-    tables = final_tables(summary.statistics(made.names), failures_table([]))
+    tables = final_tables(summary.statistics(made.names), failures_table([]), None)
     publish(str(root), tables, finish, storage, run=RUN)
     return str(root)
 

@@ -118,7 +118,7 @@ def write_atlas(root: Path, fake: Fake) -> None:
 
     tables = {}
     if fake.status != "incomplete":
-        tables = final_tables(summary.statistics(fake.names), failures_table(fake.failures))
+        tables = final_tables(summary.statistics(fake.names), failures_table(fake.failures), None)
     publish(str(root), tables, finish, storage, run=RUN)
     with contextlib.suppress(OSError):
         storage.delete(run_folder(str(root), RUN))

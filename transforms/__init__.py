@@ -78,7 +78,8 @@ if TYPE_CHECKING:
         Shard,
     )
     from transforms.errors import ConfigurationError, RunError
-    from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+    from transforms.formats.features import Features
+    from transforms.formats.source import ChannelScale, InputSpec, SourceSpec
     from transforms.saliency.block import ExplainSpec
     from transforms.saliency.examples import Example, Explanation, explain_spec
     from transforms.saliency.explainers.by_gradients import (
@@ -104,7 +105,8 @@ else:  # Where a type checker saw it, it would take every name for one of ours.
             *("Failure", "Portion", "Shard"),
         ),
         "errors": ("ConfigurationError", "RunError"),
-        "formats.source": ("ChannelScale", "Features", "InputSpec", "SourceSpec"),
+        "formats.features": ("Features",),
+        "formats.source": ("ChannelScale", "InputSpec", "SourceSpec"),
         "saliency.block": ("ExplainSpec",),
         "saliency.examples": ("Example", "Explanation", "explain_spec"),
         "saliency.explainers.by_gradients": (

@@ -13,11 +13,11 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.digests import columns_digest, optional_column, text_column
 from transforms.extents import Extent, ShardEnd
 from transforms.storage import to_text
 
@@ -156,6 +156,7 @@ class Examples:
         has none.
       slices: Name of a slice -> the N examples' values, None where an example has none.
       masks: N masks, each a PNG, None where an example has none; None where the source has none.
+      beside: Name of another input of the model -> N arrays (k,) of the numbers that feed it.
 
     >>> import numpy as np
     >>> labels = np.array([3, 0], np.int32)
@@ -171,6 +172,9 @@ class Examples:
     boxes: tuple[npt.NDArray[np.float32], ...] | None = None
     slices: Mapping[str, tuple[str | None, ...]] = dataclasses.field(default_factory=dict)
     masks: tuple[bytes | None, ...] | None = None
+    beside: Mapping[str, tuple[npt.NDArray[np.float64], ...]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -179,8 +183,9 @@ class Examples:
         if self.labels.shape != (count,) or self.labels.dtype != np.int32:
             raise ValueError(f"labels must be ({count},) int32, not {_describe(self.labels)}")
         of_slices = {f"values of the slice {name!r}": each for name, each in self.slices.items()}
+        of_inputs = {f"values of the input {name!r}": each for name, each in self.beside.items()}
         columns = {"inputs": self.inputs, "sets of boxes": self.boxes, "masks": self.masks}
-        for what, values in (columns | of_slices).items():
+        for what, values in (columns | of_slices | of_inputs).items():
             if values is not None and len(values) != count:
                 raise ValueError(f"{len(values)} {what} for {count} ids")
         for boxes in self.boxes or ():
@@ -199,6 +204,7 @@ class Examples:
             boxes=None if self.boxes is None else self.boxes[rows],
             slices={name: values[rows] for name, values in self.slices.items()},
             masks=None if self.masks is None else self.masks[rows],
+            beside={name: values[rows] for name, values in self.beside.items()},
         )
 
     def digest(self) -> str:
@@ -206,20 +212,16 @@ class Examples:
 
         It is to notice that an input file has changed, not to withstand forgery.
         """
-        crc = google_crc32c.value(self.records.tobytes() + self.labels.tobytes())
         inputs = self.inputs
         columns: tuple[Sequence[bytes], ...] = (
-            [_utf8(name) for name in self.ids],
+            text_column(self.ids),
             [inputs.tobytes()] if isinstance(inputs, np.ndarray) else inputs,
             [boxes.tobytes() for boxes in self.boxes or ()],
-            *(_slice_bytes(name, values) for name, values in sorted(self.slices.items())),
+            *(optional_column(name, values) for name, values in sorted(self.slices.items())),
+            *([each.tobytes() for each in values] for _, values in sorted(self.beside.items())),
             [b"" if mask is None else mask for mask in self.masks or ()],
         )
-        for values in columns:
-            for value in values:  # each with its length, so that no two columns look alike
-                crc = google_crc32c.extend(crc, len(value).to_bytes(8, "little"))
-                crc = google_crc32c.extend(crc, value)
-        return f"{crc:08x}"
+        return columns_digest(self.records.tobytes() + self.labels.tobytes(), columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,17 +255,18 @@ class BlockKey:
 class Block:
     """Up to `block_size` consecutive records of one shard, parsed but still encoded.
 
-    Every record is either among the examples or among the failures. A place where no record can be
-    made out, a *gap*, counts as one record that failed, however many there were.
+    Every record is among the examples, the failures, or what a sample leaves out. A place where no
+    record can be made out, a *gap*, counts as one record that failed, however many there were.
 
     Attributes:
       key: Which records.
       examples: Those that can be explained.
-      failures: The others.
+      failures: Those that cannot.
       sizes: (records,) int64, what each takes of the file: bytes, or 1 for a row of Parquet. None
         for a block that was not read from a file.
       gaps: Numbers of the records that are gaps.
       end: Of the file, in its last block.
+      left_out: Numbers of the records that a sample leaves out.
 
     >>> import numpy as np
     >>> examples = Examples(np.array([0]), ("a",), (b"PNG",), np.array([3], np.int32))
@@ -278,13 +281,10 @@ class Block:
     sizes: npt.NDArray[np.int64] | None = None
     gaps: tuple[int, ...] = ()
     end: ShardEnd | None = None
+    left_out: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.examples) + len(self.failures) != self.key.records:
-            raise ValueError(
-                f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
-                f"records, not {len(self.examples)} examples and {len(self.failures)} failures"
-            )
+        _require_all(self.key, len(self.examples), len(self.failures), len(self.left_out))
         if self.sizes is not None and self.sizes.shape != (self.key.records,):
             raise ValueError(
                 f"sizes must be ({self.key.records},) int64, not {_describe(self.sizes)}"
@@ -303,12 +303,14 @@ class Block:
         numbers = {first if each.record is None else each.record for each in failures} - gaps
         failed = sum(int(self.sizes[number - first]) for number in numbers)
         unreadable = sum(int(self.sizes[number - first]) for number in gaps)
+        left_out = sum(int(self.sizes[number - first]) for number in self.left_out)
         return Extent(
-            explained=int(self.sizes.sum()) - failed - unreadable,
+            explained=int(self.sizes.sum()) - failed - unreadable - left_out,
             failed=failed,
             unreadable=unreadable,
             gaps=len(gaps),
             end=self.end,
+            left_out=left_out,
         )
 
 
@@ -325,6 +327,7 @@ class ExplainedBlock:
       input_digest: Of the examples it was made from (`Examples.digest`); None where unknown.
       extent: What it accounts for of its file (`Block.extent`); None where unknown.
       warnings: Of its explained images, in record order.
+      left_out: How many of its records a sample leaves out.
 
     >>> import pyarrow as pa
     >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
@@ -340,13 +343,10 @@ class ExplainedBlock:
     input_digest: str | None = None
     extent: Extent | None = None
     warnings: tuple[ImageWarning, ...] = ()
+    left_out: int = 0
 
     def __post_init__(self) -> None:
-        if self.examples + len(self.failures) != self.key.records:
-            raise ValueError(
-                f"block {self.key.number} of {self.key.shard.path} spans {self.key.records} "
-                f"records, not {self.examples} explained and {len(self.failures)} failed"
-            )
+        _require_all(self.key, self.examples, len(self.failures), self.left_out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -365,6 +365,7 @@ class CommittedBlock:
       extent: What it accounts for of its file; None where unknown.
       input_digest: Of the examples it was made from; None where unknown.
       warnings: Of its explained images, in record order; read back like the failures.
+      left_out: How many of its records a sample leaves out.
 
     >>> import pyarrow as pa
     >>> key = BlockKey(Shard("a.tfrecord", 99), 0, 0, 1, last=True)
@@ -383,16 +384,16 @@ class CommittedBlock:
     extent: Extent | None = None
     input_digest: str | None = None
     warnings: tuple[ImageWarning, ...] = ()
+    left_out: int = 0
 
 
-def _slice_bytes(name: str, values: Sequence[str | None]) -> list[bytes]:
-    """A slice's name and values; no value is another one than an empty one."""
-    encoded = (b"" if value is None else b"=" + _utf8(value) for value in values)
-    return [_utf8(name), *encoded]
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")
+def _require_all(key: BlockKey, examples: int, failures: int, left_out: int) -> None:
+    """Sees that a block's records are each accounted for."""
+    if examples + failures + left_out != key.records:
+        raise ValueError(
+            f"block {key.number} of {key.shard.path} spans {key.records} records, not {examples} "
+            f"examples, {failures} failures and {left_out} left out"
+        )
 
 
 def _describe(array: npt.NDArray[Any]) -> str:

@@ -3,7 +3,7 @@
 What is counted is bytes of a TFRecord file (of what it decompresses to, where it is compressed) and
 rows of a Parquet file. Of each file
 
-    explained + failed + unreadable = whole
+    explained + failed + unreadable + left out = whole
 
 where `whole` is found apart from the records: the listed size, what the decompressor gave, or the
 rows that the footer declares.
@@ -40,6 +40,7 @@ class Extent:
       unreadable: Of the places where no record could be made out.
       gaps: How many such places there are; each is one failed record, whatever it holds.
       end: Of the file, in its last block.
+      left_out: Of the records that a sample leaves out.
     """
 
     explained: int
@@ -47,10 +48,14 @@ class Extent:
     unreadable: int = 0
     gaps: int = 0
     end: ShardEnd | None = None
+    left_out: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON's types, which `from_dict` takes back."""
-        return dataclasses.asdict(self)
+        """JSON's types, which `from_dict` takes back; without what is left out where nothing is."""
+        stored = dataclasses.asdict(self)
+        if not self.left_out:
+            del stored["left_out"]
+        return stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Extent:
@@ -70,6 +75,7 @@ class ShardAccount:
       gaps: How many such places there are.
       records: Records of the blocks, each gap being one of them.
       end: Of the file; None while its last block is not among them.
+      left_out: Of records that a sample leaves out.
     """
 
     explained: int = 0
@@ -78,6 +84,7 @@ class ShardAccount:
     gaps: int = 0
     records: int = 0
     end: ShardEnd | None = None
+    left_out: int = 0
 
     @classmethod
     def of(cls, records: int, extent: Extent) -> ShardAccount:
@@ -89,6 +96,7 @@ class ShardAccount:
             gaps=extent.gaps,
             records=records,
             end=extent.end,
+            left_out=extent.left_out,
         )
 
     def merge(self, other: ShardAccount) -> ShardAccount:
@@ -100,6 +108,7 @@ class ShardAccount:
             gaps=self.gaps + other.gaps,
             records=self.records + other.records,
             end=self.end or other.end,
+            left_out=self.left_out + other.left_out,
         )
 
     @property
@@ -113,7 +122,7 @@ class ShardAccount:
         >>> ShardAccount(900, failed=100, unreadable=250, gaps=1, records=11).estimated_records
         3
         """
-        others, known = self.records - self.gaps, self.explained + self.failed
+        others, known = self.records - self.gaps, self.explained + self.failed + self.left_out
         by_length = -(-self.unreadable * others // known) if known else 0
         return max(self.gaps, by_length)
 
@@ -122,10 +131,11 @@ class ShardAccount:
         """What does not add up, in a clause; None where everything does."""
         if self.end is None:
             return "its last block is missing"
-        total = self.explained + self.failed + self.unreadable
+        total = self.explained + self.failed + self.unreadable + self.left_out
         if self.end.whole in (None, total):
             return None
+        left_out = f"+ {self.left_out} left out " if self.left_out else ""
         return (
             f"{self.explained} explained + {self.failed} failed + {self.unreadable} unreadable "
-            f"= {total}, where the file has {self.end.whole}"
+            f"{left_out}= {total}, where the file has {self.end.whole}"
         )

@@ -38,7 +38,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     model = plan["model"]
     rows = [
         ("input", f"{_files(plan['shards'])}, {describe_bytes(plan['input_bytes'])}"),
-        ("examples", f"about {plan['examples_estimated']:,}"),
+        ("examples", plan["drawn"] or f"about {plan['examples_estimated']:,}"),
         ("model", f"{model['uri']} ({model['format']})"),
         ("model input", _tensor(model["input"], "name")),
         ("explained output", _tensor(model["output"], "layer")),
@@ -70,7 +70,14 @@ def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> N
       look: A `FirstLook` as a dictionary.
       stream: Where to; None is stdout.
     """
-    rows = [("examples", f"{look['examples']:,} of {look['file']}"), *_input_rows(look["inputs"])]
+    rows = [
+        ("examples", f"{look['examples']:,} of {look['file']}"),
+        *_input_rows(look["inputs"], look["features"]),
+    ]
+    rows += [
+        (f"fed input {name}", f"{_span(values)}, mean {_number(values['mean'])}")
+        for name, values in look["fed"].items()
+    ]
     labels, correct, outputs = (look[key] for key in ("labels", "predicted_correctly", "outputs"))
     if labels is not None:
         span = f"{labels['low']} to {labels['high']}, {labels['different']} different"
@@ -94,9 +101,14 @@ def print_first_look(look: Mapping[str, Any], stream: TextIO | None = None) -> N
     print_rows("What the model gets of the first examples", rows, stream)
 
 
-def _input_rows(ranges: Sequence[Mapping[str, float]]) -> Iterable[tuple[str, str]]:
+def _input_rows(
+    ranges: Sequence[Mapping[str, float]], features: Sequence[str]
+) -> Iterable[tuple[str, str]]:
+    """A line per channel, or per feature of a table; one for all where they are many."""
     for number, values in enumerate(ranges):
         name = "input" if len(ranges) == 1 else f"input channel {number}"
+        if len(ranges) == len(features):
+            name = f"input {features[number]}"
         yield name, f"{_span(values)}, mean {_number(values['mean'])}"
 
 
@@ -121,7 +133,7 @@ def print_run(
         return
     failed = manifest["failed_records"]
     rows = [
-        ("examples", f"{manifest['explained_examples']:,} of {manifest['records_read']:,} records"),
+        ("examples", _explained(manifest)),
         ("failures", f"{failed:,}" + (f", read {atlas}/failures.parquet" if failed else "")),
         *_warned_rows(manifest),
         ("time", describe_seconds(manifest["wall_seconds"])),
@@ -141,6 +153,13 @@ def _warned_rows(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         first = manifest["first_warnings"][0]
         where = f"the first is record {first['record']} of {first['path']}: {first['message']}"
         yield "decoded with a warning", f"{count:,} {'image' if count == 1 else 'images'}, {where}"
+
+
+def _explained(counts: Mapping[str, Any]) -> str:
+    """How many examples of how many records, and how many a sample leaves out."""
+    explained = f"{counts['explained_examples']:,} of {counts['records_read']:,} records"
+    left_out = counts.get("left_out_records", 0)
+    return f"{explained}; the sample leaves out {left_out:,}" if left_out else explained
 
 
 def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -176,9 +195,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         None: "made for the first time",
     }
     failed = summary["failed_records"]
-    records = f"{summary['explained_examples']:,} of {summary['records_read']:,} records"
     rows = [
-        ("examples", records),
+        ("examples", _explained(summary)),
         ("failures", f"{failed:,}"),
         ("blocks", f"{summary['blocks']:,}"),
         ("statistics", f"{summary['statistics']}: {unchanged[summary['unchanged']]}"),
@@ -189,7 +207,9 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 def print_verification(verified: Mapping[str, Any]) -> None:
     """Prints what was checked, and a line a problem."""
     names = ("status", "shards", "blocks", "maps", "records_read", "warned_images")
-    rows = [(name.replace("_", " "), str(verified[name])) for name in names if name in verified]
+    shown = [name for name in names if name in verified]
+    shown += ["left_out_records"] if verified.get("left_out_records") else []
+    rows = [(name.replace("_", " "), str(verified[name])) for name in shown]
     inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
     problems = verified["problems"]
     rows += [("inputs", inputs), ("problems", str(len(problems)))]

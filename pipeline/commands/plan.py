@@ -44,7 +44,8 @@ class Plan:
       atlas: Where the atlas will be.
       shards: How many input files.
       input_bytes: Their size.
-      examples_estimated: Records in them.
+      examples_estimated: How many examples are to be explained.
+      drawn: The sample that they are, in words; None where no sample is asked for.
       model: What it is, as in the manifest.
       batch_size: Examples in one call of the model.
       calls: Calls of the compiled function per example.
@@ -63,6 +64,7 @@ class Plan:
     shards: int
     input_bytes: int
     examples_estimated: int
+    drawn: str | None
     model: dict[str, Any]
     batch_size: int
     calls: int
@@ -115,20 +117,20 @@ def plan(
     prepared = prepare(
         config, storage, "overwrite", processes=processes_here(options), announce=announce
     )
-    start_up = time.perf_counter() - begun
+    start_up = time.perf_counter() - begun + _GRAPH_SECONDS
     if picture is not None:
         _draw(prepared, picture)
     job, program = prepared.job, prepared.job.explain.program
-    examples = prepared.records_estimated
+    examples = prepared.examples_estimated
     announce("explaining a block, to estimate")
     measured = _measure(prepared, storage) if prepared.examples else None
-    known_start = start_up + _GRAPH_SECONDS
-    estimate = None if measured is None else predict(measured, examples, known_start)
+    estimate = None if measured is None else predict(measured, examples, start_up)
     return Plan(
         atlas=job.atlas,
         shards=len(job.shards),
         input_bytes=sum(shard.size for shard in job.shards),
         examples_estimated=examples,
+        drawn=job.drawn,
         model=prepared.model.describe(),
         batch_size=program.batch_size,
         calls=program.method.calls,
@@ -253,9 +255,10 @@ def _measure(prepared: Prepared, storage: Storage) -> Measurement | None:
 
 
 def _first_block(job: Job, storage: Storage, records: int) -> Block:
-    """The first records of the first shard that has an example among them."""
+    """The first records of the first shard that has an example, whether or not it is sampled."""
+    source = dataclasses.replace(job.source, sample=None)
     for shard in job.shards:
-        block = next(read_blocks(shard, job.source, job.inputs, records, storage))
+        block = next(read_blocks(shard, source, job.inputs, records, storage))
         if len(block.examples):
             break
     return block
@@ -281,10 +284,10 @@ def _draw(prepared: Prepared, picture: str) -> None:
     table = trial.explained.table.slice(0, _DRAWN)
     maps = decode(map_codes(table), table["map_scale"].to_numpy())
     inputs = dict(zip(trial.records.tolist(), trial.inputs, strict=True))
-    is_image = prepared.job.inputs.kind == "image"
+    is_image, names = prepared.job.inputs.kind == "image", prepared.job.explain.features
     columns = ("record", "example_id", "label", "target", "predicted")
     tiles = [
-        (draw_example(values, inputs[row["record"]], is_image=is_image), _caption(row))
+        (draw_example(values, inputs[row["record"]], is_image=is_image, names=names), _caption(row))
         for values, row in zip(maps, table.select(columns).to_pylist(), strict=True)
     ]
     try:

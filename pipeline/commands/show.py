@@ -57,7 +57,7 @@ def show(
     if note is not None:
         inputs, note = _find_thumbnail(atlas, place, note, values.shape)
         is_image = True
-    drawn = draw_example(values, inputs, is_image=is_image)
+    drawn = draw_example(values, inputs, is_image=is_image, names=atlas.feature_names)
     places = list(dict.fromkeys([place, *(other["place"] for other in rows)]))
     if len(places) > 1:
         several = f"{len(places)} examples have this id, name one by its place: {', '.join(places)}"

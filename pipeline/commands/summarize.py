@@ -52,7 +52,7 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         warn_of_left_out(statistics.left_out)
         published = publish(
             root,
-            final_tables(statistics, summary.record.failures()),
+            final_tables(statistics, summary.record.failures(), manifest.sample),
             lambda digests: manifest.recounted(summary.record, digests, statistics.left_out),
             storage,
             run=run,
@@ -60,7 +60,14 @@ def summarize(atlas_path: str, storage: Storage) -> dict[str, Any]:
         )
     recorded = None if manifest.result is None else manifest.result.digests
     counted = dataclasses.asdict(summary.record.counts)
-    names = ("records_read", "explained_examples", "failed_records", "maps", "blocks")
+    names = (
+        "records_read",
+        "explained_examples",
+        "failed_records",
+        "left_out_records",
+        "maps",
+        "blocks",
+    )
     return {
         "atlas": root,
         **{name: counted[name] for name in names},

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.config.keys import Config
+from pipeline.config.keys import LATER_KEYS, Config
 from pipeline.run.fingerprint import (
     given_settings,
     setting_differences,
@@ -121,6 +121,7 @@ class _Verification:
             "explained_examples": counts.explained_examples,
             "failed_records": counts.failed_records,
             "warned_images": counts.warned_images,
+            "left_out_records": counts.left_out_records,
         }
 
     def problems(self, config: Config | None) -> Iterator[Problem]:
@@ -212,7 +213,8 @@ class _Verification:
                 yield self._of_manifest(f"{name} is {recorded}, the blocks have {found}")
         for imbalance in record.imbalances(self._shards):
             yield self._of_manifest(f"it does not account for all of {imbalance}")
-        for name, table in final_tables(statistics, record.failures()).items():
+        tables = final_tables(statistics, record.failures(), self._manifest.sample)
+        for name, table in tables.items():
             path = join(self._root, name)
             expected = hashlib.sha256(encode_table(table)).hexdigest()
             if result.digests.get(name) != expected:
@@ -235,7 +237,10 @@ class _Comparison:
         self._storage = storage
         self._config = config
         self._class_names = class_names_of(config, storage)
-        self._source = config.source_spec(self._class_names)
+        drawn = manifest.sample
+        self._source = dataclasses.replace(
+            config.source_spec(self._class_names), sample=None if drawn is None else drawn.sample
+        )
 
     def differences(self) -> Iterator[str]:
         """Settings, model and input files that are others."""
@@ -244,7 +249,9 @@ class _Comparison:
         regions = regions_of(self._config, self._storage)
         current = given_settings(self._config, self._class_names, digest, regions)
         for section, settings in current.items():  # the manifest knows what "auto" came to, too
-            known = {key: recorded.get(section, {}).get(key) for key in settings}
+            before = recorded.get(section, {})
+            later = {key for key in before if f"{section}.{key}" in LATER_KEYS}
+            known = {key: before.get(key) for key in {*settings, *later}}
             yield from setting_differences(known, settings, (section,))
         shards = list_shards(self._config, self._storage)
         yield from shard_differences(self._manifest.input_files, shards, may_be_rewritten=True)

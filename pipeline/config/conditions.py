@@ -76,6 +76,10 @@ def _has_tensors(source: SourceSection) -> bool:
     return source.input.kind == "tensor"
 
 
+def _has_one_feature(source: SourceSection) -> bool:
+    return isinstance(source.features.input, str)
+
+
 def _has_channels(source: SourceSection) -> bool:
     return len(source.input.shape) == _IMAGE_RANK
 
@@ -93,6 +97,11 @@ _CONDITIONS = (
         "source.input.dtype",
         _has_tensors,
         "but source.input.kind is '{kind}'; encoded images have a type of their own",
+    ),
+    Condition(
+        "source.input.dtype",
+        _has_one_feature,
+        "but source.features.input is a list, whose features have types of their own",
     ),
     Condition("source.input.resize", _has_images, f"{_OF_TENSORS}only images are resized"),
     Condition("source.input.crop", _has_images, f"{_OF_TENSORS}only images are cropped"),

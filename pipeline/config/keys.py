@@ -6,13 +6,14 @@ Relative paths are relative to the current working directory, not to the configu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
 
 from pipeline.config.audit_section import AuditSection
+from pipeline.config.combinations import inputs_problems, slice_problems, table_problems
 from pipeline.config.conditions import unmet_conditions
 from pipeline.config.document import read_document
 from pipeline.config.messages import explain_validation_error
@@ -27,12 +28,12 @@ from pipeline.config.sections import (
     StatisticsSection,
 )
 from transforms.errors import ConfigurationError, alternatives
-from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+from transforms.formats.features import Features
+from transforms.formats.source import ChannelScale, InputSpec, SourceSpec
 from transforms.saliency.activations import LayerName, check_layer_used
 from transforms.saliency.contract.method import MapForm, Method, resolve_form
 from transforms.saliency.engines.engine import AUTO, engine_names
 from transforms.saliency.methods import DEFAULT_METHOD, find_method
-from transforms.statistics.columns import MAPS_COLUMNS, OUTCOME, region_energy
 
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # of a scheme longer than a drive's
 _Scalar = bool | int | float | str
@@ -45,6 +46,7 @@ LATER_KEYS = (
     "source.input.fit",
     "source.input.orientation",
     "source.input.decoder",
+    "source.sample",
     "model.imports",
     "model.inputs",
     "model.signature",
@@ -91,7 +93,9 @@ class Config(Section):
             *_spec_problems(self),
             *self._without_effect(),
             *_path_problems(self),
-            *_slice_problems(self.source.features.slices, self.statistics.regions),
+            *slice_problems(self.source.features.slices, self.statistics.regions),
+            *table_problems(self.source),
+            *inputs_problems(self.model.inputs),
         ]
         if self.explain.target == "label" and self.source.features.label is None:
             problems.append(
@@ -141,7 +145,7 @@ class Config(Section):
         source = self.source
         return SourceSpec(
             format=source.format,
-            features=Features(**source.features.model_dump()),
+            features=Features(**source.features.model_dump(), beside=self.fed_inputs),
             compression=source.compression,
             class_names=tuple(class_names),
             max_record_bytes=self.limits.max_record_bytes,
@@ -166,6 +170,18 @@ class Config(Section):
             max_pixels=self.limits.max_pixels,
             channels=spec.channels,
         )
+
+    @property
+    def fed_inputs(self) -> tuple[tuple[str, str], ...]:
+        """Inputs of the model beside the explained one, and the features that feed them."""
+        given = self.model.inputs
+        return () if given is None else tuple(sorted(given.features.items()))
+
+    @property
+    def table_features(self) -> tuple[str, ...]:
+        """Names of the features of a table's inputs, in their order; none of other inputs."""
+        given = self.source.features.input
+        return () if isinstance(given, str) else given
 
     @property
     def thumbnail(self) -> int | None:
@@ -215,9 +231,11 @@ class Config(Section):
             section, key = self._section_of(dotted)
             if getattr(section, key) == type(section).model_fields[key].default:
                 _drop(used, dotted)
+        if self.model.inputs is not None and not self.model.inputs.features:
+            _drop(used, "model.inputs.features")
         return {
             "source": _only(
-                used["source"], "format", "compression", "features", "classes", "input"
+                used["source"], "format", "compression", "features", "classes", "sample", "input"
             ),
             "model": _only(
                 used["model"], "output_layer", "output", "inputs", "signature", "imports"
@@ -325,22 +343,6 @@ def _path_problems(config: Config) -> Iterator[str]:
         elif _ONE_SLASH.match(path):
             scheme = path.partition(":")[0]
             yield f"{key} is {path!r}, which has one slash: write {scheme}://"
-
-
-def _slice_problems(slices: Sequence[str], regions: Iterable[str]) -> Iterator[str]:
-    """A line for each slice whose name the tables have taken."""
-    taken = MAPS_COLUMNS | set(map(region_energy, regions))
-    for name in slices:
-        if name in taken:
-            yield (
-                f"source.features.slices names {name!r}, and the maps table has a column of that "
-                "name; give the feature another one in the data"
-            )
-        elif name == OUTCOME:
-            yield (
-                f"source.features.slices names {name!r}, a slice that every atlas has; give the "
-                "feature another name in the data"
-            )
 
 
 def _spec_problems(config: Config) -> list[str]:

@@ -69,7 +69,10 @@ class FeaturesSection(Section):
     """Names of features in a tf.train.Example, or of columns; a dot reaches into a struct."""
 
     id: _Text | None = Field(None, description="the name of a feature, or null for record numbers")
-    input: _Text = Field(description="the name of the feature that holds the input")
+    input: _Text | Annotated[tuple[_Text, ...], _Lenient, Field(min_length=1)] = Field(
+        description="the name of the feature that holds the input, or a list of features of one "
+        "number each, such as [age, bmi]"
+    )
     label: _Text | None = Field(None, description="the name of a feature, or null for no labels")
     boxes: _Text | None = Field(None, description="the name of a feature, or null for no boxes")
     slices: Annotated[tuple[_Text, ...], _Lenient] = Field(
@@ -118,6 +121,9 @@ class SourceSection(Section):
     classes: _Text | None = Field(
         None, description="the path of a file with a class name a line, or null"
     )
+    sample: _Count | None = Field(
+        None, description="how many examples to explain, from 1, or null for all"
+    )
     input: InputSection
 
     @property
@@ -127,10 +133,11 @@ class SourceSection(Section):
 
 
 class InputsSection(Section):
-    """Which of several inputs is explained, and what the others are held at."""
+    """Which of several inputs is explained, and what the others are fed: constants, or features."""
 
     explained: _Text
-    constants: dict[_Text, float]
+    constants: dict[_Text, float] = Field(default_factory=dict)
+    features: dict[_Text, _Text] = Field(default_factory=dict)
 
 
 class ModelSection(Section):
@@ -142,7 +149,9 @@ class ModelSection(Section):
     )
     output: ModelOutput = Field("as_is", description=_values(ModelOutput))
     inputs: InputsSection | None = Field(
-        None, description="{explained: NAME, constants: {NAME: number}} for several inputs, or null"
+        None,
+        description="{explained: NAME, constants: {NAME: number}, features: {NAME: feature}} for "
+        "several inputs, or null",
     )
     signature: _Text | None = Field(
         None, description="the name of a SavedModel's signature, or null for serving_default"

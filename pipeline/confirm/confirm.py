@@ -63,6 +63,12 @@ class Confirmer:
                 f"{atlas.path} explains tensors: masking and pasting are for images; audit it "
                 "without --confirm"
             )
+        if self._config.fed_inputs:
+            raise ConfigurationError(
+                f"{atlas.path} is of a model whose other inputs are fed from features "
+                "(model.inputs.features), which masked and pasted images have none of: audit it "
+                "without --confirm"
+            )
         self._predict = self._load()
 
     def confirm(self, candidate: Candidate) -> Shortcut:

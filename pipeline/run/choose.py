@@ -102,10 +102,10 @@ def choose_explainer(
         if config.explain.target == "label":
             require_labels(inputs, first)
     examples = None if first is None else first.examples
-    decoded = DecodedExamples.of(inputs.spec, examples)
+    decoded = DecodedExamples.of(inputs.spec, examples, loaded.model.fed_inputs)
     batch = decoded.first(start)
     announce("running the model on the first examples")
-    outputs = first_outputs(loaded.model, spec.program, batch.inputs)
+    outputs = first_outputs(loaded.model, spec.program, batch.inputs, batch.beside)
     wants_any = AUTO in (config.explain.engine, config.explain.precision)
     announce("compiling and comparing engines" if wants_any else "compiling")
     engine = _decide_engine(config, recorded, loaded, spec.program, batch)
@@ -117,7 +117,7 @@ def choose_explainer(
     measured = None
     if fixed is None:
         announce("measuring batch sizes")
-        measured = measure_batch_size(explainer, examples, inputs.records_estimated)
+        measured = measure_batch_size(explainer, examples, inputs.examples_estimated)
         explainer = explainer.resized(measured.size)
     return Choice(explainer, engine, measured, first, decoded, outputs)
 
@@ -146,6 +146,7 @@ def _explain_spec(
         regions=inputs.regions,
         slices=config.source.features.slices,
         thumbnail=config.thumbnail,
+        features=config.table_features,
     )
 
 
@@ -231,7 +232,8 @@ def _decide_engine(
     function = attribution_function(loaded.model, program)
     try:
         labels = program.first_labels(compared.labels)
-        return choose_engine(wanted, function, comparable_maps(program), compared.inputs, labels)
+        maps = comparable_maps(program)
+        return choose_engine(wanted, function, maps, compared.inputs, labels, compared.beside)
     except ConfigurationError as error:
         if begun_with is None:
             raise

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.keys import Config
 from transforms.elements import Shard
+from transforms.formats.sample import DrawnSample
 from transforms.models.opening.imports import module_digest
 from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.block import ExplainSpec
@@ -47,9 +48,16 @@ def given_settings(
     return settings
 
 
-def run_settings(config: Config, class_names: Sequence[str], explain: ExplainSpec) -> Settings:
-    """All the settings of a run: what was given, and what `auto` came to."""
+def run_settings(
+    config: Config,
+    class_names: Sequence[str],
+    explain: ExplainSpec,
+    drawn: DrawnSample | None = None,
+) -> Settings:
+    """All the settings of a run: what was given, what `auto` came to, and the sample."""
     settings = given_settings(config, class_names, explain.model.digest, explain.regions)
+    if drawn is not None:
+        settings["source"]["sample_drawn"] = drawn.as_dict()
     # Of another version, too: all the blocks of an atlas have the same columns.
     settings["output"]["columns"] = explain.map_format.schema.names
     settings["explain"]["batch_size"] = explain.program.batch_size

@@ -53,7 +53,7 @@ def run_in_memory(
         statistics = summary.statistics(job.source.class_names)
         publish(
             job.atlas,
-            final_tables(statistics, summary.record.failures()),
+            final_tables(statistics, summary.record.failures(), job.publication.manifest.sample),
             lambda digests: job.publication.finish(summary.record, digests, statistics.left_out),
             storage,
             run=job.attempt,

@@ -6,16 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipeline.config.keys import Config
+from pipeline.run.progress import Announce, unheard
 from transforms.elements import NO_LABEL, Examples, Shard
 from transforms.errors import ConfigurationError
+from transforms.formats.drawing import draw_sample
 from transforms.formats.estimate import estimate_records, most_records
 from transforms.formats.reader import feature_names, probe
+from transforms.formats.sample import DrawnSample
 from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.index import without_indexes
 from transforms.listing import matches
 from transforms.statistics.regions import Region
 from transforms.storage import Storage, join
 from transforms.store.layout import CLASSES, FAILURES, MANIFEST, block_path
+from transforms.store.manifest import Manifest
 
 _PROBED_SHARDS = 8  # Shards looked into for a first example, before a dataset counts as empty.
 _PROBED_RECORDS = 128  # of each of them, for a feature that only some records have
@@ -32,6 +36,7 @@ class Inputs:
       regions: Those that statistics are of, by name.
       records_estimated: How many records they have.
       most_records: How many they have at most; None where that is not known.
+      drawn: The sample to explain; None where none is asked for.
     """
 
     shards: tuple[Shard, ...]
@@ -40,6 +45,14 @@ class Inputs:
     regions: tuple[Region, ...]
     records_estimated: int
     most_records: int | None
+    drawn: DrawnSample | None = None
+
+    @property
+    def examples_estimated(self) -> int:
+        """How many examples are to be explained."""
+        if self.drawn is None:
+            return self.records_estimated
+        return min(self.drawn.size, self.drawn.examples)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,24 +68,68 @@ class FirstExamples:
     examples: Examples
 
 
-def inspect_inputs(config: Config, storage: Storage) -> Inputs:
-    """Lists the input files, reads class names and masks of regions, and estimates the records.
+def inspect_inputs(
+    config: Config,
+    storage: Storage,
+    recorded: Manifest | None = None,
+    *,
+    announce: Announce = unheard,
+) -> Inputs:
+    """Lists the input files, reads class names and masks of regions, and draws a sample.
+
+    Args:
+      config: The configuration.
+      storage: Where the files are.
+      recorded: The manifest of the atlas that is being completed, whose sample stays.
+      announce: Is told where a sample is drawn, which may take a while.
 
     Raises:
-      ConfigurationError: A pattern that no file matches, or class names or masks that cannot be
-        read.
+      ConfigurationError: A pattern that no file matches, class names or masks that cannot be read,
+        or files that are new to an atlas of a sample.
     """
     _require_apart(config, storage)
     shards = list_shards(config, storage)
     source = config.source_spec(class_names_of(config, storage))
+    drawn = None
+    if config.source.sample is not None:
+        drawn = _recorded_sample(config.source.sample, shards, recorded)
+        if drawn is None:
+            announce("drawing the sample")
+            size, block_size = config.source.sample, config.output.block_size
+            drawn = draw_sample(shards, source, block_size, size, storage)
+        source = dataclasses.replace(source, sample=drawn.sample)
     return Inputs(
         shards=shards,
         source=source,
         spec=config.input_spec(),
         regions=regions_of(config, storage),
         records_estimated=estimate_records(shards, source, storage),
-        most_records=most_records(shards, source, storage),
+        # What a sample leaves out is neither explained nor failed.
+        most_records=None if source.sample else most_records(shards, source, storage),
+        drawn=drawn,
     )
+
+
+def _recorded_sample(
+    size: int, shards: Sequence[Shard], recorded: Manifest | None
+) -> DrawnSample | None:
+    """The sample of an atlas that was begun with one of this size; None where there is none.
+
+    Raises:
+      ConfigurationError: It is of other files than those that there are now.
+    """
+    drawn = None if recorded is None else recorded.sample
+    if recorded is None or drawn is None or drawn.size != size:
+        return None  # Of another size: what differs is said where settings are compared.
+    known = {shard.path for shard in recorded.input_files}
+    new = [shard.path for shard in shards if shard.path not in known]
+    if new:
+        raise ConfigurationError(
+            f"source.sample is {size}, of the input files that the atlas was begun with, and "
+            f"{len(new)} are new to it, such as {new[0]}: give a pattern without them, or another "
+            "output.path for an atlas of a sample of all"
+        )
+    return drawn
 
 
 def _require_apart(config: Config, storage: Storage) -> None:

@@ -68,6 +68,12 @@ class Job:
         return tuple(dict.fromkeys(portion.shard for portion in self.portions))
 
     @property
+    def drawn(self) -> str | None:
+        """The sample that is explained, in words; None where no sample is asked for."""
+        sample = self.publication.manifest.sample
+        return None if sample is None else str(sample)
+
+    @property
     def inputs(self) -> InputSpec:
         """What the model takes."""
         return self.explain.program.inputs
@@ -83,6 +89,7 @@ class Prepared:
       explainer: Its compiled explanation; this process's runs use it.
       trial: The first examples, explained; None where the first files hold none.
       records_estimated: How many records the input files have.
+      examples_estimated: How many of them are to be explained.
       warnings: What a user should know and no check refuses.
     """
 
@@ -91,6 +98,7 @@ class Prepared:
     explainer: BlockExplainer
     trial: Trial | None
     records_estimated: int
+    examples_estimated: int
     warnings: tuple[str, ...]
 
     @property
@@ -136,7 +144,7 @@ def prepare(
     started = time.time()
     announce("reading the input files")
     recorded = check_atlas(storage.absolute(config.output.path), mode, storage)
-    inputs = inspect_inputs(config, storage)
+    inputs = inspect_inputs(config, storage, recorded, announce=announce)
     announce("loading the model")
     loaded = load_for_run(config, inputs, recorded, storage, processes)
     choice = choose_explainer(config, inputs, loaded, recorded, storage, announce=announce)
@@ -159,6 +167,7 @@ def prepare(
         explainer=choice.explainer,
         trial=trial,
         records_estimated=inputs.records_estimated,
+        examples_estimated=inputs.examples_estimated,
         warnings=(
             *((no_examples_warning(inputs.shards),) if trial is None else trial.warnings),
             *_class_warnings(inputs.source, loaded.model),
@@ -217,7 +226,7 @@ def _manifest(
 ) -> Manifest:
     """What is known when a run begins."""
     explain = choice.explainer.spec
-    settings = run_settings(config, inputs.source.class_names, explain)
+    settings = run_settings(config, inputs.source.class_names, explain, inputs.drawn)
     agreement, measured = choice.engine.agreement, choice.batch_size_measured
     compared_before = recorded.engine_agreement if recorded else None
     return Manifest(

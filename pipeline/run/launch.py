@@ -113,8 +113,11 @@ def _why_failed(job: Job, result: RunResult) -> str:
     if result.failed_fraction > limits.max_failed_fraction:
         estimated = result.unreadable_records_estimated
         more = f", and about {estimated} that cannot be read" if estimated else ""
+        left_out = result.left_out_records
+        sampled = f" that the sample leaves in ({left_out} are left out)" if left_out else ""
+        considered = result.records_read - left_out
         lines.append(
-            f"{result.failed_records} of {result.records_read} records failed{more}, more than "
+            f"{result.failed_records} of {considered} records{sampled} failed{more}, more than "
             f"failures.max_fraction allows ({limits.max_failed_fraction}): read "
             f"{join(job.atlas, FAILURES)}; what could be explained is kept, and --resume with "
             "--set failures.max_fraction=1.0 accepts it"

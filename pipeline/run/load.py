@@ -85,4 +85,5 @@ def model_spec(config: Config, shape: tuple[int, ...], storage: Storage) -> Mode
         signature=config.model.signature,
         explained_input=None if given is None else given.explained,
         constants=() if given is None else tuple(sorted(given.constants.items())),
+        fed=tuple(name for name, _ in config.fed_inputs),
     )

@@ -24,9 +24,10 @@ from bombs import MAX_BLOCK_BYTES, MAX_PIXELS, MAX_RECORD_BYTES, Bomb, bombs
 
 from transforms.elements import Failure, Shard
 from transforms.errors import RunError
+from transforms.formats.features import Features
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.storage import LocalStorage
 
 INPUTS = InputSpec("image", (8, 8, 3), max_pixels=MAX_PIXELS)

@@ -21,8 +21,9 @@ from damaged_shards import CLASSES, IDS, SIDE, DamagedShard, damaged_shards
 
 from transforms.elements import Shard
 from transforms.extents import ShardAccount
+from transforms.formats.features import Features
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.models.loading import ModelSpec, load_model
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.program import ProgramSpec

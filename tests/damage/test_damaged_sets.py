@@ -11,8 +11,9 @@ from damaged_sets import FILES, RECORDS, DamagedSet, damaged_sets, sound_files
 
 from transforms.elements import Block, Shard
 from transforms.extents import ShardAccount
+from transforms.formats.features import Features
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.storage import FileEntry, LocalStorage
 
 INPUTS = InputSpec("image", (8, 8, 3))

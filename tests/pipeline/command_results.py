@@ -18,6 +18,7 @@ PLAN: dict[str, Any] = {
     "shards": 8,
     "input_bytes": 4096,
     "examples_estimated": 2000,
+    "drawn": None,
     "model": {
         "uri": "model.keras",
         "format": "Keras",
@@ -39,6 +40,8 @@ PLAN: dict[str, Any] = {
         "different_ids": 16,
         "stored": {"low": 0.0, "mean": 100.0, "high": 255.0},
         "inputs": [{"low": 0.0, "mean": 0.41, "high": 1.0}] * 3,
+        "features": [],
+        "fed": {"age": {"low": 18.0, "mean": 51.5, "high": 90.0}},
         "labels": {"low": 0, "high": 9, "different": 10},
         "predicted_correctly": 12,
         "labelled": 16,

@@ -97,6 +97,8 @@ def test_plan_prints_what_to_expect(capsys: pytest.CaptureFixture[str]) -> None:
         "about 3.0 GiB in one process",
         "16 of a.tfrecord",
         "input channel 2",
+        "fed input age",
+        "18 to 90, mean 51.5",
         "0 to 1, mean 0.41",
         "0 to 9, 10 different",
         "12 of 16 (75%)",

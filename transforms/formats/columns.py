@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from transforms.elements import BOX_COORDINATES, NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
-from transforms.formats.labels import LabelReader
-from transforms.formats.source import InputSpec, SourceSpec, key_of, slice_role
+from transforms.formats.features import INPUT, beside_role, input_role, slice_role
+from transforms.formats.roles.faults import RecordFaults
+from transforms.formats.roles.labels import LabelReader
+from transforms.formats.roles.numbers import numbers_each, one_number_each
+from transforms.formats.source import InputSpec, SourceSpec
 
 MAX_SLICE_BYTES = 1024
 """A longer value of a slice is no name of anything."""
@@ -100,7 +103,7 @@ class Records:
     Attributes:
       first: Number of the first record.
       count: How many there are.
-      columns: Role (such as `input` or `boxes`) -> feature, of all that are configured.
+      columns: Role (`Features.named`) -> feature, of all that are configured.
       faults: Row -> what is wrong with that record already.
       available: Of a row: the names of the features its record has, for messages.
     """
@@ -119,14 +122,20 @@ class Records:
 
 def to_examples(
     shard: Shard, records: Records, source: SourceSpec, input_spec: InputSpec
-) -> tuple[Examples, tuple[Failure, ...]]:
-    """Converts records to examples and failures; every record becomes one of the two.
+) -> tuple[Examples, tuple[Failure, ...], tuple[int, ...]]:
+    """Converts records to examples and failures, but for those that a sample leaves out.
+
+    A sample leaves out what has an id and is not among it, whatever else is wrong with it. What has
+    no id is a failure, with or without a sample.
 
     Args:
       shard: The file they are from.
       records: What was read.
-      source: The features' names, and the names of the classes.
+      source: The features' names, the names of the classes, and the sample.
       input_spec: How many numbers an input has, where inputs are numbers.
+
+    Returns:
+      Examples, failures, and the numbers of the records that are left out; each is one of these.
     """
     return _Conversion(shard, records, source, input_spec).run()
 
@@ -140,28 +149,45 @@ class _Conversion:
         self._shard = shard
         self._records = records
         self._names = source.features.named()
+        self._table = source.features.table
         self._slice_names = source.features.slices
+        self._beside = source.features.beside
         self._label_reader = LabelReader(source.class_names)
         self._elements = input_spec.elements
-        self._faults = dict(records.faults)
-        self._known: dict[tuple[str, str], DataFault] = {}
+        self._sample = source.sample
+        self._faults = RecordFaults(records, self._names)
 
-    def run(self) -> tuple[Examples, tuple[Failure, ...]]:
+    def run(self) -> tuple[Examples, tuple[Failure, ...], tuple[int, ...]]:
         unread = set(self._records.faults)
-        self._check_inputs()
+        rows_of_table = self._rows_of_table() if self._table else None
+        if rows_of_table is None:
+            self._check_inputs()
         labels = self._labels()
         ids = self._ids(unread)
         boxes, masks = self._boxes(), self._masks()
         slices = {name: self._slice(slice_role(name)) for name in self._slice_names}
-        rows = [row for row in range(self._records.count) if row not in self._faults]
+        columns = self._records.columns
+        beside = {
+            name: numbers_each(columns[beside_role(name)], beside_role(name), self._faults)
+            for name, _ in self._beside
+        }
+        left_out = self._left_out(ids)
+        for row in left_out:
+            self._faults.of_rows.pop(row, None)
+        rows = [
+            row
+            for row in range(self._records.count)
+            if row not in self._faults.of_rows and row not in left_out
+        ]
         examples = Examples(
             records=np.array(rows, np.int64) + self._records.first,
             ids=tuple(ids[row] or "" for row in rows),
-            inputs=self._inputs(rows),
+            inputs=self._inputs(rows) if rows_of_table is None else rows_of_table[rows],
             labels=labels[rows],
             boxes=None if boxes is None else tuple(boxes[row] for row in rows),
             masks=None if masks is None else tuple(masks[row] for row in rows),
             slices={name: tuple(values[row] for row in rows) for name, values in slices.items()},
+            beside={name: tuple(values[row] for row in rows) for name, values in beside.items()},
         )
         name = self._shard.name
         failures = tuple(
@@ -173,26 +199,41 @@ class _Conversion:
                 error=fault.error,
                 message=str(fault),
             )
-            for row, fault in sorted(self._faults.items())
+            for row, fault in sorted(self._faults.of_rows.items())
         )
-        return examples, failures
+        return examples, failures, tuple(self._records.first + row for row in sorted(left_out))
+
+    def _left_out(self, ids: Sequence[str | None]) -> set[int]:
+        """Rows that have an id which is not in the sample."""
+        if self._sample is None:
+            return set()
+        named = np.array([row for row, name in enumerate(ids) if name is not None], np.int64)
+        known = [name for name in ids if name is not None]
+        held = self._sample.holds(self._shard.folder, self._records.first + named, known)
+        return set(named[~held].tolist())
+
+    def _rows_of_table(self) -> npt.NDArray[np.float32]:
+        """(N, W) one number of each feature, in the features' order."""
+        columns = self._records.columns
+        roles = map(input_role, self._table)
+        return np.stack([one_number_each(columns[role], role, self._faults) for role in roles], 1)
 
     def _check_inputs(self) -> None:
-        column = self._records.columns["input"]
-        self._require_values("input")
+        column = self._records.columns[INPUT]
+        self._faults.require_values(INPUT)
         if column.is_bytes:
-            self._require_one_value("input")
+            self._faults.require_one_value(INPUT)
             return
         for row in np.flatnonzero(column.lengths != self._elements).tolist():
-            self._fail(
+            self._faults.fail(
                 row,
                 "WrongLength",
-                f"{self._described('input')} has {column.lengths[row]} numbers; "
+                f"{self._faults.described(INPUT)} has {column.lengths[row]} numbers; "
                 f"source.input.shape takes {self._elements}",
             )
 
     def _inputs(self, rows: list[int]) -> tuple[bytes, ...] | npt.NDArray[Any]:
-        column = self._records.columns["input"]
+        column = self._records.columns[INPUT]
         if column.is_bytes or not rows:
             return tuple(column.values[column.splits[row]] for row in rows)
         starts = column.splits[rows]
@@ -207,14 +248,16 @@ class _Conversion:
         if "label" not in self._names:
             return labels
         column = self._records.columns["label"]
-        self._require_feature("label")
+        self._faults.require_values("label", may_be_empty=True)
         if column.is_bytes:
-            self._require_one_value("label")
+            self._faults.require_one_value("label")
         for row in np.flatnonzero(column.lengths).tolist():
             try:
-                labels[row] = self._label_reader.read(column.of(row), self._described("label"))
+                labels[row] = self._label_reader.read(
+                    column.of(row), self._faults.described("label")
+                )
             except DataFault as fault:
-                self._fail(row, fault.error, str(fault))
+                self._faults.fail(row, fault.error, str(fault))
         return labels
 
     def _ids(self, unread: set[int]) -> list[str | None]:
@@ -227,15 +270,12 @@ class _Conversion:
                     ids[row] = f"{folder}:{self._records.first + row}"
             return ids
         column = self._records.columns["id"]
-        self._require_values("id")
-        self._require_one_value("id")
+        self._faults.require_values("id")
+        self._faults.require_one_value("id")
         if not column.is_bytes and column.values.dtype.kind not in "iu":
-            self._fail_kind("id", "a string or an integer")
+            self._faults.fail_kind("id", "a string or an integer")
             return ids
-        for row in np.flatnonzero(column.lengths == 1).tolist():
-            value = column.values[column.splits[row]]
-            ids[row] = _text(value) if column.is_bytes else str(value)
-        return ids
+        return known_ids(column)
 
     def _boxes(self) -> list[npt.NDArray[np.float32]] | None:
         if "boxes" not in self._names:
@@ -243,14 +283,14 @@ class _Conversion:
         column = self._records.columns["boxes"]
         none = np.zeros((0, BOX_COORDINATES), np.float32)
         if column.is_bytes:
-            self._fail_kind("boxes", "a list of numbers")
+            self._faults.fail_kind("boxes", "a list of numbers")
             return [none] * self._records.count
         boxes: list[npt.NDArray[np.float32]] = []
         for row in range(self._records.count):
             values = column.of(row)
             wrong = _wrong_boxes(values)
             if wrong:
-                self._fail(row, "BadBoxes", f"{self._described('boxes')} {wrong}")
+                self._faults.fail(row, "BadBoxes", f"{self._faults.described('boxes')} {wrong}")
                 boxes.append(none)
             else:
                 clipped = np.clip(values.astype(np.float32), 0, 1)
@@ -262,9 +302,9 @@ class _Conversion:
             return None
         column = self._records.columns["mask"]
         masks: list[bytes | None] = [None] * self._records.count
-        self._require_one_value("mask")
+        self._faults.require_one_value("mask")
         if not column.is_bytes:
-            self._fail_kind("mask", "a PNG file")
+            self._faults.fail_kind("mask", "a PNG file")
             return masks
         for row in np.flatnonzero(column.lengths == 1).tolist():
             masks[row] = column.values[column.splits[row]]
@@ -273,10 +313,10 @@ class _Conversion:
     def _slice(self, role: str) -> list[str | None]:
         column = self._records.columns[role]
         values: list[str | None] = [None] * self._records.count
-        self._require_one_value(role)
+        self._faults.require_one_value(role)
         kind = column.values.dtype.kind
         if not column.is_bytes and kind not in "biu":
-            self._fail_kind(role, "a string, an integer or a boolean")
+            self._faults.fail_kind(role, "a string, an integer or a boolean")
             return values
         for row in np.flatnonzero(column.lengths == 1).tolist():
             value = column.values[column.splits[row]]
@@ -285,68 +325,23 @@ class _Conversion:
             elif len(value) <= MAX_SLICE_BYTES:
                 values[row] = _text(value)
             else:
-                self._fail(
+                self._faults.fail(
                     row,
                     "SliceTooLong",
-                    f"{self._described(role)} has a value of {len(value)} bytes; a slice's values "
-                    f"have at most {MAX_SLICE_BYTES}",
+                    f"{self._faults.described(role)} has a value of {len(value)} bytes; a slice's "
+                    f"values have at most {MAX_SLICE_BYTES}",
                 )
         return values
 
-    def _require_feature(self, role: str) -> None:
-        """Sees that every record has a feature, if without a value."""
-        self._require_values(role, may_be_empty=True)
 
-    def _require_values(self, role: str, may_be_empty: bool = False) -> None:
-        name = self._names[role]
-        for row in np.flatnonzero(self._records.columns[role].lengths == 0).tolist():
-            if row in self._faults:
-                continue
-            available = self._records.available(row)
-            if may_be_empty and name in available:
-                continue
-            why = (
-                f"{self._described(role)} has no value"
-                if name in available
-                else f"there is no {self._described(role)}; "
-                f"there are: {', '.join(available) or 'none'}"
-            )
-            self._fail(row, "MissingFeature", why)
-
-    def _require_one_value(self, role: str) -> None:
-        lengths = self._records.columns[role].lengths
-        for row in np.flatnonzero(lengths > 1).tolist():
-            self._fail(
-                row,
-                "SeveralValues",
-                f"{self._described(role)} has {lengths[row]} values where one is meant",
-            )
-
-    def _fail_kind(self, role: str, wanted: str) -> None:
-        for row in np.flatnonzero(self._records.columns[role].lengths).tolist():
-            kind = "bytes" if self._records.columns[role].is_bytes else "numbers"
-            self._fail(
-                row, "WrongFeatureKind", f"{self._described(role)} holds {kind}, not {wanted}"
-            )
-
-    def _fail(self, row: int, error: str, message: str) -> None:
-        # One fault for all that fail alike: a file may hold millions of nulls.
-        fault = self._known.get((error, message))
-        if fault is None:
-            fault = self._known[error, message] = DataFault("parse", error, message)
-        self._faults.setdefault(row, fault)
-
-    def _described(self, role: str) -> str:
-        return describe(role, self._names[role])
-
-
-def describe(role: str, name: str) -> str:
-    """A feature as messages name it: with the key that asks for it.
-
-    >>> describe("label", "y")
-    "feature 'y' (source.features.label)"
-    """
-    return f"feature {name!r} ({key_of(role)})"
+def known_ids(column: Column) -> list[str | None]:
+    """The ids in a column of them; None where there is not one string or integer."""
+    ids: list[str | None] = [None] * len(column.lengths)
+    if column.is_bytes or column.values.dtype.kind in "iu":
+        for row in np.flatnonzero(column.lengths == 1).tolist():
+            value = column.values[column.splits[row]]
+            ids[row] = _text(value) if column.is_bytes else str(value)
+    return ids
 
 
 def _text(value: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -12,11 +12,12 @@ import numpy as np
 from transforms.elements import Block, BlockKey, Examples, Failure, Portion, Shard
 from transforms.errors import ConfigurationError, DataFault, RunError
 from transforms.extents import ShardEnd
-from transforms.formats.columns import to_examples
+from transforms.formats.columns import known_ids, to_examples
+from transforms.formats.features import Features
 from transforms.formats.listed_file import check_listed_size, check_listed_version
 from transforms.formats.parquet import row_groups as parquet
 from transforms.formats.parts import BlockBudget, Part
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord import blocks as tfrecord
 from transforms.storage import Storage
 
@@ -98,10 +99,10 @@ def _read_blocks(  # noqa: PLR0917
 def _to_block(
     shard: Shard, part: Part, source: SourceSpec, input_spec: InputSpec, block_size: int
 ) -> Block:
-    examples, failures = to_examples(shard, part.records, source, input_spec)
+    examples, failures, left_out = to_examples(shard, part.records, source, input_spec)
     number, count = part.number, part.records.count
     key = BlockKey(shard, number, number * block_size, count, last=part.end is not None)
-    return Block(key, examples, failures, part.sizes, part.gaps, part.end)
+    return Block(key, examples, failures, part.sizes, part.gaps, part.end, left_out)
 
 
 def probe(
@@ -117,11 +118,13 @@ def probe(
       count: How many records to look at.
 
     Returns:
-      What can be read of them; nothing only where the shard has no records.
+      What can be read of them, whether or not a sample leaves it out; nothing only where the shard
+      has no records.
 
     Raises:
       ConfigurationError: None of them makes an example; says why the first one does not.
     """
+    source = dataclasses.replace(source, sample=None)
     block = next(read_blocks(shard, source, input_spec, count, storage))
     if len(block.examples) or not block.failures:
         return block.examples
@@ -154,6 +157,50 @@ def feature_names(shard: Shard, source: SourceSpec, storage: Storage, count: int
             if row not in records.faults:
                 names.update(records.available(row))
     return names
+
+
+def read_ids(
+    shard: Shard, source: SourceSpec, block_size: int, storage: Storage
+) -> Iterator[tuple[int, Sequence[str | None]]]:
+    """Yields the ids of a shard's records in order, and nothing else of them.
+
+    Of damage they tell nothing: what cannot be read has no id, where ids are given; places
+    (`SHARD:record`) are those of all records, good or bad.
+
+    Args:
+      shard: The file.
+      source: How it is read.
+      block_size: Records at a time.
+      storage: Where it is.
+
+    Yields:
+      The number of the first of some records, and the id of each; None where it has none.
+
+    Raises:
+      RunError: The storage fails for good.
+    """
+    try:
+        with storage.open(shard.path) as file, contextlib.suppress(DataFault):
+            if source.features.id is None:
+                count = _count_records(file, shard, source, storage)
+                for first in range(0, count, block_size):
+                    numbers = range(first, min(first + block_size, count))
+                    yield first, [f"{shard.folder}:{number}" for number in numbers]
+                return
+            # In the place of the input, which every reader reads.
+            features = Features(input=source.features.id, id=source.features.id)
+            of_ids = dataclasses.replace(source, features=features)
+            everything = _Unwanted(Portion(shard), ())
+            for part in _read_parts(file, Portion(shard), of_ids, block_size, everything, storage):
+                yield part.records.first, known_ids(part.records.columns["id"])
+    except OSError as error:
+        raise RunError(f"{shard.path} cannot be read ({error})") from error
+
+
+def _count_records(file: BinaryIO, shard: Shard, source: SourceSpec, storage: Storage) -> int:
+    if source.format == "parquet":
+        return parquet.count_records(file)
+    return tfrecord.count_records(file, shard, source, storage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +249,7 @@ def _unreadable_shard(shard: Shard, fault: DataFault, features: Features) -> Blo
         boxes=None if features.boxes is None else (),
         masks=None if features.mask is None else (),
         slices=dict.fromkeys(features.slices, ()),
+        beside=dict.fromkeys((name for name, _ in features.beside), ()),
     )
     return Block(
         BlockKey(shard, 0, 0, 1, last=True),

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from transforms.errors import ConfigurationError
+from transforms.formats.features import Features
+from transforms.formats.sample import Sample
 
 Format: TypeAlias = Literal["tfrecord", "parquet"]
 Compression: TypeAlias = Literal["auto", "none", "gzip", "zlib"]
@@ -54,66 +56,6 @@ _NUMERIC_KINDS = "biuf"
 
 
 @dataclasses.dataclass(frozen=True)
-class Features:
-    """Names of the features (tf.train.Example) or columns (Parquet) that are read.
-
-    Attributes:
-      input: Encoded image, raw bytes or numeric list.
-      id: Example id; None makes it `SHARD:record` (`Shard.example_id`).
-      label: Integer class index, or a string among the class names; None where there are no labels.
-      boxes: Flat list of `[ymin, xmin, ymax, xmax]` in 0..1, one box or more; None where there are
-        none.
-      slices: Strings, integers or booleans by which statistics are split; an example without a
-        value has the value null.
-      mask: A mask of the image, as a PNG; None where there are none.
-
-    >>> Features(input="image.bytes", label="label").id is None
-    True
-    """
-
-    input: str
-    id: str | None = None
-    label: str | None = None
-    boxes: str | None = None
-    slices: tuple[str, ...] = ()
-    mask: str | None = None
-
-    def __post_init__(self) -> None:
-        for role, name in self.named().items():
-            if not name:
-                raise ConfigurationError(f"{key_of(role)} is empty; give the name of a feature")
-        for name in self.slices:
-            if self.slices.count(name) > 1:
-                raise ConfigurationError(
-                    f"source.features.slices names {name!r} twice; give each feature once"
-                )
-
-    def named(self) -> dict[str, str]:
-        """The features that are configured: role -> name, the input first.
-
-        >>> Features(input="image", label="y").named()
-        {'input': 'image', 'label': 'y'}
-        """
-        roles = {role: getattr(self, role) for role in ("input", "id", "label", "boxes", "mask")}
-        slices = {slice_role(name): name for name in self.slices}
-        return {role: name for role, name in roles.items() if name is not None} | slices
-
-
-def slice_role(name: str) -> str:
-    """The role of a feature by which statistics are split."""
-    return f"slices.{name}"
-
-
-def key_of(role: str) -> str:
-    """The configuration's key that names the feature of a role.
-
-    >>> key_of("label"), key_of(slice_role("camera"))
-    ('source.features.label', 'source.features.slices')
-    """
-    return f"source.features.{role.partition('.')[0]}"
-
-
-@dataclasses.dataclass(frozen=True)
 class SourceSpec:
     """The input files' format and features.
 
@@ -126,6 +68,7 @@ class SourceSpec:
       max_record_bytes: Longer records, and longer values of Parquet columns, are failures.
       max_block_bytes: What the records of a block may hold together, still encoded. Reading a block
         takes up to three times as much.
+      sample: Which examples are kept; None keeps all.
 
     >>> SourceSpec("parquet", Features(input="image.bytes", label="label")).compression
     'auto'
@@ -137,6 +80,7 @@ class SourceSpec:
     class_names: tuple[str, ...] = ()
     max_record_bytes: int = MAX_RECORD_BYTES
     max_block_bytes: int = MAX_BLOCK_BYTES
+    sample: Sample | None = None
 
     def __post_init__(self) -> None:
         _require_choice("source.format", self.format, Format)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import reason
+from transforms.models.inputs import ModelInput, Shape, choose_input, several
 from transforms.models.layers import find_layer, list_layers, recorded_calls
 from transforms.models.opening.keras2 import is_keras_2
 from transforms.models.softmax import SoftmaxEnding, find_softmax
@@ -18,46 +18,6 @@ from transforms.models.training_mode import TrainingOperations, find_training_op
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-Shape = tuple[int | None, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelInput:
-    """What a function takes.
-
-    Attributes:
-      name: The input's name in the model.
-      shape: Without the batch axis; None for a length that is free, None as a whole where the
-        model does not say.
-      dtype: TensorFlow's name of it.
-      batch: The only batch size it takes; None if it takes any.
-    """
-
-    name: str = "inputs"
-    shape: Shape | None = None
-    dtype: str = "float32"
-    batch: int | None = None
-
-    @property
-    def is_floating(self) -> bool:
-        """Whether its values have gradients."""
-        return "float" in self.dtype
-
-    @property
-    def size(self) -> int | None:
-        """How many numbers one example has; None where the shape leaves it open."""
-        if self.shape is None or None in self.shape:
-            return None
-        return math.prod(cast("tuple[int, ...]", self.shape))
-
-    def fits(self, shape: Shape) -> bool:
-        """Whether inputs of this shape (without the batch axis) can be fed."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            own is None or own == given for own, given in zip(self.shape, shape, strict=True)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +60,7 @@ class ModelFunction:
       input: What it takes, and is explained at.
       others: What it takes beside that.
       constants: What each of the others is held at, by name; 0 where nothing is said.
+      fed: Names of those of the others that are fed with each example's own values.
     """
 
     def __init__(
@@ -114,6 +75,7 @@ class ModelFunction:
         self.input = model_input
         self.others = others
         self.constants: Mapping[str, float] = {}
+        self.fed: frozenset[str] = frozenset()
 
     output_name: str | None = None
     """The name of the output; None where layers are known, or nothing is."""
@@ -151,20 +113,29 @@ class ModelFunction:
             for each in self.others
         ]
 
-    def hold(self, constants: Mapping[str, float]) -> None:
-        """Says what the other inputs are held at.
+    def hold(self, constants: Mapping[str, float], fed: Collection[str] = ()) -> None:
+        """Says what the other inputs are held at, and which are fed with examples' own values.
 
         Raises:
-          ConfigurationError: They are not those that the model has.
+          ConfigurationError: They are not those that the model has, or take text.
         """
         names = {each.name for each in self.others}
-        if names != set(constants):
+        given = {*constants, *fed}
+        if names != given:
+            keys = "constants and model.inputs.features name" if fed else "constants names"
             raise ConfigurationError(
-                f"model.inputs.constants names {', '.join(sorted(constants)) or 'nothing'}, but "
+                f"model.inputs.{keys} {', '.join(sorted(given)) or 'nothing'}, but "
                 f"beside {self.input.name!r} {self.title} takes {', '.join(sorted(names))}; give a "
-                "number for each of these"
+                "number, or a feature, for each of these"
             )
+        for each in self.others:
+            if each.dtype == "string":
+                raise ConfigurationError(
+                    f"input {each.name!r} of {self.title} takes text, which is neither a constant "
+                    "nor a feature of numbers; export the model from behind what reads the text"
+                )
         self.constants = constants
+        self.fed = frozenset(fed)
 
     @contextlib.contextmanager
     def recorded_layers(self) -> Iterator[Mapping[str, Any]]:
@@ -306,53 +277,6 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
         softmax=softmax,
         training=find_training_operations(output.graph),
     )
-
-
-def several(what: str, title: str, names: list[str] | int) -> str:
-    """The message where one input or output is meant and the model has another number of them."""
-    remedy = {
-        "inputs": "name it by model.inputs, which holds the others at constants; in memory, give a "
-        "function of one input",
-        "outputs": "choose one by output_layer",
-    }[what]
-    listed = (
-        f"{names} {what}" if isinstance(names, int) else f"{len(names)} {what} ({', '.join(names)})"
-    )
-    return f"{title} has {listed}, but one is explained; {remedy}"
-
-
-def choose_input(
-    inputs: Sequence[ModelInput], explained: str | None, title: str
-) -> tuple[ModelInput, tuple[ModelInput, ...]]:
-    """The input that is explained, and the others.
-
-    Args:
-      inputs: All that the model takes.
-      explained: Its name; None where there is only one.
-      title: How messages call the model.
-
-    Raises:
-      ConfigurationError: There are several, none of them is called so, or another one's shape is
-        not known.
-    """
-    names = [each.name for each in inputs]
-    if explained is None:
-        if len(inputs) != 1:
-            raise ConfigurationError(several("inputs", title, names))
-        return inputs[0], ()
-    if explained not in names:
-        raise ConfigurationError(
-            f"model.inputs.explained is {explained!r}, but {title} takes {', '.join(names)}; name "
-            "one of these"
-        )
-    others = tuple(each for each in inputs if each.name != explained)
-    for each in others:
-        if each.size is None:
-            raise ConfigurationError(
-                f"input {each.name!r} of {title} has shape {each.shape}; only the input that is "
-                "explained may leave a length open: export it with fixed lengths"
-            )
-    return inputs[names.index(explained)], others
 
 
 def check_floating(function: ModelFunction) -> ModelFunction:

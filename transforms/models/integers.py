@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transforms.errors import ConfigurationError
-from transforms.models.functions import ModelFunction, Shape
+from transforms.models.functions import ModelFunction
+from transforms.models.inputs import Shape
 from transforms.models.signatures import constant_function
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class DifferentiableFunction(ModelFunction):
             "floating-point input"
         )
         self.constants = function.constants
+        self.fed = function.fed
 
     @property
     def model(self) -> Any:

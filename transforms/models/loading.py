@@ -18,14 +18,8 @@ from transforms.models.files import (
     open_keras,
     open_saved_model,
 )
-from transforms.models.functions import (
-    KerasFunction,
-    ModelFunction,
-    Shape,
-    Trace,
-    class_count,
-    trace,
-)
+from transforms.models.functions import KerasFunction, ModelFunction, Trace, class_count, trace
+from transforms.models.inputs import ModelInput, Shape
 from transforms.models.integers import DifferentiableFunction, EmbeddedFunction, differentiable
 from transforms.models.layers import list_layers
 from transforms.models.logits import LogitsFunction
@@ -70,6 +64,7 @@ class LoadedModel:
         self._trace: Trace = trace(function, shape)
         self._reading: OutputReading | None = None
         self._takes_channels_first = False
+        self._fed: Mapping[str, tf.Tensor] = {}
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Outputs (N, outputs) of inputs (N, ...), which are of the input's dtype."""
@@ -79,7 +74,24 @@ class LoadedModel:
     def _beside(self, inputs: tf.Tensor) -> Sequence[tf.Tensor]:
         import tensorflow as tf
 
-        return self.function.held(tf.shape(inputs)[0])
+        others = zip(self.function.others, self.function.held(tf.shape(inputs)[0]), strict=True)
+        return [self._fed.get(each.name, held) for each, held in others]
+
+    @property
+    def fed_inputs(self) -> tuple[ModelInput, ...]:
+        """The inputs that are fed with examples' own values, in the order of `feeding`."""
+        return tuple(each for each in self.function.others if each.name in self.function.fed)
+
+    def feeding(self, values: Sequence[tf.Tensor]) -> LoadedModel:
+        """The same model with values for the inputs that are fed.
+
+        Args:
+          values: Of each of `fed_inputs`, (N, ...), for N examples at a time.
+        """
+        model = copy.copy(self)
+        names = (each.name for each in self.fed_inputs)
+        model._fed = dict(zip(names, values, strict=True))
+        return model
 
     def _read(self, outputs: tf.Tensor) -> tf.Tensor:
         return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
@@ -225,6 +237,7 @@ class ModelSpec:
       signature: Of a SavedModel; None is `serving_default`.
       explained_input: The name of the input that is explained; None where there is one.
       constants: What the other inputs are held at, by name.
+      fed: Those of the other inputs that are fed with each example's own values.
     """
 
     uri: str
@@ -237,6 +250,7 @@ class ModelSpec:
     signature: str | None = None
     explained_input: str | None = None
     constants: tuple[tuple[str, float], ...] = ()
+    fed: tuple[str, ...] = ()
 
 
 def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
@@ -271,7 +285,7 @@ def load_model(spec: ModelSpec, storage: Storage) -> LoadedModel:
                 saved, f"model {uri}", spec.output_layer, spec.signature, spec.explained_input
             )
     if spec.explained_input is not None:
-        function.hold(dict(spec.constants))
+        function.hold(dict(spec.constants), spec.fed)
     if spec.output == "logits":
         function = LogitsFunction(function)
     shape = spec.input_shape if spec.input_shape is not None else function.input.shape

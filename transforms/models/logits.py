@@ -25,6 +25,7 @@ class LogitsFunction(ModelFunction):
         self.output_name = function.output_name
         self.layers_out_of_reach = function.layers_out_of_reach
         self.constants = function.constants
+        self.fed = function.fed
 
     @property
     def model(self) -> Any:

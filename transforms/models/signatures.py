@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.models.functions import ModelFunction, ModelInput, choose_input, several
+from transforms.models.functions import ModelFunction
+from transforms.models.inputs import ModelInput, choose_input, several
 
 if TYPE_CHECKING:
     import tensorflow as tf

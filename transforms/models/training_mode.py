@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,21 +87,23 @@ def check_no_random_operation(title: str, found: TrainingOperations) -> None:
         )
 
 
-def check_function_of_input(
+def check_function_of_input(  # noqa: PLR0917 - a model, and what it is tried on
     title: str,
-    call: Callable[[tf.Tensor], tf.Tensor],
+    call: Callable[..., tf.Tensor],
     inputs: npt.NDArray[np.float32],
     found: TrainingOperations,
     batch: int | None = None,
+    beside: Sequence[npt.NDArray[Any]] = (),
 ) -> npt.NDArray[np.float64] | None:
     """Refuses a model whose scores of an example differ from call to call, or with its batch.
 
     Args:
       title: How messages call the model.
-      call: Outputs (N, ...) of inputs (N, ...).
+      call: Outputs (N, ...) of inputs (N, ...) and of what feeds other inputs.
       inputs: (n, ...) examples, n at least 1; those of a batch that can be computed.
       found: What is in the model's graph, to be named.
       batch: The only batch size it takes; None if it takes any.
+      beside: What feeds other inputs, each (n, ...).
 
     Returns:
       (n, ...) the examples' outputs, n at most `batch`; None where the model refuses one of them.
@@ -112,22 +114,24 @@ def check_function_of_input(
     import tensorflow as tf
 
     size = batch or max(2, len(inputs))
-    own = np.resize(inputs, (size, *inputs.shape[1:]))
-    others = own.copy()
+    rows = np.resize(np.arange(len(inputs)), size)
     kept = (size + 1) // 2
-    # Neither an order nor a repetition of the same examples: moments are to change.
-    others[kept:] = own[0] if len(inputs) > kept else own[0] / 2
+
+    def outputs(values: npt.NDArray[Any], of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        fed = (tf.constant(each[of]) for each in beside)
+        found: npt.NDArray[np.float64] = np.asarray(call(tf.constant(values), *fed), np.float64)
+        return found
+
     try:
-        first, second, beside = (
-            np.asarray(call(tf.constant(each)), np.float64) for each in (own, own, others)
-        )
+        first, second = outputs(inputs[rows], rows), outputs(inputs[rows], rows)
+        among = outputs(*_among_others(inputs, rows, kept))
     except tf.errors.OpError:
         return None  # A refused example: explaining the first ones tells which and why.
-    magnitudes = np.abs(np.stack([first, second, beside]))
+    magnitudes = np.abs(np.stack([first, second, among]))
     largest = float(np.max(magnitudes, initial=0.0, where=np.isfinite(magnitudes)))
     for values, reference, how in (
         (second, first, "from one call to the next"),
-        (beside[:kept], first[:kept], "with the other examples of their batch"),
+        (among[:kept], first[:kept], "with the other examples of their batch"),
     ):
         finite = np.isfinite(values) & np.isfinite(reference)
         change = float(np.max(np.abs(values[finite] - reference[finite]), initial=0.0))
@@ -139,6 +143,18 @@ def check_function_of_input(
                 f"{change / largest:.1%} {how}{where}; {_REMEDY}"
             )
     return first[: len(inputs)]
+
+
+def _among_others(
+    inputs: npt.NDArray[Any], rows: npt.NDArray[np.int64], kept: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """A batch whose first `kept` examples have other neighbours, and which examples are in it."""
+    mixed = np.where(np.arange(len(rows)) < kept, rows, 0)
+    others = inputs[mixed]
+    if len(inputs) <= kept:
+        # Neither an order nor a repetition of the same examples: moments are to change.
+        others[kept:] = others[kept:] / 2
+    return others, mixed
 
 
 _REMEDY = (

@@ -21,7 +21,7 @@ Gradients keep their signs until a method makes maps of them. Several inputs wou
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -49,6 +49,9 @@ Model = Callable[["tf.Tensor"], "tf.Tensor"]
 
 Arrays = tuple[npt.NDArray[Any], ...]
 """What a mini-batch is made of; each array has one row per example."""
+
+Beside = Sequence[npt.NDArray[Any]]
+"""What feeds other inputs than the explained one, each (N, ...), of the type that it takes."""
 
 LayeredModel = Callable[["tf.Tensor"], "tuple[tf.Tensor, tf.Tensor]"]
 """Returns outputs (N, ...) of inputs (N, ...), and the activations (N, h, w, c) of a layer."""
@@ -94,23 +97,25 @@ class AttributionFunction:
     """What an engine compiles.
 
     Attributes:
-      call: (inputs (n, *shape) float32, labels (n, *label_shape) int32, loss scale) ->
-        `Attribution`, with targets; to be traced for any n, or for `batch_size` alone if
-        `separable` is false. Scores are multiplied by the loss scale before they are
+      call: (inputs (n, *shape) float32, labels (n, *label_shape) int32, loss scale, and what feeds
+        other inputs) -> `Attribution`, with targets; to be traced for any n, or for `batch_size`
+        alone if `separable` is false. Scores are multiplied by the loss scale before they are
         differentiated, gradients divided by it.
       shape: The shape of one input.
       batch_size: Examples in each call of what is compiled.
       separable: Whether a batch may be computed in parts: the model takes batches of any size.
       gradient_shape: The shape of one gradient; None where it is the input's.
       label_shape: The shape of one example's label; () but where several targets are given.
+      beside: Shape and dtype of one example's values for each input that is fed beside.
     """
 
-    call: Callable[[tf.Tensor, tf.Tensor, float], Attribution]
+    call: Callable[..., Attribution]
     shape: tuple[int, ...]
     batch_size: int
     separable: bool = True
     gradient_shape: tuple[int, ...] | None = None
     label_shape: tuple[int, ...] = ()
+    beside: tuple[tuple[tuple[int, ...], str], ...] = ()
 
     def trace(self, size: int | None, loss_scale: float = 1.0) -> Any:
         """The concrete function of `size` examples, None for any number.
@@ -119,16 +124,27 @@ class AttributionFunction:
         """
         import tensorflow as tf
 
-        def attribute_batch(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            return self.call(inputs, labels, loss_scale).fields
+        def attribute_batch(
+            inputs: tf.Tensor, labels: tf.Tensor, *beside: tf.Tensor
+        ) -> tuple[tf.Tensor | None, ...]:
+            return self.call(inputs, labels, loss_scale, *beside).fields
 
         signature = [
             tf.TensorSpec((size, *self.shape), tf.float32, name="inputs"),
             tf.TensorSpec((size, *self.label_shape), tf.int32, name="labels"),
+            *(
+                tf.TensorSpec((size, *shape), dtype, name=beside_name(number))
+                for number, (shape, dtype) in enumerate(self.beside)
+            ),
         ]
         return tf.function(
             attribute_batch, input_signature=signature, autograph=False
         ).get_concrete_function()
+
+
+def beside_name(number: int) -> str:
+    """What an argument is called in graphs that feeds another input."""
+    return f"beside_{number}"
 
 
 def attribute(

@@ -28,14 +28,15 @@ from transforms.elements import (
 )
 from transforms.errors import DataFault
 from transforms.formats.images.decoding import DecodedInputs, InputDecoder
-from transforms.formats.images.graphs import reason_of
 from transforms.formats.images.thumbnails import ThumbnailEncoder, thumbnail_shape
 from transforms.formats.source import IMAGE_RANK
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.process.prefetch import computed_ahead
-from transforms.saliency.attribution import Arrays, Results
-from transforms.saliency.batching.isolation import Errors, IsolatingRunner, with_copies
+from transforms.saliency.attribution import Arrays, Beside, Results
+from transforms.saliency.batching.fed_inputs import FedInputs
+from transforms.saliency.batching.isolation import IsolatingRunner, with_copies
+from transforms.saliency.batching.model_errors import model_errors
 from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledAttribution, Inputs
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec, find_layer_of
@@ -73,6 +74,7 @@ class ExplainSpec:
       with_predictions: Whether the model returns scores of classes; an explainer corrects it.
       thumbnail: Longest side of the thumbnails of images, in pixels; None makes none.
       slices: Features of the examples by which statistics are split.
+      features: Names of a table's features, in the order of its numbers; none of other inputs.
 
     >>> spec = explain_spec("/models/model.keras", InputSpec("image", (224, 224, 3)))
     >>> spec.map_format.map_shape, spec.map_format.sketch_shape
@@ -89,6 +91,7 @@ class ExplainSpec:
     slices: tuple[str, ...] = ()
     with_masks: bool = False
     regions: tuple[Region, ...] = ()
+    features: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -127,6 +130,7 @@ class ExplainSpec:
             with_windows=has_peak_windows(inputs.positions),
             with_masks=self.with_masks,
             regions={region.name: region.area_in(inputs) for region in self.regions},
+            features=self.features,
         )
 
 
@@ -173,6 +177,7 @@ class BlockExplainer:
         self._most_calls = most_calls
         self._decoder = InputDecoder(spec.program.inputs, threads=spare_cores())
         self._places = PlaceFinder(self._decoder, spec.program.inputs, spec.regions)
+        self._fed = FedInputs(model.fed_inputs)
         self._thumbnails: ThumbnailEncoder | None = None
         if spec.thumbnail is not None:
             self._thumbnails = ThumbnailEncoder(spec.program.inputs.decoded_shape, spec.thumbnail)
@@ -180,7 +185,7 @@ class BlockExplainer:
         self._rows_threads = spare_cores()
         self._rows_pool = ThreadPoolExecutor(self._rows_threads, "rows")
         self._programs = programs or Programs(model, spec.program, spec.statistics, attribution)
-        self._runner = IsolatingRunner(self._run, self._batch_size, _model_errors())
+        self._runner = IsolatingRunner(self._run, self._batch_size, model_errors())
         self._load_claim = threading.Lock()
         self._explained, self._counting = 0, threading.Lock()
 
@@ -221,8 +226,8 @@ class BlockExplainer:
           examples: At least one; repeated where the size is larger. Decoded here.
         """
         inputs, places = self._decoder.decode(examples.inputs)[0], self._places.find(examples)[0]
-        arrays = _arrays(examples, inputs, places)
-        errors = _model_errors()
+        arrays = _arrays(examples, inputs, self._fed.of(examples).arrays, places)
+        errors = model_errors()
 
         def run(size: int) -> None:
             rows = np.resize(np.arange(len(examples)), size)
@@ -271,6 +276,7 @@ class BlockExplainer:
             input_digest=block.examples.digest(),
             extent=block.extent(ordered),
             warnings=tuple(warnings),
+            left_out=len(block.left_out),
         )
 
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
@@ -282,12 +288,13 @@ class BlockExplainer:
             batch = examples[start : start + self._batch_size]
             found = self._decoder.decode_batch(batch.inputs)
             places, of_places = self._places.find(batch)
-            for row, fault in enumerate(of_places):
-                found.faults[row] = found.faults[row] or fault
+            fed = self._fed.of(batch)
+            for row, faults in enumerate(zip(of_places, fed.faults, strict=True)):
+                found.faults[row] = found.faults[row] or faults[0] or faults[1]
             thumbnails = None
             if self._thumbnails is not None:
                 thumbnails = self._decoder.in_threads(self._thumbnails.encode, found.values)
-            yield batch, found, _arrays(batch, found.values, places), thumbnails
+            yield batch, found, _arrays(batch, found.values, fed.arrays, places), thumbnails
 
     def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
@@ -338,9 +345,9 @@ class BlockExplainer:
         return program.run(*arrays, most_calls=self._most_calls)
 
 
-def _arrays(batch: Examples, inputs: Inputs, places: Arrays) -> Arrays:
+def _arrays(batch: Examples, inputs: Inputs, fed: Beside, places: Arrays) -> Arrays:
     """What a program takes of a mini-batch."""
-    return inputs, batch.labels, np.array(batch.ids, np.object_), *places
+    return inputs, batch.labels, np.array(batch.ids, np.object_), *fed, *places
 
 
 def _make_rows(
@@ -352,25 +359,6 @@ def _make_rows(
     kept = [row for row, fault in enumerate(faults) if fault is None]
     made = rows.rows_of(batch, results, kept, thumbnails) if results is not None and kept else None
     return decoded, faults, made
-
-
-def _model_errors() -> Errors:
-    """What TensorFlow raises when a model cannot take an input, or a device holds no more.
-
-    An exception in Python that a model calls back (tf.py_function) comes as one of these too.
-    """
-    import tensorflow as tf
-
-    return Errors(
-        of_data=(
-            tf.errors.InvalidArgumentError,
-            tf.errors.OutOfRangeError,
-            tf.errors.UnknownError,
-            tf.errors.DataLossError,
-        ),
-        of_memory=(tf.errors.ResourceExhaustedError,),
-        reason=reason_of,
-    )
 
 
 def _failures(

@@ -17,6 +17,7 @@ from transforms.models.expectations import (
 )
 from transforms.models.loading import LoadedModel
 from transforms.models.training_mode import check_function_of_input
+from transforms.saliency.attribution import Beside
 from transforms.saliency.program import ProgramSpec, explained_inputs
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ class FirstOutputs:
 
 
 def first_outputs(
-    model: LoadedModel, spec: ProgramSpec, inputs: npt.NDArray[np.float32]
+    model: LoadedModel,
+    spec: ProgramSpec,
+    inputs: npt.NDArray[np.float32],
+    beside: Beside = (),
 ) -> FirstOutputs | None:
     """Runs the model on the first examples; refuses one that is not a function of its input.
 
@@ -48,6 +52,7 @@ def first_outputs(
       model: What is explained.
       spec: What is computed.
       inputs: (n, *decoded_shape) float32, not yet scaled; none tell nothing.
+      beside: What feeds other inputs of the model, each (n, ...).
 
     Returns:
       What it makes of them; None where there are none, or it refuses one of them.
@@ -63,21 +68,21 @@ def first_outputs(
     recorder = MomentsRecorder(keras_model)
 
     @functools.partial(tf.function, autograph=False)
-    def traced(batch: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def traced(batch: tf.Tensor, *fed: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         with recorder.listening() as given:
-            taking, explained = explained_inputs(batch, model, spec)
+            taking, explained = explained_inputs(batch, model.feeding(fed), spec)
             outputs = taking(explained)
         return outputs, recorder.moments(given)
 
     found: list[dict[str, tf.Tensor]] = []
 
-    def call(batch: tf.Tensor) -> tf.Tensor:
-        outputs, moments = traced(batch)
+    def call(batch: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
+        outputs, moments = traced(batch, *fed)
         found.append(moments)
         return outputs
 
     title = model.function.title
-    outputs = check_function_of_input(title, call, inputs, model.training, model.batch)
+    outputs = check_function_of_input(title, call, inputs, model.training, model.batch, beside)
     if outputs is None:
         return None
     # The first call is of these examples alone.

@@ -125,12 +125,14 @@ class Program:
       attribution: Scores and gradients, as the engine of `spec` compiled them.
       steps: The method's calls of it.
       finish: What is made of them in TensorFlow; takes batches of any size.
+      fed: How many other inputs of the model examples' own values feed.
     """
 
     spec: ProgramSpec
     attribution: CompiledAttribution
     steps: Steps
     finish: MakeResults
+    fed: int = 0
 
     @classmethod
     def compile(
@@ -155,7 +157,7 @@ class Program:
             attribution = compile_attribution(attribution_function(model, spec), spec.engine)
         steps = Steps(spec.method, field_specs(spec, model), spec.inputs.decoded_shape)
         finish = compile_results(spec, steps.state, statistics, model)
-        return cls(spec, attribution, steps, finish)
+        return cls(spec, attribution, steps, finish, len(model.fed_inputs))
 
     @property
     def batch_size(self) -> int:
@@ -179,7 +181,7 @@ class Program:
         inputs: Inputs,
         labels: npt.NDArray[np.int32],
         ids: npt.NDArray[np.object_] | None = None,
-        *places: npt.NDArray[Any],
+        *others: npt.NDArray[Any],
         most_calls: int | None = None,
     ) -> Results:
         """Explains N examples for K targets each.
@@ -188,7 +190,8 @@ class Program:
           inputs: (N, *decoded_shape) float32 or uint8, not yet scaled, N at most the batch size.
           labels: (N,) int32.
           ids: (N,) strings, which random numbers depend on; None where the method draws none.
-          *places: What `MapStatistics.places` asks for, each (N, ...), in its order.
+          *others: What feeds other inputs of the model (`LoadedModel.fed_inputs`), then what
+            `MapStatistics.places` asks for, each (N, ...), in their order.
           most_calls: The method's calls after which to stop, for a trial; None makes all.
 
         Returns:
@@ -201,18 +204,18 @@ class Program:
         """
         import tensorflow as tf
 
-        count = len(inputs)
-        size = self.batch_size
+        count, size = len(inputs), self.batch_size
         calls = min(self.spec.method.calls, most_calls or self.spec.method.calls)
         padded = pad(inputs, size)
         labels = self.spec.first_labels(pad(labels, size))
-        first = self.attribution.run(padded, labels)
+        fed = [pad(values, size) for values in others[: self.fed]]
+        first = self.attribution.run(padded, labels, *fed)
         # The same classes in every step; one target is a label, several are a row of them.
         targets = np.asarray(first.targets)
         pinned = targets[:, 0] if labels.ndim == 1 else targets
 
         def call(perturbed: tf.Tensor) -> Attribution:
-            return self.attribution.run(perturbed, pinned)
+            return self.attribution.run(perturbed, pinned, *fed)
 
         if calls > 1 or self.spec.method.uses_inputs:
             padded = tf.cast(padded, tf.float32)
@@ -221,7 +224,7 @@ class Program:
         arguments = [*named, tf.convert_to_tensor(first.scores), *state]
         if self.spec.method.uses_inputs:
             arguments.append(padded)
-        arguments += [tf.convert_to_tensor(pad(place, size)) for place in places]
+        arguments += [tf.convert_to_tensor(pad(place, size)) for place in others[self.fed :]]
         results = self.finish(*arguments)
         return {name: value.numpy()[:count] for name, value in results.items()}
 
@@ -324,12 +327,14 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
     stepped = isinstance(spec.method, SteppedMethod)
     shape = gradient_shape(model, spec)
 
-    def call(inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float) -> Attribution:
+    def call(
+        inputs: tf.Tensor, labels: tf.Tensor, loss_scale: float, *beside: tf.Tensor
+    ) -> Attribution:
         def choose(outputs: tf.Tensor) -> Targets:
             rule = spec.target.choose_or_keep if stepped else spec.target.choose
             return rule(outputs, labels, model.classes)
 
-        taking, explained = explained_inputs(inputs, model, spec)
+        taking, explained = explained_inputs(inputs, model.feeding(beside), spec)
         if spec.method.needs == "score":
             return score(taking, operator, explained, choose)
         if isinstance(spec.layer, ActivationLayer):
@@ -350,6 +355,7 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
         separable=model.batch is None,
         gradient_shape=shape,
         label_shape=spec.target.label_shape if stepped else (),
+        beside=tuple((each.known_shape, each.dtype) for each in model.fed_inputs),
     )
 
 

@@ -115,7 +115,7 @@ def _write_atlas(
     statistics = sums.tables(class_names)
     return publish(
         publication.root,
-        final_tables(statistics, record.failures()),
+        final_tables(statistics, record.failures(), publication.manifest.sample),
         lambda digests: publication.finish(record, digests, statistics.left_out),
         BeamStorage(),
         run=publication.run,

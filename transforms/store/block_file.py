@@ -53,6 +53,10 @@ def encode_block(block: ExplainedBlock, fingerprint: str) -> pa.Buffer:
         "failures": [dataclasses.asdict(failure) for failure in block.failures],
         "warnings": [dataclasses.asdict(warning) for warning in block.warnings],
     }
+    if (
+        block.left_out
+    ):  # Without a sample, blocks have the bytes that they had before there was one.
+        metadata["left_out"] = block.left_out
     return encode_table(block.table, metadata)
 
 

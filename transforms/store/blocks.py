@@ -87,6 +87,7 @@ def commit_block(  # noqa: PLR0917 - as a stage hands them on
         input_digest=block.input_digest,
         extent=block.extent,
         warnings=block.warnings,
+        left_out=block.left_out,
     )
 
 
@@ -169,6 +170,7 @@ def _committed(
         input_digest=metadata["input_digest"],
         extent=None if metadata["extent"] is None else Extent.from_dict(metadata["extent"]),
         warnings=tuple(ImageWarning(**each) for each in metadata.get("warnings", ())),
+        left_out=metadata.get("left_out", 0),
     )
 
 

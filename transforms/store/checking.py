@@ -71,10 +71,14 @@ def _record_problems(block: CommittedBlock) -> Iterator[str]:
     records = np.asarray(block.summary["record"])
     explained = np.unique(records).tolist()
     failed = [failure.record for failure in block.failures]
-    if len(explained) != block.examples or block.examples + len(failed) != key.records:
+    if (
+        len(explained) != block.examples
+        or block.examples + len(failed) + block.left_out != key.records
+    ):
+        left_out = f", {block.left_out} left out" if block.left_out else ""
         yield (
-            f"it says {block.examples} examples of {key.records} records, and has maps of "
-            f"{len(explained)} and {len(failed)} failures"
+            f"it says {block.examples} examples of {key.records} records{left_out}, and has maps "
+            f"of {len(explained)} and {len(failed)} failures"
         )
     known = [record for record in failed if record is not None]
     if not {*explained, *known} <= {*span} or {*explained} & {*known} or len({*known}) < len(known):

@@ -14,6 +14,7 @@ import pydantic
 
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError, RunError
+from transforms.formats.sample import DrawnSample
 from transforms.statistics.groups.slices import LeftOutSlice
 from transforms.storage import Storage, from_text, join, to_text
 from transforms.store.files import replace_file
@@ -68,6 +69,7 @@ class RecordedMapFormat(Part):
     with_windows: bool = False
     with_masks: bool = False
     regions: dict[str, float] = pydantic.Field(default_factory=dict)
+    features: list[str] = pydantic.Field(default_factory=list)
 
     @property
     def stored(self) -> MapFormat:
@@ -86,6 +88,7 @@ class RecordedMapFormat(Part):
             with_windows=self.with_windows,
             with_masks=self.with_masks,
             regions=dict(sorted(self.regions.items())),
+            features=tuple(self.features),
         )
 
     @classmethod
@@ -105,6 +108,7 @@ class RecordedMapFormat(Part):
             with_windows=stored.with_windows,
             with_masks=stored.with_masks,
             regions=dict(stored.regions),
+            features=list(stored.features),
         )
 
 
@@ -162,6 +166,12 @@ class Manifest(Part):
     def input_files(self) -> tuple[Shard, ...]:
         """The input files, as they were listed."""
         return tuple(recorded.shard for recorded in self.shards)
+
+    @property
+    def sample(self) -> DrawnSample | None:
+        """The sample that is explained; None where no sample was asked for."""
+        drawn = self.settings.get("source", {}).get("sample_drawn")
+        return None if drawn is None else DrawnSample.from_dict(drawn)
 
     @property
     def has_given_ids(self) -> bool:

@@ -55,6 +55,7 @@ class MapFormat:
       with_masks: Whether the source has masks, and so the table statistics of them.
       regions: Name of each region that the user named -> its share of the area of the model's
         input, the energy that an even map has there.
+      features: Names of a table's features, in the order of a map's values; none of other inputs.
     """
 
     map_shape: tuple[int, ...]
@@ -68,6 +69,7 @@ class MapFormat:
     with_windows: bool = False
     with_masks: bool = False
     regions: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
@@ -95,9 +97,17 @@ class MapFormat:
         each, which takes six to nine times as long. Each value of the metadata is JSON:
 
             np.frombuffer(row["map"], dtype).reshape(shape)
+
+        Of a table, `features` names the values.
         """
         dtype = np.dtype(self.codec)
-        described = {"shape": list(self.map_shape), "dtype": dtype.name, "codec": self.codec}
+        described: dict[str, Any] = {
+            "shape": list(self.map_shape),
+            "dtype": dtype.name,
+            "codec": self.codec,
+        }
+        if self.features:
+            described["features"] = list(self.features)
         size = dtype.itemsize * math.prod(self.map_shape)
         metadata = {name: json.dumps(value) for name, value in described.items()}
         return pa.field(MAP, pa.binary(size), metadata=metadata)

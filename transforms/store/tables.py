@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Failure
+from transforms.formats.sample import DrawnSample
 from transforms.statistics.groups.sums import StatisticsTables
 from transforms.storage import Storage
 from transforms.store.files import replace_file
 from transforms.store.layout import CLASSES, CONFUSION, FAILURES, FOLDS, SLICES
+
+SAMPLE_KEY = b"saliency_atlas_sample"
+"""In the metadata of tables that are of a sample: `DrawnSample.as_dict` as JSON."""
 
 FAILURES_SCHEMA = pa.schema(
     [
@@ -43,19 +48,30 @@ def failures_table(failures: Iterable[Failure]) -> pa.Table:
     return pa.Table.from_pylist([dataclasses.asdict(f) for f in ordered], schema=FAILURES_SCHEMA)
 
 
-def final_tables(statistics: StatisticsTables, failures: pa.Table) -> dict[str, pa.Table]:
+def final_tables(
+    statistics: StatisticsTables, failures: pa.Table, drawn: DrawnSample | None
+) -> dict[str, pa.Table]:
     """The tables beside the maps, by the name of their file.
 
     Args:
       statistics: What the blocks add up to.
       failures: All of them, in order.
+      drawn: The sample that they are of, which their metadata then say under `SAMPLE_KEY`; None
+        where they are of all examples.
     """
-    return {
+    tables = {
         CLASSES: statistics.classes,
         SLICES: statistics.slices,
         FOLDS: statistics.folds,
         CONFUSION: statistics.confusion,
         FAILURES: failures,
+    }
+    if drawn is None:
+        return tables
+    said = json.dumps(drawn.as_dict(), sort_keys=True).encode()
+    return {
+        name: table.replace_schema_metadata({**(table.schema.metadata or {}), SAMPLE_KEY: said})
+        for name, table in tables.items()
     }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.commands.drawing.maps import Pixels, brightness_of
+from pipeline.plain_text import plain
 
 MOST_SERIES = 12
 """More are drawn as a plane of colours, a column each."""
@@ -83,6 +85,7 @@ def draw_table(
     values: npt.NDArray[np.float32],
     inputs: npt.NDArray[np.float32] | None,
     width: int = 640,
+    names: Sequence[str] = (),
 ) -> Pixels:
     """Draws a bar per feature, the largest saliency first, with its number and its value.
 
@@ -92,6 +95,7 @@ def draw_table(
       values: (W,) saliency.
       inputs: (W,) as they are stored; None leaves the values out.
       width: Of the picture, in pixels.
+      names: Of the W features; without them they have numbers.
 
     Returns:
       (height, width, 3) uint8; of many features the first 24, and a line that says so.
@@ -110,7 +114,8 @@ def draw_table(
         pen.text((width - 6, 3), "value", fill=_GREY, anchor="ra")
     for row, feature in enumerate(order.tolist(), start=1):
         top = row * _ROW_HEIGHT
-        pen.text((left - 6, top + 3), f"feature {feature}", fill=_BLACK, anchor="ra")
+        name = _fitting(names[feature], left - 12) if names else f"feature {feature}"
+        pen.text((left - 6, top + 3), name, fill=_BLACK, anchor="ra")
         length = round(float(magnitudes[feature]) / largest * longest)
         fill = _COLD if values[feature] < 0 else _WARM
         pen.rectangle((left, top + 2, left + length, top + _ROW_HEIGHT - 4), fill=fill)
@@ -122,6 +127,17 @@ def draw_table(
         more = f"and {len(values) - len(order)} more, with less saliency"
         pen.text((left, (rows - 1) * _ROW_HEIGHT + 3), more, fill=_GREY)
     return np.asarray(image)
+
+
+def _fitting(name: str, width: int) -> str:
+    """A name as it can be drawn, cut where it is wider than so many pixels."""
+    font = ImageFont.load_default()
+    shown = plain(name).encode("latin-1", "replace").decode("latin-1")
+    if font.getlength(shown) <= width:
+        return shown
+    while shown and font.getlength(f"{shown}...") > width:
+        shown = shown[:-1]
+    return f"{shown}..."
 
 
 def _mixed(brightness: npt.NDArray[np.float64], negative: npt.NDArray[np.bool_]) -> Pixels:

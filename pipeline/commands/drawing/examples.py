@@ -24,6 +24,7 @@ def draw_example(
     inputs: npt.NDArray[np.float32] | None,
     *,
     is_image: bool,
+    names: Sequence[str] = (),
 ) -> Pixels:
     """Draws an example's map with its input.
 
@@ -31,12 +32,13 @@ def draw_example(
       values: (H, W), (H, W, C), (T, W) or (W,) saliency, at least 0.
       inputs: (H, W, C), (T, W) or (W,) the input before the scale; None where it is not known.
       is_image: Whether the input is an image in 0..255, rather than a tensor of any range.
+      names: Of a table's features.
 
     Returns:
       (height, width, 3) uint8.
     """
     if values.ndim == _TABLE:
-        return draw_table(values, inputs)
+        return draw_table(values, inputs, names=names)
     if values.ndim == _SERIES and inputs is not None and inputs.ndim == _SERIES:
         return draw_series(values, inputs) if values.shape[1] <= MOST_SERIES else draw(values, None)
     if inputs is None or not is_picture(inputs.shape):

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from pipeline.report import wording
 from pipeline.report.findings.finding import Finding
+from transforms.formats.sample import DrawnSample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +62,23 @@ def describing(
 
 def warnings(manifest: Mapping[str, Any]) -> tuple[Markup, ...]:
     """What limits everything on the page."""
+    found = []
     if manifest["status"] == "incomplete":
-        return (
+        found.append(
             Markup(
                 "This atlas is not finished, so the page shows a part of it. Finish it with "
                 "<code>saliency-atlas run CONFIG --resume</code>."
-            ),
+            )
         )
     if manifest["status"] == "failed":
-        return (
+        found.append(
             Markup(
                 "More records failed than the configuration allows, so the run counts as failed. "
                 'See <a href="#failures">the failures</a>.'
-            ),
+            )
         )
-    return ()
+    drawn = manifest["settings"].get("source", {}).get("sample_drawn")
+    if drawn is not None:
+        sample = DrawnSample.from_dict(drawn)
+        found.append(Markup("This is a sample of the data: {}.").format(str(sample)))
+    return tuple(found)

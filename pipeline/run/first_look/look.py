@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -102,6 +102,8 @@ class FirstLook:
       empty_maps: How many maps are zero throughout.
       outputs: None where the model refused one of the examples.
       orientations: (EXIF orientation, how many images have it) where it is not upright.
+      features: Names of the inputs, of a table; empty elsewhere.
+      fed: Name of another input that features feed -> the range of its values.
     """
 
     file: str
@@ -117,12 +119,16 @@ class FirstLook:
     empty_maps: int
     outputs: OutputsSeen | None
     orientations: tuple[tuple[int, int], ...]
+    features: tuple[str, ...] = ()
+    fed: Mapping[str, ValueRange] = dataclasses.field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON's types."""
         return dataclasses.asdict(self) | {
             "inputs": [dataclasses.asdict(each) for each in self.inputs],
             "orientations": [list(each) for each in self.orientations],
+            "features": list(self.features),
+            "fed": {name: dataclasses.asdict(values) for name, values in self.fed.items()},
         }
 
 
@@ -214,6 +220,8 @@ def look(
     scaled: npt.NDArray[np.float32],
     table: pa.Table,
     outputs: OutputsSeen | None,
+    features: tuple[str, ...] = (),
+    fed: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> FirstLook:
     """Puts together what is known of the first examples.
 
@@ -224,6 +232,8 @@ def look(
       scaled: (n, ...) the same as the model gets them.
       table: What explaining them gave, as an atlas stores it.
       outputs: What the model makes of them.
+      features: Names of the inputs, of a table.
+      fed: Name of another input -> (n, ...) what feeds it.
     """
     explained, correct, labelled = _predictions(table)
     encoded: Sequence[bytes] = examples.inputs if isinstance(examples.inputs, tuple) else ()
@@ -245,6 +255,8 @@ def look(
         empty_maps=sum(scale == 0 for scale in table["map_scale"].to_pylist()),
         outputs=outputs,
         orientations=orientations(encoded),
+        features=features,
+        fed={name: ValueRange.of(values) for name, values in (fed or {}).items() if values.size},
     )
 
 

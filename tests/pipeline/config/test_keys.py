@@ -11,11 +11,11 @@ from config_file import WriteConfig, refusal
 
 from pipeline.config.keys import Config, load_config
 from transforms.codec import CodecName
+from transforms.formats.features import Features
 from transforms.formats.source import (
     ChannelScale,
     Compression,
     Decoder,
-    Features,
     Fit,
     Format,
     InputKind,
@@ -49,6 +49,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "features": {"id": None, "input": "image", "label": "label"}
             | {"boxes": None, "slices": [], "mask": None},
             "classes": None,
+            "sample": None,
             "input": {
                 "kind": "image",
                 "shape": [224, 224, 3],
@@ -117,7 +118,8 @@ OVERRIDES = [
     ("source.input.scale={mean: [1, 2, 3], std: [4, 5, 6.5]}", "source.input.scale"),
     ("model.output_layer=logits", "model.output_layer"),
     ("model.output_layer=-2", "model.output_layer"),
-    ("model.inputs={explained: a, constants: {b: 1.5}}", "model.inputs"),
+    ("model.inputs={explained: a, constants: {b: 1.5}, features: {c: d}}", "model.inputs"),
+    ("source.sample=100", "source.sample"),
     ("model.signature=scores", "model.signature"),
     ("model.imports=[package.module]", "model.imports"),
     ("model.allow_unsafe=true", "model.allow_unsafe"),

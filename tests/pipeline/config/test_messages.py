@@ -30,7 +30,12 @@ LINES = [
     ("source.compression=bz2", 'source.compression is "bz2": it must be auto, none, gzip or zlib'),
     (
         "source.features.input=null",
-        "source.features.input is null: it must be the name of the feature that holds the input",
+        "source.features.input is null: it must be the name of the feature that holds the input, "
+        "or a list of features of one number each, such as [age, bmi]",
+    ),
+    (
+        "source.sample=0",
+        "source.sample is 0: it must be how many examples to explain, from 1, or null for all",
     ),
     (
         "source.input.shape=[0, 8, 3]",
@@ -151,7 +156,8 @@ def test_missing_keys_are_named(write: WriteConfig) -> None:
     assert refusal(write(document)).splitlines() == [
         "source.pattern is missing: it must be a glob or a list of globs, such as "
         "data/train-*.tfrecord",
-        "source.features.input is missing: it must be the name of the feature that holds the input",
+        "source.features.input is missing: it must be the name of the feature that holds the "
+        "input, or a list of features of one number each, such as [age, bmi]",
         "source.input.shape is missing: it must be the input's shape without the batch, a list of "
         "integers from 1 such as [224, 224, 3]",
         "model.uri is missing: it must be the path of a .keras or .h5 file or of a SavedModel "

@@ -9,7 +9,8 @@ import pytest
 from transforms.elements import NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
 from transforms.formats.columns import Column, Records, to_examples
-from transforms.formats.source import Features, InputSpec, SourceSpec, slice_role
+from transforms.formats.features import Features, slice_role
+from transforms.formats.source import InputSpec, SourceSpec
 
 SHARD = Shard("/data/a.tfrecord", 1)
 FEATURES = Features("image", id="name", label="y", boxes="bbox")
@@ -42,7 +43,7 @@ def convert(
     columns |= {slice_role(name): column(rows) for name, rows in (slices or {}).items()}
     records = Records(100, len(inputs), columns, faults or {}, lambda _: ["image", "other"])
     source = SourceSpec("tfrecord", Features(**names), class_names=class_names)
-    return to_examples(SHARD, records, source, InputSpec("tensor", shape))
+    return to_examples(SHARD, records, source, InputSpec("tensor", shape))[:2]
 
 
 def reasons(failures: Sequence[Failure]) -> list[tuple[int | None, str]]:
@@ -124,7 +125,7 @@ def test_labels_out_of_range() -> None:
     labels_unsigned = Column(np.array([2**64 - 1], np.uint64), np.array([0, 1]))
     records = Records(0, 1, {"input": column([[b"x"]]), "label": labels_unsigned}, {}, lambda _: [])
     source = SourceSpec("parquet", Features("image", label="y"))
-    _, failures = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
+    _, failures, _ = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
     assert "is 18446744073709551615; labels are whole numbers from 0 to" in failures[0].message
 
 
@@ -153,7 +154,7 @@ def test_a_label_that_is_null_is_none() -> None:
     columns = {"input": column([[b"x"], [b"x"]]), "label": label}
     records = Records(0, 2, columns, {}, lambda _: ["image", "y"])
     source = SourceSpec("parquet", Features("image", label="y"))
-    examples, failures = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
+    examples, failures, _ = to_examples(SHARD, records, source, InputSpec("tensor", (1,)))
     assert examples.labels.tolist() == [4, NO_LABEL]
     assert failures == ()
 

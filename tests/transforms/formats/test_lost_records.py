@@ -19,8 +19,9 @@ import pytest
 from transforms.elements import Block, Failure, Shard
 from transforms.errors import RunError
 from transforms.extents import Extent, ShardAccount, ShardEnd
+from transforms.formats.features import Features
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import MAX_BLOCK_BYTES, Features, Format, InputSpec, SourceSpec
+from transforms.formats.source import MAX_BLOCK_BYTES, Format, InputSpec, SourceSpec
 from transforms.formats.tfrecord.framing import masked_crc
 from transforms.storage import LocalStorage
 

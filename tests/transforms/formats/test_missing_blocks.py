@@ -10,9 +10,10 @@ import pytest
 
 from transforms.elements import BlockKey, CommittedBlock, Portion, Shard
 from transforms.errors import RunError
+from transforms.formats.features import Features
 from transforms.formats.missing_blocks import DoneBlocks, read_missing_blocks
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.storage import LocalStorage
 
 SOURCE = SourceSpec("parquet", Features(input="x", id="id"))

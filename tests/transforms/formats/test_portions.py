@@ -15,9 +15,10 @@ import pytest
 from transforms.elements import Block, Portion, Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.extents import ShardAccount, ShardEnd
+from transforms.formats.features import Features
 from transforms.formats.portions import PORTION_BYTES, plan_portions, unsplit_warning
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import Features, InputSpec, SourceSpec
+from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord.framing import FRAMING_BYTES, masked_crc
 from transforms.formats.tfrecord.index import index_path, read_block_offsets, write_index
 from transforms.storage import LocalStorage

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from transforms.elements import Block, Shard
 from transforms.errors import ConfigurationError, RunError
 from transforms.extents import Extent, ShardEnd
+from transforms.formats.features import Features
 from transforms.formats.reader import probe, read_blocks
-from transforms.formats.source import Features, Format, InputSpec, SourceSpec
+from transforms.formats.source import Format, InputSpec, SourceSpec
 from transforms.storage import LocalStorage
 
 RECORDS = 11

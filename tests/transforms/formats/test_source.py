@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from transforms.errors import ConfigurationError
-from transforms.formats.source import ChannelScale, Features, InputSpec, SourceSpec
+from transforms.formats.features import Features
+from transforms.formats.source import ChannelScale, InputSpec, SourceSpec
 
 
 def test_specifications_are_hashable_and_picklable() -> None:

@@ -9,13 +9,8 @@ import pytest
 import tensorflow as tf
 
 from transforms.errors import ConfigurationError
-from transforms.models.functions import (
-    KerasFunction,
-    ModelFunction,
-    ModelInput,
-    check_floating,
-    trace,
-)
+from transforms.models.functions import KerasFunction, ModelFunction, check_floating, trace
+from transforms.models.inputs import ModelInput
 
 layers = keras.layers
 

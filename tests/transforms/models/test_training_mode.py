@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from transforms.errors import ConfigurationError
 from transforms.models.files import EXPORT
-from transforms.models.functions import ModelFunction, ModelInput, trace
+from transforms.models.functions import ModelFunction, trace
+from transforms.models.inputs import ModelInput
 from transforms.models.loading import ModelSpec, load_model
 from transforms.models.training_mode import (
     TrainingOperations,

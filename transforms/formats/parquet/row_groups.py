@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from transforms.errors import DataFault
 from transforms.extents import ShardEnd
-from transforms.formats.columns import Column, Records, describe
+from transforms.formats.columns import Column, Records
+from transforms.formats.features import Features, describe, slice_role
 from transforms.formats.parquet.arrow_columns import UnusableTypeError, to_column
 from transforms.formats.parquet.bounds import ARROW_ERRORS, bound_decoding, gathered
 from transforms.formats.parquet.pieces import cut, join
 from transforms.formats.parquet.watched_file import WatchedFile
 from transforms.formats.parts import BlockBudget
-from transforms.formats.source import Features, slice_role
 
 _BATCH_ROWS = 256  # decoded at a time, so that a large row group never is as a whole
 _BUFFER_BYTES = 1 << 20  # of a column read at a time, for the same reason
@@ -50,6 +50,21 @@ def read_records(  # noqa: PLR0917 - as the reader hands them on
       DataFault: The file as a whole cannot be read (stage `read`, `UnreadableFile`).
     """
     watched = WatchedFile(file)
+    parquet, schema = _open_checked(watched)
+    groups = _RowGroups(watched, parquet, schema, features, max_record_bytes, budget.limit)
+    yield from _blocks(groups, _group_rows(parquet), block_size, skip, budget)
+
+
+def count_records(file: BinaryIO) -> int:
+    """How many rows a file has, by its footer.
+
+    Raises:
+      DataFault: As `read_records` has it.
+    """
+    return sum(_group_rows(_open_checked(WatchedFile(file))[0]))
+
+
+def _open_checked(watched: WatchedFile) -> tuple[pq.ParquetFile, pa.Schema]:
     try:
         parquet = _open(watched)
         schema = parquet.schema_arrow
@@ -58,11 +73,14 @@ def read_records(  # noqa: PLR0917 - as the reader hands them on
     except ARROW_ERRORS as error:
         watched.check()
         raise _unreadable_file(_sentence(error)) from error
-    rows = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    rows = _group_rows(parquet)
     if sum(rows) != parquet.metadata.num_rows or any(count < 0 for count in rows):
         raise _unreadable_file("its row groups do not add up to its rows")
-    groups = _RowGroups(watched, parquet, schema, features, max_record_bytes, budget.limit)
-    yield from _blocks(groups, rows, block_size, skip, budget)
+    return parquet, schema
+
+
+def _group_rows(parquet: pq.ParquetFile) -> list[int]:
+    return [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
 
 
 def _open(watched: WatchedFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -52,7 +52,7 @@ def read_parts(  # noqa: PLR0917 - as the reader hands them on
         start=(portion.first_block * block_size, portion.offset),
         wanted=lambda record: record // block_size not in skip,
         max_record_bytes=source.max_record_bytes,
-        known_offsets=functools.cache(lambda: read_record_offsets(portion.shard, storage)),
+        known_offsets=_known_offsets(portion.shard, storage),
     )
     budget = BlockBudget(portion.shard.path, block_size, source.max_block_bytes)
     number = portion.first_block
@@ -79,6 +79,29 @@ def read_parts(  # noqa: PLR0917 - as the reader hands them on
         _check_end(portion, offset, read, block_size)
     if number not in skip:
         yield _part(number, pending, source, budget, end)
+
+
+def count_records(file: BinaryIO, shard: Shard, source: SourceSpec, storage: Storage) -> int:
+    """How many records a file has, each gap being one; their payloads are passed over.
+
+    Args:
+      file: Opened for reading, at its beginning.
+      shard: The file.
+      source: What is in it.
+      storage: Where an index of the file may be.
+    """
+    frames = FrameReader(
+        file,
+        source.compression,
+        wanted=lambda _: False,
+        max_record_bytes=source.max_record_bytes,
+        known_offsets=_known_offsets(shard, storage),
+    )
+    return sum(1 for _ in frames)
+
+
+def _known_offsets(shard: Shard, storage: Storage) -> Callable[[], Sequence[int] | None]:
+    return functools.cache(lambda: read_record_offsets(shard, storage))
 
 
 def _end_of_shard(

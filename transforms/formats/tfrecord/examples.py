@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transforms.errors import DataFault
-from transforms.formats.columns import Column, Records, describe
-from transforms.formats.source import Features
+from transforms.formats.columns import Column, Records
+from transforms.formats.features import Features, describe
 
 if TYPE_CHECKING:
     from tensorflow.core.example import example_pb2

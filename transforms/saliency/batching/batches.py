@@ -14,7 +14,7 @@ from transforms.formats.source import IMAGE_RANK
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from transforms.models.functions import ModelInput
+    from transforms.models.inputs import ModelInput
 
 Batch = tuple["tf.Tensor", "tf.Tensor | None"]
 """Inputs (n, ...) of the model's dtype, and targets (n, ...) or None."""

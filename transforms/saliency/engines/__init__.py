@@ -20,9 +20,10 @@ NAME` valid and `auto` try it. It holds an `ENGINE` of `engine.Engine`'s shape:
             graph = inference_graph(frozen)   # no training operations, no variables
             session = ...                     # convert `graph.definition`
 
-            def run(inputs, labels):  # (N, *shape) float32 or uint8, (N,) int32; thread-safe
+            # (N, *shape) float32 or uint8, (N,) int32, what feeds other inputs; thread-safe
+            def run(inputs, labels, *beside):
                 inputs = inputs.astype(np.float32, copy=False)
-                return Attribution(*session.run(inputs, labels))
+                return Attribution(*session.run(inputs, labels, *beside))
 
             return CompiledAttribution(run)
 

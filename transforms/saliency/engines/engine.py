@@ -52,8 +52,10 @@ DEFAULT_ENGINE = EngineSpec()
 Inputs = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 """Bytes are an image's pixels as they are; an engine makes them float32 where it computes."""
 
-Run = Callable[[Inputs, npt.NDArray[np.int32]], Attribution]
-"""(inputs (N, *shape), labels (N,)) -> tensors or arrays; N is the batch size. Thread-safe."""
+
+Run = Callable[..., Attribution]
+"""(inputs (N, *shape), labels (N,), (N, ...) of each other input that is fed) -> tensors or arrays;
+N is the batch size. Thread-safe."""
 
 
 @dataclasses.dataclass(frozen=True)

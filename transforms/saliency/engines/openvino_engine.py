@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.saliency.attribution import Attribution, AttributionFunction
+from transforms.saliency.attribution import Attribution, AttributionFunction, beside_name
 from transforms.saliency.engines.engine import (
     CompiledAttribution,
     EngineSpec,
@@ -143,7 +143,9 @@ class _Runner:
         # and two threads that ask it at once wait for each other for ever (seen with 2026.4).
         self._dtypes = {name: port.element_type.to_dtype() for name, port in self._outputs.items()}
 
-    def run(self, inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
+    def run(
+        self, inputs: Inputs, labels: npt.NDArray[np.int32], *beside: npt.NDArray[Any]
+    ) -> Attribution:
         """Computes a batch."""
         pixels: npt.NDArray[Any] = np.asarray(inputs)  # a method's tensors are not copied
         count = len(pixels)
@@ -158,6 +160,7 @@ class _Runner:
             rows = slice(start, start + self._part)
             part = pixels[rows].astype(np.float32, copy=False)  # Bytes: here, for the caches.
             given = {"inputs:0": part, "labels:0": labels[rows]}
+            given |= {f"{beside_name(n)}:0": values[rows] for n, values in enumerate(beside)}
             request = self._of_thread.request
             request.infer({name: given[name] for name in self._inputs & given.keys()})
             for name in self._outputs:

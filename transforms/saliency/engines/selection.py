@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.attribution import Attribution, AttributionFunction
+from transforms.saliency.attribution import Attribution, AttributionFunction, Beside
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
     AUTO,
@@ -57,12 +57,13 @@ class EngineChoice:
     notes: tuple[str, ...]
 
 
-def choose_engine(
+def choose_engine(  # noqa: PLR0917 - what is compiled, and what it is tried on
     wanted: EngineSpec,
     function: AttributionFunction,
     make_maps: MakeMaps,
     inputs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int32],
+    beside: Beside = (),
 ) -> EngineChoice:
     """Compiles the engine that is wanted, or for `auto` the fastest that agrees.
 
@@ -72,12 +73,13 @@ def choose_engine(
       make_maps: Makes maps of one call's results; they are what must agree.
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
       labels: (n, *label_shape) int32.
+      beside: What feeds other inputs, each (n, ...).
 
     Raises:
       ConfigurationError: An engine that is asked for by name cannot be used, or computes maps in
         float32 that are not the reference's.
     """
-    comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels)
+    comparison = _Comparison(function, make_maps, wanted.threads, inputs, labels, beside)
     named = dataclasses.replace(
         wanted,
         name=REFERENCE if wanted.name == AUTO else wanted.name,
@@ -170,13 +172,14 @@ class _IncomparableError(Exception):
 class _Comparison:
     """The first batch, and what the reference makes of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the same
         self,
         function: AttributionFunction,
         make_maps: MakeMaps,
         threads: int | None,
         inputs: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int32],
+        beside: Beside,
     ) -> None:
         self.function = function
         self.exact = EngineSpec(threads=threads)
@@ -184,7 +187,7 @@ class _Comparison:
         self._make_maps = make_maps
         if self.examples:
             rows = np.arange(function.batch_size) % self.examples
-            self._batch = inputs[rows], labels[rows]
+            self._batch = inputs[rows], labels[rows], *(values[rows] for values in beside)
 
     @functools.cache  # noqa: B019 - a comparison lives as long as a choice takes
     def choice(self, spec: EngineSpec) -> EngineChoice:

@@ -57,9 +57,11 @@ class TensorFlowEngine:
         if xla and find_effect(traced) is None:  # XLA would leave effects out.
             call = _with_xla(call, function, notes)
 
-        def run(inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
+        def run(
+            inputs: Inputs, labels: npt.NDArray[np.int32], *beside: npt.NDArray[Any]
+        ) -> Attribution:
             given = tf.cast(tf.convert_to_tensor(inputs), tf.float32)  # On the device.
-            return Attribution(*call(given, tf.convert_to_tensor(labels)))
+            return Attribution(*call(given, *map(tf.convert_to_tensor, (labels, *beside))))
 
         return CompiledAttribution(run, tuple(notes), step=1 if any_size else None)
 
@@ -103,7 +105,8 @@ def _with_xla(call: Any, function: AttributionFunction, notes: list[str]) -> Any
     size = function.batch_size
     try:
         labels = tf.zeros((size, *function.label_shape), tf.int32)
-        compiled(tf.zeros((size, *function.shape)), labels)
+        beside = [tf.zeros((size, *shape), dtype) for shape, dtype in function.beside]
+        compiled(tf.zeros((size, *function.shape)), labels, *beside)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         notes.append(f"XLA does not compile this model: {str(error).splitlines()[0]}")
         return call

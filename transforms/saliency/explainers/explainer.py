@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK, Channels, InputSpec
-from transforms.models.functions import (
-    KerasFunction,
-    ModelFunction,
-    ModelInput,
-    Shape,
-    check_floating,
-    trace,
-)
+from transforms.models.functions import KerasFunction, ModelFunction, check_floating, trace
+from transforms.models.inputs import ModelInput, Shape
 from transforms.models.loading import LoadedModel, count_outputs, warn_about_softmax
 from transforms.saliency.activations import (
     ActivationLayer,

@@ -12,7 +12,8 @@ class RunCounts:
     """Counts of an atlas, and of the part of it that this run made.
 
     Attributes:
-      records_read: Records of all blocks; `explained_examples` + `failed_records`.
+      records_read: Records of all blocks; `explained_examples` + `failed_records` +
+        `left_out_records`.
       explained_examples: Examples with at least one map.
       failed_records: Records and examples with a failure.
       warned_images: Explained examples whose image libjpeg warns of.
@@ -24,6 +25,8 @@ class RunCounts:
       examples_made: Examples in them.
       begun: Seconds since the epoch when the first of them began; infinity for none.
       ended: Seconds since the epoch when the last of them was committed; minus infinity for none.
+      left_out_records: Records that a sample leaves out.
+      nameless_failures: Failed records whose id could not be read.
     """
 
     records_read: int = 0
@@ -38,6 +41,8 @@ class RunCounts:
     examples_made: int = 0
     begun: float = float("inf")
     ended: float = float("-inf")
+    left_out_records: int = 0
+    nameless_failures: int = 0
 
     @classmethod
     def of(cls, block: CommittedBlock) -> RunCounts:
@@ -57,6 +62,8 @@ class RunCounts:
             examples_made=block.examples if made else 0,
             begun=begun,
             ended=ended,
+            left_out_records=block.left_out,
+            nameless_failures=sum(failure.example_id is None for failure in block.failures),
         )
 
     def merge(self, other: RunCounts) -> RunCounts:
@@ -74,6 +81,8 @@ class RunCounts:
             examples_made=self.examples_made + other.examples_made,
             begun=min(self.begun, other.begun),
             ended=max(self.ended, other.ended),
+            left_out_records=self.left_out_records + other.left_out_records,
+            nameless_failures=self.nameless_failures + other.nameless_failures,
         )
 
     @property

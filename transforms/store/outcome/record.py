@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from transforms.elements import CommittedBlock, ImageWarning, Shard
 from transforms.extents import ShardAccount
+from transforms.ids import id_hashes
 from transforms.store.outcome.counts import RunCounts
 from transforms.store.tables import FAILURES_SCHEMA, failures_table
 
@@ -21,7 +21,6 @@ MOST_IDS = 1 << 24
 MOST_WARNINGS = 10
 """Warnings of images are held, and listed in the manifest, up to so many; all are counted."""
 
-_ID_BYTES = 8
 _REPEATED = ("shard", "stage", "error", "message")  # columns of which each value is held once
 
 
@@ -105,11 +104,22 @@ class AtlasRecord:
 
     @property
     def failed_fraction(self) -> float:
-        """Failed records as a share of all, 0..1; those that cannot be read count as estimated."""
+        """Failed records as a share of all, 0..1; those that cannot be read count as estimated.
+
+        A record that a sample leaves out counts as the examples in it do: of those that have an id,
+        the same share is taken to fail.
+        """
+        counts = self.counts
         gaps = sum(account.gaps for account in self.accounts.values())
         more = self.unreadable_records_estimated - gaps  # each gap is a failed record already
-        records = self.counts.records_read + more
-        return (self.counts.failed_records + more) / records if records else 0.0
+        records = counts.records_read + more
+        failed = counts.failed_records + more
+        if counts.left_out_records:
+            named = counts.failed_records - counts.nameless_failures
+            sampled = named + counts.explained_examples
+            of_left_out = named / sampled if sampled else 0.0
+            return (failed + of_left_out * counts.left_out_records) / records
+        return failed / records if records else 0.0
 
     @property
     def broken_files(self) -> Mapping[str, str]:
@@ -155,8 +165,4 @@ def _id_hashes(summary: pa.Table) -> npt.NDArray[np.uint64]:
     """64 bits of each example's id; of an example with several maps once."""
     records = summary["record"].to_numpy()
     first = np.flatnonzero(np.diff(records, prepend=-1))
-    ids = summary["example_id"].take(pa.array(first)).to_pylist()
-    digests = b"".join(
-        hashlib.blake2b(name.encode(), digest_size=_ID_BYTES).digest() for name in ids
-    )
-    return np.frombuffer(digests, np.uint64)
+    return id_hashes(summary["example_id"].take(pa.array(first)).to_pylist())

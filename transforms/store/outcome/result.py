@@ -34,6 +34,7 @@ class InputAccount(Part):
       failed: Of records that failed and whose extent is known.
       unreadable: Of places where no record could be made out.
       gaps: How many such places there are; each is one failed record.
+      left_out: Of records that a sample leaves out.
     """
 
     path: str
@@ -42,6 +43,7 @@ class InputAccount(Part):
     failed: int
     unreadable: int
     gaps: int
+    left_out: int = 0  # older atlases have no samples
 
 
 class BrokenFile(Part):
@@ -70,9 +72,10 @@ class RunResult(Part):
     """What a run came to.
 
     Attributes:
-      records_read: `explained_examples` + `failed_records`.
+      records_read: `explained_examples` + `failed_records` + `left_out_records`.
       explained_examples: Examples with at least one map.
       failed_records: Records and examples with a failure.
+      left_out_records: Records that a sample leaves out.
       unreadable_records_estimated: How many records the places that cannot be read may have held,
         by the mean length of their file's others.
       failed_fraction: The share, 0..1, of records that failed, or may have been where no record can
@@ -99,6 +102,7 @@ class RunResult(Part):
     records_read: int
     explained_examples: int
     failed_records: int
+    left_out_records: int = 0
     unreadable_records_estimated: int
     failed_fraction: float
     inputs: list[InputAccount]
@@ -158,6 +162,7 @@ def counted(record: AtlasRecord, left_out: Sequence[LeftOutSlice] = ()) -> dict[
         "records_read": counts.records_read,
         "explained_examples": counts.explained_examples,
         "failed_records": counts.failed_records,
+        "left_out_records": counts.left_out_records,
         "unreadable_records_estimated": record.unreadable_records_estimated,
         "failed_fraction": record.failed_fraction,
         "inputs": [
@@ -168,6 +173,7 @@ def counted(record: AtlasRecord, left_out: Sequence[LeftOutSlice] = ()) -> dict[
                 failed=account.failed,
                 unreadable=account.unreadable,
                 gaps=account.gaps,
+                left_out=account.left_out,
             )
             for path, account in sorted(record.accounts.items())
         ],

@@ -12,10 +12,10 @@ import pytest
 from transforms.errors import DataFault
 from transforms.extents import ShardEnd
 from transforms.formats.columns import Column, Records
+from transforms.formats.features import Features
 from transforms.formats.parquet import row_groups as parquet
 from transforms.formats.parquet.bounds import DecodingBound
 from transforms.formats.parts import BlockBudget
-from transforms.formats.source import Features
 
 BLOCK = 4
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.formats.columns import Records
-from transforms.formats.source import Features
+from transforms.formats.features import Features
 from transforms.formats.tfrecord.examples import parse_examples
 
 FEATURES = Features("image", label="y")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from transforms.models.functions import ModelInput
+from transforms.models.inputs import ModelInput
 from transforms.saliency.batching.batches import array_batches, dataset_batches
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from transforms.models.signatures import MOST_CONSTANT_BYTES
+from transforms.saliency.attribution import beside_name
 from transforms.saliency.engines.rewriting.constant_folding import constant_values
 from transforms.saliency.engines.rewriting.graph_copy import Rewrite, copy_graph
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
@@ -96,7 +97,8 @@ class InferenceGraph:
     """A gradient as a graph of inference operations.
 
     Attributes:
-      definition: Its placeholders are named `inputs` and `labels`, its results as in `names`.
+      definition: Its placeholders are named `inputs`, `labels` and as `beside_name` has it, its
+        results as in `names`.
       constants: Results that depend on no input, such as the targets of one class, by name; what
         reads graphs may leave such results out.
       names: Of the results, the first of `RESULT_NAMES`.
@@ -113,7 +115,7 @@ def inference_graph(
     """Writes a frozen gradient in inference operations.
 
     Args:
-      frozen: Takes `inputs` and `labels`.
+      frozen: Takes `inputs`, `labels`, and what feeds other inputs.
       rewrites: What to put in place of its operations, by type.
 
     Raises:
@@ -122,12 +124,13 @@ def inference_graph(
     """
     import tensorflow as tf
 
-    def rewritten(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        return copy_graph(frozen, [inputs, labels], rewrites)
+    def rewritten(*given: tf.Tensor) -> list[tf.Tensor]:
+        return copy_graph(frozen, given, rewrites)
 
+    beside = map(beside_name, range(len(frozen.inputs) - 2))
     signature = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-        for name, tensor in zip(("inputs", "labels"), frozen.inputs, strict=True)
+        for name, tensor in zip(("inputs", "labels", *beside), frozen.inputs, strict=True)
     ]
     written = tf.function(rewritten, input_signature=signature, autograph=False)
     function = written.get_concrete_function()
@@ -140,8 +143,8 @@ def inference_graph(
     constants = {}
     names = RESULT_NAMES[: len(function.outputs)]
 
-    def folded(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        results = copy_graph(function, [inputs, labels], {}, values)
+    def folded(*given: tf.Tensor) -> list[tf.Tensor]:
+        results = copy_graph(function, given, {}, values)
         for name, result in zip(names, results, strict=True):
             value = tf.get_static_value(result)
             if value is not None:
