@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.atlas import Atlas
-from pipeline.audit.comparable import check_finished, check_same_maps
+from pipeline.audit.comparable import check_blessed, check_finished, check_same_maps
 from pipeline.audit.estimation.intervals import simultaneous
 from pipeline.audit.exemplars import heaviest
 from pipeline.audit.figures import (
@@ -22,10 +22,19 @@ from pipeline.audit.figures import (
 from pipeline.audit.groups import Groups
 from pipeline.audit.judging import Judged, compare
 from pipeline.audit.pairs import CORRECT, paired_sums
-from pipeline.audit.result import AuditResult, Comparison, Shortcut, Status, Verdict
+from pipeline.audit.result import (
+    AuditResult,
+    Comparison,
+    ReferenceClasses,
+    Shortcut,
+    Status,
+    Verdict,
+)
 from pipeline.audit.selection import Statistics, check_gates, check_labels
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.gate import judge_shortcuts
+from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
 from transforms.errors import ConfigurationError
@@ -38,6 +47,7 @@ def audit(
     previous: AuditResult | None = None,
     *,
     now: datetime.datetime | None = None,
+    reference: Sequence[Atlas] = (),
     confirm: Callable[[Candidate], Shortcut] | None = None,
 ) -> AuditResult:
     """Judges an atlas. Reads its small tables, and rows only where a figure needs them.
@@ -48,19 +58,24 @@ def audit(
       baseline: What changes and drift are measured from.
       previous: The previous audit, by which failures are new or known.
       now: When, UTC; the clock's unless given.
+      reference: Blessed atlases, whose classes candidates for shortcuts are ranked among.
       confirm: Tries a candidate for a shortcut on the model; None leaves candidates as they are.
 
     Raises:
-      ConfigurationError: A gate or waiver names what is not there; the baseline does not compare.
+      ConfigurationError: A gate or waiver names what is not there; another atlas does not compare,
+        or one of the reference is not blessed.
       RunError: An atlas is not whole.
     """
     now = now or datetime.datetime.now(datetime.timezone.utc)
     check_gates(section, baseline is not None)
-    for each in (atlas, *([] if baseline is None else [baseline])):
+    for each in (atlas, *([] if baseline is None else [baseline]), *reference):
         check_finished(each)
     if baseline is not None:
-        check_same_maps(atlas, baseline)
-    work = _Audit(atlas, section, baseline, now.date(), confirm)
+        check_same_maps(atlas, baseline, "baseline")
+    for each in reference:
+        check_blessed(each)
+        check_same_maps(atlas, each, "reference")
+    work = _Audit(atlas, section, baseline, now.date(), reference=reference, confirm=confirm)
     comparisons = _with_status([*work.comparisons()], previous)
     return AuditResult(
         verdict=_verdict(comparisons, section),
@@ -75,6 +90,7 @@ def audit(
         undecided=section.undecided,
         gates=comparisons,
         shortcuts=work.shortcuts,
+        reference=work.reference,
     )
 
 
@@ -87,6 +103,8 @@ class _Audit:
         section: AuditSection,
         baseline: Atlas | None,
         today: datetime.date,
+        *,
+        reference: Sequence[Atlas],
         confirm: Callable[[Candidate], Shortcut] | None,
     ) -> None:
         self._atlas, self._baseline = atlas, baseline
@@ -109,18 +127,27 @@ class _Audit:
                 self._folds = [ClassFolds.read(each) for each in (atlas, baseline)]
 
         # Last: trying candidates takes the model, and a wrong gate should be told before.
+        self.reference: ReferenceClasses | None = None
         self.shortcuts = [
             each.finding if confirm is None else confirm(each)
-            for each in self._candidates(is_asked=confirm is not None)
+            for each in self._candidates(reference, is_asked=confirm is not None)
         ]
 
-    def _candidates(self, is_asked: bool) -> list[Candidate]:
+    def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:
+        if not _is_of_images(self._atlas):
+            return []
         try:
-            return find_candidates(self._atlas, self._section.min_n)
+            scores = indicators(self._atlas)
         except ConfigurationError:  # An older atlas, without the table of folds.
-            if is_asked or any(gate.shortcut is not None for gate in self._section.gates):
+            asks = is_asked or atlases
+            if asks or any(gate.shortcut is not None for gate in self._section.gates):
                 raise
             return []
+        reference = None
+        if atlases:
+            reference = Reference.of(atlases, self._section.min_n)
+            self.reference = reference.describe([each.path for each in atlases], scores)
+        return find_candidates(self._atlas, scores, self._section.min_n, reference)
 
     def comparisons(self) -> Iterator[Comparison]:
         """Of all gates, in their order."""
@@ -173,6 +200,11 @@ class _Audit:
         for place, examples in zip(failed, ids, strict=True):
             found[place] = dataclasses.replace(found[place], examples=tuple(examples))
         return found
+
+
+def _is_of_images(atlas: Atlas) -> bool:
+    source = atlas.manifest["config"].get("source", {})
+    return bool(source.get("input", {}).get("kind") == "image")
 
 
 def _column(gate: GateSection) -> str | None:

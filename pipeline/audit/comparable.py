@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pipeline.atlas import Atlas
 from transforms.errors import ConfigurationError, RunError
 
@@ -22,8 +24,26 @@ def check_finished(atlas: Atlas) -> None:
     raise RunError(f"the atlas {atlas.path} {why[status]}")
 
 
-def check_same_maps(atlas: Atlas, baseline: Atlas) -> None:
-    """Refuses a baseline whose figures mean something else.
+def check_blessed(atlas: Atlas) -> None:
+    """Refuses an atlas whose own audit, in its folder `audit`, has not passed.
+
+    Raises:
+      ConfigurationError: It has no audit there, or one that has not blessed it.
+    """
+    if atlas.read_file("audit/BLESSED") is None:
+        raise ConfigurationError(
+            f"audit.reference: {atlas.path} has no audit/BLESSED, so its classes are no reference: "
+            "audit it first, and name only atlases whose audit passes"
+        )
+
+
+def check_same_maps(atlas: Atlas, other: Atlas, role: Literal["baseline", "reference"]) -> None:
+    """Refuses another atlas whose figures mean something else.
+
+    Args:
+      atlas: What is audited.
+      other: What it is compared with.
+      role: What the other is to it, for the message.
 
     Raises:
       ConfigurationError: Its grid, method or reducer is another one.
@@ -34,11 +54,11 @@ def check_same_maps(atlas: Atlas, baseline: Atlas) -> None:
             "explain.method": each.manifest["settings"]["explain"]["method"],
             "explain.reducer": each.manifest["settings"]["explain"].get("reducer"),
         }
-        for each in (atlas, baseline)
+        for each in (atlas, other)
     )
     for key, value in ours.items():
         if theirs[key] != value:
             raise ConfigurationError(
-                f"the baseline {baseline.path} has {key} {theirs[key]}, the atlas {value}: their "
-                "maps do not compare; give a baseline made with the same one"
+                f"the {role} {other.path} has {key} {theirs[key]}, the atlas {value}: their "
+                f"maps do not compare; give a {role} made with the same one"
             )

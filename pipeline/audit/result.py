@@ -162,20 +162,25 @@ ShortcutVerdict = Literal["candidate", "cleared", "used", "portable", "undecided
 
 
 class Shortcut(Part):
-    """A place that a class's maps point to as no other class's do.
+    """What a class's maps point to, or its images are, as no other class's.
 
     Attributes:
       class_number: The class.
       class_name: Its name; None where the atlas has none.
-      indicator: What found it.
-      statistic: The indicator's name.
-      n: Maps that it was found in, those of half a.
-      q: Of a test that holds its level; None where there is no such reference.
-      effect: Of the indicator: S1, a natural logarithm.
+      indicator: What found it: a `place`; a `repeat`, what is alike around the peaks of its maps
+        wherever they are; a `property` of its images.
+      statistic: The indicator's name: `S1`, `S2`, or the property's.
+      n: Maps that it was found in, those of half a; of a property all images.
+      calibrated: Whether there are classes enough to stand out from (8): with fewer, only an
+        experiment says whether it is more than a difference between classes.
+      q: By ranks among the classes of `audit.reference`; None where they are too few.
+      effect: Of the indicator: S1, a natural logarithm; S2, a mean correlation; of a property, how
+        many standard deviations the nearest other class is away.
+      others: The largest `effect` of the other classes.
       presence: In what share of the class's maps the place has more mass than in 95 % of the
-        others'.
-      region: `[y0, x0, y1, x1]` in 0..1 around it.
-      area: Its share of the image.
+        others', or the peak looks as it does in 5 % of the others', or the property is as far out.
+      region: `[y0, x0, y1, x1]` in 0..1 around the place; None where it is none.
+      area: Its share of the image; None where it is no place.
       verdict: `candidate` until an experiment confirms or clears it; `used`, masking it takes what
         masking elsewhere does not; `portable`, and it moves images of other classes; `undecided`,
         too few maps.
@@ -185,14 +190,16 @@ class Shortcut(Part):
 
     class_number: int = Field(alias="class")
     class_name: str | None
-    indicator: Literal["place"]
+    indicator: Literal["place", "repeat", "property"]
     statistic: str
     n: int
+    calibrated: bool = True
     q: float | None
     effect: float
+    others: float | None = None
     presence: float
-    region: tuple[float, float, float, float]
-    area: float
+    region: tuple[float, float, float, float] | None
+    area: float | None
     verdict: ShortcutVerdict
     mask: MaskEffect | None
     transplant: TransplantEffect | None
@@ -201,6 +208,20 @@ class Shortcut(Part):
     def is_used(self) -> bool:
         """Whether the experiment found that the model uses it."""
         return self.verdict in ("used", "portable")
+
+
+class ReferenceClasses(Part):
+    """The classes that candidates for shortcuts are ranked among.
+
+    Attributes:
+      atlases: Those of `audit.reference`.
+      classes: How many classes they have with maps enough, of the indicator with the fewest.
+      needed: How many it takes for q values.
+    """
+
+    atlases: list[str]
+    classes: int
+    needed: int
 
 
 class AuditResult(Part):
@@ -220,7 +241,8 @@ class AuditResult(Part):
       confidence: Of all intervals of one gate together.
       undecided: What an undecided gate does to the audit.
       gates: Each comparison, by gate in the configuration's order, then slice value and class.
-      shortcuts: Places that need a look, by class.
+      shortcuts: What needs a look, by class.
+      reference: What candidates are ranked among; None where `audit.reference` names no atlas.
     """
 
     format: Literal[1] = AUDIT_FORMAT
@@ -236,6 +258,7 @@ class AuditResult(Part):
     undecided: Severity
     gates: list[Comparison]
     shortcuts: list[Shortcut] = Field(default_factory=list)
+    reference: ReferenceClasses | None = None
 
     def to_json(self) -> bytes:
         """The file: a line per comparison, so that two audits can be compared line by line."""

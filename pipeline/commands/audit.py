@@ -46,6 +46,7 @@ def audit_atlas(
         section,
         baseline=None if baseline_path is None else Atlas.open(baseline_path),
         previous=read_previous(folder, storage),
+        reference=[Atlas.open(path) for path in section.reference],
         confirm=_confirmer(atlas, section, storage) if confirms else None,
     )
     write_audit(folder, result, storage)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit.files.markdown import verdict_sentence
+from pipeline.audit.files.markdown import reference_sentence, verdict_sentence
 from pipeline.audit.files.words import sentence
 from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.gate import class_title, describe
@@ -232,6 +232,9 @@ def print_audit(result: AuditResult) -> None:
         print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
     for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
         print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
+    reference = reference_sentence(result)
+    if reference:
+        print_line(reference)
 
 
 def print_index(made: Mapping[str, Any]) -> None:

@@ -172,6 +172,9 @@ class AuditSection(Section):
     min_effect: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="a number between 0 and 1, a share of a class's median margin"
     )
+    reference: Annotated[tuple[Text, ...], Lenient] = Field(
+        (), description="a list of the folders of atlases whose audits passed"
+    )
     gates: Annotated[tuple[GateSection, ...], Lenient] = Field((), description="a list of gates")
     waivers: Annotated[tuple[WaiverSection, ...], Lenient] = Field(
         (), description="a list of waivers"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from pipeline.confirm.experiment import (
     measure_masking,
     measure_transplants,
 )
-from pipeline.confirm.interventions import Image, mask_of_cells
-from pipeline.confirm.selection import choose_examples
-from pipeline.rereading import read_inputs
+from pipeline.confirm.interventions import Image, Mask, mask_of_cells
+from pipeline.confirm.selection import choose_examples, peak_masks
+from pipeline.rereading import Place, read_inputs
 from pipeline.run.load import model_spec
 from transforms.errors import ConfigurationError
 from transforms.models.loading import load_model
@@ -76,11 +77,13 @@ class Confirmer:
 
         Returns:
           The finding with what masking and pasting did, and the verdict; unchanged where there are
-          fewer than two images to try.
+          fewer than two images to try, and of a property, which has no place.
 
         Raises:
           RunError: An input file cannot be read any more.
         """
+        if candidate.finding.indicator == "property":
+            return candidate.finding
         chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
         wanted = [*chosen.own, *chosen.others]
         inputs = dict(read_inputs(self._config, self._atlas.shards, wanted, self._storage))
@@ -90,30 +93,28 @@ class Confirmer:
                 len(wanted) - len(inputs),
                 len(wanted),
             )
+        masks = self._masks(candidate, chosen.own)
         subjects = [
-            Subject(place.example_id, image, mask_of_cells(candidate.cells, *image.shape[:2]))
+            Subject(place.example_id, inputs[place], masks[place])
             for place in chosen.own
-            if (image := inputs.get(place)) is not None
+            if place in inputs and place in masks
         ]
         others: list[Image] = [inputs[place] for place in chosen.others if place in inputs]
-        # Two differences have a mean and a deviation; what fewer than 50 say is no verdict.
-        count = min(len(subjects), len(others))
-        if count < 2:  # noqa: PLR2004
-            return candidate.finding
-        subjects, others = subjects[:count], others[:count]
-        experiment = (
+        return try_on_model(
+            candidate.finding,
             subjects,
             others,
-            candidate.finding.class_number,
             self._predict,
-            _generator_of,
+            min_effect=self._min_effect,
+            confidence=self._confidence,
         )
-        mask = mask_effect(measure_masking(*experiment), self._confidence)
-        transplant = transplant_effect(measure_transplants(*experiment), self._confidence)
-        found: dict[str, Any] = {"mask": mask, "transplant": transplant}
-        if candidate.finding.verdict == "candidate":
-            found["verdict"] = judge(mask, transplant, self._min_effect, self._confidence)
-        return candidate.finding.model_copy(update=found)
+
+    def _masks(self, candidate: Candidate, places: Sequence[Place]) -> dict[Place, Mask]:
+        """Where each image is masked: the region, or where its own map peaks."""
+        if candidate.cells is None:
+            return peak_masks(self._atlas, candidate.finding.class_number, places)
+        mask = mask_of_cells(candidate.cells, *self._config.input_spec().positions)
+        return dict.fromkeys(places, mask)
 
     def _load(self) -> Predict:
         config, manifest = self._config, self._atlas.manifest
@@ -129,6 +130,41 @@ class Confirmer:
                 "margin: audit it without --confirm"
             )
         return predictor(model, inputs)
+
+
+def try_on_model(
+    finding: Shortcut,
+    subjects: Sequence[Subject],
+    others: Sequence[Image],
+    predict: Predict,
+    *,
+    min_effect: float,
+    confidence: float,
+) -> Shortcut:
+    """Masks images of a class, pastes from them, and judges what the model makes of it.
+
+    Args:
+      finding: The candidate.
+      subjects: Images of its class, none of which had a part in finding it.
+      others: Images of other classes.
+      predict: The model.
+      min_effect: `audit.min_effect`, a share of the class's median margin.
+      confidence: Of the intervals.
+
+    Returns:
+      The finding with what was found; unchanged with fewer than two images of either.
+    """
+    # Two differences have a mean and a deviation; what fewer than 50 say is no verdict.
+    count = min(len(subjects), len(others))
+    if count < 2:  # noqa: PLR2004
+        return finding
+    experiment = (subjects[:count], others[:count], finding.class_number, predict, _generator_of)
+    mask = mask_effect(measure_masking(*experiment), confidence)
+    transplant = transplant_effect(measure_transplants(*experiment), confidence)
+    found: dict[str, Any] = {"mask": mask, "transplant": transplant}
+    if finding.verdict == "candidate":
+        found["verdict"] = judge(finding.indicator, mask, transplant, min_effect, confidence)
+    return finding.model_copy(update=found)
 
 
 def _generator_of(example_id: str) -> np.random.Generator:

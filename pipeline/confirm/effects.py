@@ -12,6 +12,7 @@ from scipy import stats
 
 from pipeline.audit.estimation.intervals import Moments, mean_interval
 from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
+from pipeline.audit.shortcuts.scores import IndicatorKind
 from pipeline.confirm.experiment import MaskMeasurements, TransplantMeasurements
 from pipeline.confirm.interventions import FILLS
 
@@ -33,7 +34,8 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
       confidence: Of the interval.
     """
     differences = measured.drops - measured.control_drops
-    margin = float(np.median(measured.margins))
+    recognised = measured.margins[measured.margins > 0]
+    margin = float(np.median(recognised)) if len(recognised) else 0.0
     paired = differences.mean(axis=1)
     interval = mean_interval(Moments.of(paired), confidence)
 
@@ -102,7 +104,11 @@ def sign_flip_p(differences: npt.NDArray[np.float64]) -> float:
 
 
 def judge(
-    mask: MaskEffect, transplant: TransplantEffect | None, min_effect: float, confidence: float
+    indicator: IndicatorKind,
+    mask: MaskEffect,
+    transplant: TransplantEffect,
+    min_effect: float,
+    confidence: float,
 ) -> ShortcutVerdict:
     """The verdict on a candidate.
 
@@ -114,9 +120,13 @@ def judge(
     - `cleared`: the whole interval is below `min_effect`.
     - `candidate`: none of them; the experiment does not decide.
 
+    Where a map peaks the model looks, whatever is there: that masking it takes more than masking
+    elsewhere is true of any class. So of what repeats `used` is not said unless it is portable.
+
     Args:
+      indicator: What found the candidate.
       mask: Of masking.
-      transplant: Of pasting; None where it was not done.
+      transplant: Of pasting.
       min_effect: `audit.min_effect`, a share of the median margin.
       confidence: Of the intervals; the test's level is what it lacks to 1.
     """
@@ -127,5 +137,6 @@ def judge(
     agrees = min(mask.by_fill.values()) > min_effect and mask.p < 1 - confidence
     if mask.low <= min_effect or not agrees:
         return "candidate"
-    is_portable = transplant is not None and transplant.low > 0 and transplant.p < 1 - confidence
-    return "portable" if is_portable else "used"
+    if transplant.low > 0 and transplant.p < 1 - confidence:
+        return "portable"
+    return "candidate" if indicator == "repeat" else "used"

@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.atlas import Atlas
+from pipeline.confirm.interventions import Mask
 from pipeline.rereading import Place
+from transforms.codec import decode
 from transforms.statistics.groups.folds import folds_of
+from transforms.statistics.peak_windows import peak_square
+from transforms.store.map_format import MAP, map_codes
+
+_WITH_CHANNELS = 4  # Axes of maps (N, H, W, C), made with reducer none.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +46,37 @@ def choose_examples(atlas: Atlas, target: int, count: int) -> Chosen:
     own = _places(atlas, is_own & (pc.field("target") == target))
     others = _places(atlas, ~is_own)  # Without a label it is neither.
     return Chosen(_smallest(own, count), _smallest(others, count))
+
+
+def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place, Mask]:
+    """Where each example's map peaks: the square that its peak window was made of.
+
+    Args:
+      atlas: The atlas, of images whose maps have two sides of at least 11.
+      target: The class explained.
+      places: Of the examples.
+
+    Returns:
+      (H, W) masks; none of an example whose map is all zero.
+    """
+    found: dict[Place, Mask] = {}
+    columns = ["example_id", "record", MAP, "map_scale"]
+    by_folder: dict[str, dict[tuple[int, str], Place]] = {}
+    for place in places:
+        named = by_folder.setdefault(place.folder, {})
+        named[place.record, place.example_id] = place
+    for folder, wanted in by_folder.items():
+        is_wanted = pc.field("record").isin([record for record, _ in wanted])
+        where = (pc.field("target") == target) & is_wanted
+        for batch in atlas.batches(columns, where, folder):
+            values = np.abs(decode(map_codes(batch), batch["map_scale"].to_numpy()))
+            if values.ndim == _WITH_CHANNELS:
+                values = values.max(axis=-1)
+            named = zip(batch["record"].to_pylist(), batch["example_id"].to_pylist(), strict=True)
+            for key, each in zip(named, values, strict=True):
+                if key in wanted and each.any():
+                    found[wanted[key]] = peak_square(each)
+    return found
 
 
 def _places(atlas: Atlas, where: pc.Expression) -> Iterator[Place]:

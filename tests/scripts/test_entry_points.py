@@ -15,8 +15,8 @@ ROOMS = "|".join(path.parent.name for path in SCRIPTS.glob("*/__init__.py"))
 def test_the_folder_reads_at_a_glance() -> None:
     names = [path.name for path in ENTRY_POINTS]
     assert names == [
-        *("bench", "chaos", "coverage", "demo", "environment", "fuzz", "models", "runners"),
-        *("simulate", "test"),
+        *("bench", "calibrate", "chaos", "coverage", "demo", "environment", "fuzz", "models"),
+        *("runners", "simulate", "test"),
     ]
 
 

@@ -107,6 +107,29 @@ def peak_square(values: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
     return inside
 
 
+def autocorrelations(windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What a window looks like, wherever in it that stands.
+
+        f[y, x] = sum over v, u of w[v, u] w[(v + y) mod 11, (u + x) mod 11]
+
+    A mark is hardly ever in the middle of its window: strides and poolings of a network move the
+    peak by some pixels. The circular autocorrelation does not see by how many.
+
+    Args:
+      windows: (N, 11, 11) in units of 2**-14.
+
+    Returns:
+      (N, 11, 11) in units of 2**-14, rounded half up: exact integers on any machine.
+    """
+    half = 1 << WINDOW_UNIT_BITS - 1
+    found = np.empty_like(windows)
+    for lag in range(WINDOW_CELLS * (WINDOW_CELLS // 2 + 1)):  # The lower rows are the upper ones.
+        y, x = divmod(lag, WINDOW_CELLS)
+        products = (windows * np.roll(windows, (-y, -x), axis=(1, 2))).sum(axis=(1, 2))
+        found[:, y, x] = found[:, -y, -x] = (products + half) >> WINDOW_UNIT_BITS
+    return found
+
+
 def mean_correlation(n: int, total: npt.NDArray[np.int64], squares: int) -> float | None:
     """Repeat, S2: the mean correlation of two different windows of a group.
 

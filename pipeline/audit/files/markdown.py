@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipeline.audit.files.words import describe_figure, describe_threshold, group_name
-from pipeline.audit.result import AuditResult, Comparison, Shortcut
+from pipeline.audit.result import AuditResult, Comparison
 from pipeline.audit.shortcuts.gate import class_title, describe
+from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
 from pipeline.plain_text import plain
 
 _SHOWN = 50  # rows of a table; the rest is in audit.json
@@ -42,7 +43,7 @@ def _lines(result: AuditResult) -> Iterator[str]:
     yield from _table("Failures", failed)
     yield from _table("Resolved", [each for each in result.gates if each.status == "resolved"])
     yield from _table("Undecided", [each for each in result.gates if each.verdict == "undecided"])
-    yield from _shortcuts(result.shortcuts)
+    yield from _shortcuts(result)
 
 
 _VERDICTS = ("pass", "fail", "undecided")
@@ -81,13 +82,33 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[str]:
-    if shortcuts:
+def _shortcuts(result: AuditResult) -> Iterator[str]:
+    reference = reference_sentence(result)
+    if result.shortcuts or reference:
         yield ""
         yield "### Shortcuts"
         yield ""
-    for each in shortcuts[:_SHOWN]:
+    for each in result.shortcuts[:_SHOWN]:
         yield f"- {_escaped(class_title(each))}: {_escaped(describe(each))}."
+    if reference:
+        yield f"- {reference}"
+
+
+def reference_sentence(result: AuditResult) -> str | None:
+    """What q values are made by, or why there are none; None where no reference is named."""
+    reference = result.reference
+    if reference is None:
+        return None
+    count = len(reference.atlases)
+    named = f"{count:,} {'atlas' if count == 1 else 'atlases'} of audit.reference"
+    if not reference.needed:
+        return f"No q values: under {FEWEST_CLASSES} classes there are none to rank against."
+    if reference.classes < reference.needed:
+        return (
+            f"No q values: the {named} have {reference.classes:,} classes with maps enough, and it "
+            f"takes {reference.needed:,}."
+        )
+    return f"q values are by ranks among the {reference.classes:,} classes of the {named}."
 
 
 def _table(title: str, comparisons: Sequence[Comparison]) -> Iterator[str]:

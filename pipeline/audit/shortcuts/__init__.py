@@ -1,1 +1,1 @@
-"""Shortcuts: places that a class's maps point to as no other class's do, and what they come to."""
+"""Shortcuts: what is one class's alone in maps and images, and what it comes to."""

@@ -1,101 +1,156 @@
-"""Which classes have a candidate for a shortcut: decided by the size of the effect."""
+"""Which classes have a candidate for a shortcut, and what the indicators say of it.
+
+A candidate is decided by the size of the effect; `q` stands beside it where there are classes of
+other atlases to rank it against (`reference`). Permuted labels and randomised weights are no
+reference: they reject that classes are alike, which no one asked.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.atlas import Atlas
 from pipeline.audit.result import Shortcut
-from pipeline.audit.shortcuts.place import Places, indicate_places, presences
+from pipeline.audit.shortcuts import place, properties, repeat
+from pipeline.audit.shortcuts.halves import Evidence
+from pipeline.audit.shortcuts.reference import Reference
+from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, IndicatorKind, Scores, lead
 
 LARGE_EFFECT = math.log(4)
-"""Four times the saliency that is usual at a place, for the class and for the place."""
+"""Of S1: four times the saliency that is usual at a place, for the class and for the place."""
 
 LARGEST_AREA = 0.15
 """A region with a larger share of the image is no place: masking it masks the object."""
 
-PLACE = "place"
+CLEAR_LEAD = 0.2
+"""Of S2: by so much a class repeats itself more than any other does."""
+
+FAR_APART = 3.0
+"""Of a property: so many standard deviations to the nearest other class."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A class and the place in question.
+    """A class and what is in question about it.
 
     Attributes:
       finding: As it stands in `audit.json`.
-      cells: (rows, columns) bool, the region on the grid of sketches.
+      cells: (rows, columns) bool, the region on the grid of sketches; None where it is no place.
     """
 
     finding: Shortcut
-    cells: npt.NDArray[np.bool_]
+    cells: npt.NDArray[np.bool_] | None
 
 
-def find_candidates(atlas: Atlas, min_n: int) -> list[Candidate]:
-    """The classes whose maps point to a place of their own, by the effect alone.
-
-    No p value is made: ranks of a model's own classes cannot pass a correction for their number,
-    and a t with outliers set apart calls clean classes significant. So `q` is null, and what a
-    candidate is worth is for the experiment to say (`audit --confirm`). Permuted labels and
-    randomised weights are no reference either: they reject that classes are alike, which no one
-    asked.
+def find_candidates(
+    evidence: Evidence,
+    scores: Sequence[Scores],
+    min_n: int,
+    reference: Reference | None = None,
+) -> list[Candidate]:
+    """The classes whose maps or images differ from all other classes' as few do.
 
     The maps are those of each class explained; where the target is not the label, those of wrong
     predictions are among them.
 
     Args:
-      atlas: A finished atlas.
+      evidence: A finished atlas of images.
+      scores: Its indicators.
       min_n: Classes with fewer maps in half a are `undecided`.
+      reference: What q values are made by; None makes none.
 
     Returns:
-      By class; none where the atlas is not of images.
-
-    Raises:
-      ConfigurationError: The atlas has no table of folds.
+      By class, then by indicator.
     """
-    source = atlas.manifest["config"].get("source", {})
-    if source.get("input", {}).get("kind") != "image":
-        return []
-    places = indicate_places(atlas.folds)
-    areas = places.regions.mean(axis=(1, 2)) if len(places.targets) else np.zeros(0)
-    chosen = np.flatnonzero((places.score >= LARGE_EFFECT) & (areas <= LARGEST_AREA))
-    if not len(chosen):
-        return []
-    targets = places.targets[chosen].tolist()
-    shares = presences(atlas, targets, places.regions[chosen])
+    q_values = None if reference is None else reference.q_values(scores)
     names = dict(
-        zip(
-            atlas.classes["class"].to_pylist(), atlas.classes["class_name"].to_pylist(), strict=True
-        )
+        zip(*(evidence.classes[name].to_pylist() for name in ("class", "class_name")), strict=True)
     )
-    return [
-        Candidate(
-            _finding(places, row, names.get(target), float(share), min_n), places.regions[row]
-        )
-        for row, target, share in zip(chosen.tolist(), targets, shares, strict=True)
-    ]
+    found: list[Candidate] = []
+    for number, each in enumerate(scores):
+        rows = [row for row in range(len(each.targets)) if is_candidate(each, row)]
+        if not rows:
+            continue
+        for row, presence in zip(rows, _presences(evidence, each, rows), strict=True):
+            q = None if q_values is None else q_values[number][row]
+            found.append(candidate_of(each, row, names, min_n, presence=presence, q=q))
+    return sorted(found, key=lambda each: each.finding.class_number)
 
 
-def _finding(places: Places, row: int, name: str | None, presence: float, min_n: int) -> Shortcut:
-    n = int(places.n[row])
-    return Shortcut(
-        **{"class": int(places.targets[row])},
-        class_name=name,
-        indicator="place",
-        statistic="S1",
+def is_candidate(scores: Scores, row: int) -> bool:
+    """Whether a class's effect is large enough."""
+    ahead = float(lead(scores.score)[row])
+    area = float(scores.regions[row].mean()) if isinstance(scores, place.Places) else None
+    return is_large(scores.kind, float(scores.score[row]), ahead, area)
+
+
+def is_large(kind: IndicatorKind, effect: float, ahead: float, area: float | None) -> bool:
+    """Whether an effect makes a candidate.
+
+    Args:
+      kind: Of the indicator.
+      effect: The class's score.
+      ahead: By how much it is above the largest of the other classes.
+      area: The region's share of the image; None where it is no place.
+    """
+    if kind == "place":
+        return effect >= LARGE_EFFECT and area is not None and area <= LARGEST_AREA
+    return ahead >= CLEAR_LEAD if kind == "repeat" else effect >= FAR_APART
+
+
+def _presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:
+    if isinstance(scores, place.Places):
+        targets = scores.targets[list(rows)].tolist()
+        return place.presences(evidence, targets, scores.regions[list(rows)])
+    if isinstance(scores, repeat.Repeats):
+        return repeat.presences(evidence, scores, rows)
+    assert isinstance(scores, properties.Properties)  # noqa: S101 - there are three kinds
+    return properties.presences(evidence, scores, rows)
+
+
+def candidate_of(
+    scores: Scores,
+    row: int,
+    names: Mapping[int, str | None],
+    min_n: int,
+    *,
+    presence: float,
+    q: float | None = None,
+) -> Candidate:
+    """A class as a candidate, whatever its effect is.
+
+    Args:
+      scores: The indicator.
+      row: Which of its classes.
+      names: Of classes, by their number.
+      min_n: With fewer maps it is undecided.
+      presence: As the kind of indicator has it.
+      q: Its q value; None or NaN where there is none.
+    """
+    n, target = int(scores.n[row]), int(scores.targets[row])
+    cells = scores.regions[row] if isinstance(scores, place.Places) else None
+    finding = Shortcut(
+        **{"class": target},
+        class_name=names.get(target),
+        indicator=scores.kind,
+        statistic=scores.statistic,
         n=n,
-        q=None,
-        effect=float(places.score[row]),
+        calibrated=len(scores.targets) >= FEWEST_CLASSES,
+        q=None if q is None or math.isnan(q) else q,
+        effect=float(scores.score[row]),
+        others=float(np.delete(scores.score, row).max()),
         presence=presence,
-        region=_bounds(places.regions[row]),
-        area=float(places.regions[row].mean()),
+        region=None if cells is None else _bounds(cells),
+        area=None if cells is None else float(cells.mean()),
         verdict="undecided" if n < min_n else "candidate",
         mask=None,
         transplant=None,
     )
+    return Candidate(finding, cells)
 
 
 def _bounds(region: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -22,7 +22,8 @@ def judge_shortcuts(
     """The comparisons of a gate about shortcuts, one per class, without status.
 
     The figure is what masking takes, a share of the class's median margin. A class passes that has
-    no candidate, or whose candidate was cleared; it is undecided while its candidate is.
+    no candidate, or whose candidates were all cleared; it is undecided while one of them is. Of
+    several, the comparison is about the one that is used, else one that is not cleared.
 
     Args:
       gate: The gate.
@@ -31,7 +32,7 @@ def judge_shortcuts(
       section: The audit's, with waivers and `min_effect`.
       today: For waivers.
     """
-    found = {each.class_number: each for each in shortcuts}
+    found = {each.class_number: each for each in sorted(shortcuts, key=_weight)}
     waivers = [waiver for waiver in section.waivers if waiver.gate == gate.title]
     comparisons = [
         _compare(gate, groups, place, found.get(number), section)
@@ -74,6 +75,12 @@ def _compare(
     )
 
 
+def _weight(shortcut: Shortcut) -> tuple[bool, bool, float]:
+    """Of a class's shortcuts the last by it is what the class is judged by."""
+    share = shortcut.mask.share if shortcut.mask else None
+    return shortcut.is_used, shortcut.verdict != "cleared", -math.inf if share is None else share
+
+
 def _verdict(shortcut: Shortcut | None) -> Verdict:
     if shortcut is None or shortcut.verdict == "cleared":
         return "pass"
@@ -87,17 +94,23 @@ def class_title(shortcut: Shortcut) -> str:
 
 def describe(shortcut: Shortcut) -> str:
     """What was found of a shortcut and what an experiment made of it, in a sentence's part."""
-    y0, x0, y1, x1 = (round(100 * edge) for edge in shortcut.region)
-    said = (
-        f"{shortcut.verdict}: its maps hold up to {math.exp(shortcut.effect):.0f} times what "
-        f"is usual at rows {y0} to {y1} % and columns {x0} to {x1} %"
-    )
+    said = f"{shortcut.verdict}: {_found(shortcut)}"
+    if shortcut.q is not None:
+        said += f" (q {shortcut.q:.2g})"
+    if not shortcut.calibrated:
+        said += " (not calibrated: too few classes to compare with)"
     mask, transplant = shortcut.mask, shortcut.transplant
     if shortcut.verdict == "candidate" and mask is None:
-        return f"{said}; --confirm tries it on the model"
+        tried = (
+            "look at the images: it has no place that could be masked"
+            if shortcut.indicator == "property"
+            else "--confirm tries it on the model"
+        )
+        return f"{said}; {tried}"
+    there = "at the peak" if shortcut.indicator == "repeat" else "there"
     if mask is not None:
         said += (
-            f"; masked there, {mask.flips:.0%} of {mask.n} images change class, masked elsewhere "
+            f"; masked {there}, {mask.flips:.0%} of {mask.n} images change class, masked elsewhere "
             f"{mask.control_flips:.0%}"
         )
     if transplant is not None:
@@ -106,3 +119,23 @@ def describe(shortcut: Shortcut) -> str:
             f"another patch {transplant.control_moved:.0%}"
         )
     return said
+
+
+def _found(shortcut: Shortcut) -> str:
+    """What the indicator says."""
+    if shortcut.region is not None:
+        y0, x0, y1, x1 = (round(100 * edge) for edge in shortcut.region)
+        return (
+            f"its maps hold up to {math.exp(shortcut.effect):.0f} times what is usual at rows {y0} "
+            f"to {y1} % and columns {x0} to {x1} %"
+        )
+    others = math.nan if shortcut.others is None else shortcut.others
+    if shortcut.indicator == "repeat":
+        return (
+            f"its maps look alike around their peaks, wherever these are (correlation "
+            f"{shortcut.effect:.2f}, in other classes at most {others:.2f})"
+        )
+    return (
+        f"its images differ in {shortcut.statistic.replace('_', ' ')} from those of every other "
+        f"class, by {shortcut.effect:.1f} standard deviations or more"
+    )

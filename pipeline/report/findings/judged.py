@@ -123,12 +123,16 @@ def failures(
     """
     failing = [each for each in result.gates if each.verdict == "fail"]
     failing.sort(key=lambda each: (not each.counts_as_failure, -_distance(each)))
-    places = [each for each in result.shortcuts if each.verdict != "cleared"]
-    places.sort(key=lambda each: -each.effect)
-    used = [shortcut_card(each, names, maps) for each in places if each.is_used]
-    others = [shortcut_card(each, names, maps) for each in places if not each.is_used]
+    found = [each for each in result.shortcuts if each.verdict != "cleared"]
+    found.sort(key=lambda each: (_KINDS.index(each.indicator), -each.effect))
+    used = [shortcut_card(each, names, maps) for each in found if each.is_used]
+    others = [shortcut_card(each, names, maps) for each in found if not each.is_used]
     judged = [_card(each, names, maps) for each in failing[:MOST_CARDS]]
     return [*used[:MOST_CARDS], *judged, *others[:MOST_CARDS]]
+
+
+_KINDS = ("place", "repeat", "property")
+"""Effects of one kind compare; what has a place is easiest to look at."""
 
 
 def _distance(comparison: Comparison) -> float:

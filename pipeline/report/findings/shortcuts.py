@@ -1,4 +1,4 @@
-"""Shortcuts as cards: a place that a class's maps point to, and what masking and pasting it did."""
+"""Shortcuts as cards: what a class alone has in maps or images, what masking and pasting did."""
 
 from __future__ import annotations
 
@@ -20,46 +20,73 @@ from pipeline.report.findings.finding import Bar, Experiment, Finding, card
 def shortcut_card(
     shortcut: Shortcut, names: Mapping[int, str], maps: Mapping[int, Floats]
 ) -> Finding:
-    """A place that a class's maps point to, and what masking and pasting it did.
+    """What a class's maps point to or its images are, and what masking and pasting did.
 
     Args:
       shortcut: Of the audit.
       names: Of the classes.
       maps: Their mean maps.
     """
-    top, left, bottom, right = shortcut.region
-    place = wording.region_in_words((top, bottom), (left, right))
     name = names.get(shortcut.class_number, f"class {shortcut.class_number}")
-    times = f"up to {wording.two_digits(math.exp(shortcut.effect))} times what is usual there"
-    facts = [
-        ("place", f"{place}, {wording.percent(shortcut.area)} of the area"),
-        ("saliency there", times),
-        ("shows in", f"{wording.percent(shortcut.presence)} of its maps"),
-    ]
+    seen, facts = _seen(shortcut)
+    if shortcut.q is not None:
+        facts.append(("q", wording.two_digits(shortcut.q)))
+    if not shortcut.calibrated:
+        facts.append(("note", "too few classes to compare with: only an experiment says more"))
     mask, transplant = shortcut.mask, shortcut.transplant
     said = "it has not been tried whether the model uses it"
+    if shortcut.indicator == "property":
+        said = "it has no place that could be masked, so look at the images"
     if mask is not None:
+        there = "there" if shortcut.region is not None else "at their peaks"
         said = (
-            f"masked there, {wording.percent(mask.flips)} of its images change class, masked "
+            f"masked {there}, {wording.percent(mask.flips)} of its images change class, masked "
             f"elsewhere {wording.percent(mask.control_flips)}"
         )
     experiments = [
         *([] if mask is None else [_masking(mask)]),
         *([] if transplant is None else [_pasting(transplant)]),
     ]
-    verb = "is recognised by one place" if shortcut.is_used else "stands out at one place"
     found = card(
         number=shortcut.class_number,
-        statistic="corner_energy" if place.endswith("corner") else "border_energy",
+        statistic="corner_energy" if seen.endswith("corner") else "border_energy",
         state="fail" if shortcut.is_used else "undecided",
         status=shortcut.verdict,
-        statement=Markup("<em><bdi>{}</bdi></em> {}, the {}: {}.").format(name, verb, place, said),
+        statement=Markup("<em><bdi>{}</bdi></em> {}: {}.").format(name, seen, said),
         facts=facts,
         drawing=Markup(""),
         mean_map=maps.get(shortcut.class_number),
         region=shortcut.region,
     )
     return dataclasses.replace(found, experiments=tuple(experiments))
+
+
+def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
+    """What the indicator saw, as a sentence's verb and object, and as facts."""
+    presence = wording.percent(shortcut.presence)
+    if shortcut.region is not None and shortcut.area is not None:
+        top, left, bottom, right = shortcut.region
+        place = wording.region_in_words((top, bottom), (left, right))
+        times = f"up to {wording.two_digits(math.exp(shortcut.effect))} times what is usual there"
+        verb = "is recognised by one place" if shortcut.is_used else "stands out at one place"
+        return f"{verb}, the {place}", [
+            ("place", f"{place}, {wording.percent(shortcut.area)} of the area"),
+            ("saliency there", times),
+            ("shows in", f"{presence} of its maps"),
+        ]
+    effect = wording.two_digits(shortcut.effect)
+    if shortcut.indicator == "repeat":
+        verb = "is recognised by" if shortcut.is_used else "points again and again to"
+        others = "" if shortcut.others is None else f", in other classes at most {shortcut.others:.2f}"
+        return f"{verb} something that looks alike wherever it is", [
+            ("alike around peaks", f"{shortcut.effect:.2f}{others}"),
+            ("shows in", f"{presence} of its maps"),
+        ]
+    name = shortcut.statistic.replace("_", " ")
+    return f"differs from every other class in the {name} of its images", [
+        (name, f"{effect} standard deviations or more from every other class"),
+        ("shows in", f"{presence} of its images"),
+    ]
 
 
 def _masking(effect: MaskEffect) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
-from pipeline.audit.shortcuts.candidates import LARGEST_AREA, find_candidates
+from pipeline.audit.groups import Groups
+from pipeline.audit.result import MaskEffect, Shortcut
+from pipeline.audit.shortcuts.candidates import LARGEST_AREA, Candidate, find_candidates
+from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.place import indicate_places, presences
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
@@ -37,6 +41,10 @@ def planted_atlas(root: Path, share: float = 1.0, n: int = 130, classes: int = 5
     rows["sketch"][chosen] *= 0.5
     rows["sketch"][chosen, CELL] += 0.5
     return Atlas.open(write_atlas(root, rows, config=IMAGES))
+
+
+def candidates(atlas: Atlas) -> list[Candidate]:
+    return find_candidates(atlas, [indicate_places(atlas.folds)], 50)
 
 
 def slow_indicator(atlas: Atlas) -> dict[int, tuple[int, float, set[tuple[int, int]]]]:
@@ -88,7 +96,7 @@ def test_the_indicator_is_what_its_definition_says(tmp_path: Path) -> None:
 
 
 def test_the_planted_class_alone_is_a_candidate(tmp_path: Path) -> None:
-    (found,) = find_candidates(planted_atlas(tmp_path / "atlas"), 50)
+    (found,) = candidates(planted_atlas(tmp_path / "atlas"))
     finding = found.finding
     assert (finding.class_number, finding.verdict) == (PLANTED, "candidate")
     row, column = divmod(CELL, GRID[1])
@@ -112,7 +120,7 @@ def test_presence_is_the_share_of_maps_above_what_is_usual_elsewhere(tmp_path: P
 
 
 def test_few_maps_are_undecided(tmp_path: Path) -> None:
-    (found,) = find_candidates(planted_atlas(tmp_path / "atlas", n=60), 50)
+    (found,) = candidates(planted_atlas(tmp_path / "atlas", n=60))
     assert found.finding.n < 50
     assert found.finding.verdict == "undecided"
 
@@ -161,6 +169,45 @@ def test_shortcuts_of_a_slice_are_refused(tmp_path: Path) -> None:
 
 
 def test_tensors_have_no_places(tmp_path: Path) -> None:
+    images = planted_atlas(tmp_path / "images")
+    assert len(audit(images, AuditSection()).shortcuts) == 1
     config = {"source": {"input": {"kind": "tensor"}}}
     path = write_atlas(tmp_path / "atlas", fake_rows(3, 60), config=config)
-    assert find_candidates(Atlas.open(path), 50) == []
+    assert audit(Atlas.open(path), AuditSection()).shortcuts == []
+
+
+def shortcut(verdict: str, share: float | None = None) -> Shortcut:
+    """Of class 1, with what masking took where it was tried."""
+    mask = None
+    if share is not None:
+        mask = MaskEffect(
+            n=60, margin=1.0, drop=share, control_drop=0.0, share=share, low=share, high=share,
+            p=0.01, flips=0.5, control_flips=0.0, by_fill=None,
+        )  # fmt: skip
+    return Shortcut.model_validate(
+        {
+            "class": 1, "class_name": None, "indicator": "repeat", "statistic": "S2", "n": 60,
+            "q": None, "effect": 0.9, "others": 0.2, "presence": 1.0, "region": None, "area": None,
+            "verdict": verdict, "mask": mask, "transplant": None,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shortcuts", "verdict", "value"),
+    [
+        ([shortcut("used", 0.9), shortcut("cleared", 0.01)], "fail", 0.9),
+        ([shortcut("cleared", 0.01), shortcut("used", 0.9), shortcut("used", 0.3)], "fail", 0.9),
+        ([shortcut("candidate"), shortcut("cleared", 0.01)], "undecided", None),
+        ([shortcut("cleared", 0.01), shortcut("cleared", 0.02)], "pass", 0.02),
+        ([], "pass", None),
+    ],
+)
+def test_a_class_is_judged_by_the_worst_of_its_shortcuts(
+    tmp_path: Path, shortcuts: list[Shortcut], verdict: str, value: float | None
+) -> None:
+    section = AuditSection.model_validate({"gates": [{"shortcut": "used"}]})
+    groups = Groups(planted_atlas(tmp_path / "atlas", classes=3).classes, None)
+    found = judge_shortcuts(section.gates[0], groups, shortcuts, section, datetime.date.min)
+    assert [each.verdict for each in found] == ["pass", verdict, "pass"]
+    assert found[1].value == value

@@ -19,15 +19,18 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.atlas import Atlas
-from pipeline.audit.shortcuts.candidates import find_candidates
+from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, find_candidates
+from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.repeat import indicate_repeats
 from pipeline.config.keys import Config
 from pipeline.confirm import confirm
-from pipeline.confirm.selection import choose_examples
+from pipeline.confirm.selection import choose_examples, peak_masks
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.in_memory import run_in_memory
 from transforms.errors import ConfigurationError
 from transforms.filesystems import BeamStorage
 from transforms.statistics.groups.folds import folds_of
+from transforms.statistics.peak_windows import peak_square
 
 SIDE, CLASSES, PER_CLASS = 24, 4, 130
 MARKED = 3
@@ -176,7 +179,7 @@ def test_examples_that_are_gone_are_told(
     config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     atlas = Atlas.open(config.output.path)
-    (candidate,) = find_candidates(atlas, 50)
+    (candidate,) = find_candidates(atlas, indicators(atlas), 50)
     chosen = choose_examples(atlas, MARKED, 100)
     renamed = [dataclasses.replace(place, example_id="another") for place in chosen.own[:5]]
     changed = dataclasses.replace(chosen, own=(*renamed, *chosen.own[5:]))
@@ -185,6 +188,33 @@ def test_examples_that_are_gone_are_told(
     assert found.mask is not None
     assert found.mask.n == len(chosen.own) - 5
     assert "5 of 162 examples are not in the input files any more" in caplog.text
+
+
+def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    own = choose_examples(atlas, MARKED, 100).own
+    masks = peak_masks(atlas, MARKED, own)
+    assert list(masks) == sorted(masks)  # by file and record
+    for place, mask in masks.items():
+        name = f"{place.folder}:{place.record}"
+        np.testing.assert_array_equal(mask, peak_square(atlas.map(name, MARKED)))
+    # The square of 11 in the corner, where the only pixels are that the class's output takes in.
+    assert all(mask[:11, 13:].all() and mask.sum() == 121 for mask in masks.values())
+    repeats = indicate_repeats(atlas.folds)
+    candidate = candidate_of(repeats, MARKED, {}, 50, presence=1.0)
+    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(candidate)
+    assert (found.verdict, found.region) == ("portable", None)
+    assert found.mask is not None
+    assert found.mask.n == len(own)
+
+
+def test_a_property_has_no_place_to_mask(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    scores = indicate_repeats(atlas.folds)
+    finding = candidate_of(scores, 0, {}, 50, presence=1.0).finding
+    finding = finding.model_copy(update={"indicator": "property", "statistic": "luminance"})
+    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(Candidate(finding, None))
+    assert found == finding
 
 
 def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) -> None:

@@ -75,8 +75,11 @@ def test_a_model_that_looks_at_the_mark_uses_it_and_the_mark_is_portable() -> No
     assert mask.p == pytest.approx(1e-4)
     assert (transplant.moved, transplant.control_moved) == (1.0, 0.0)
     assert transplant.rise == pytest.approx(1 - 30 / 255, abs=0.01)
-    assert judge(mask, transplant, 0.1, 0.95) == "portable"
-    assert judge(mask, None, 0.1, 0.95) == "used"
+    assert judge("place", mask, transplant, 0.1, 0.95) == "portable"
+    still = transplant.model_copy(update={"low": 0.0})
+    assert judge("place", mask, still, 0.1, 0.95) == "used"
+    assert judge("repeat", mask, transplant, 0.1, 0.95) == "portable"
+    assert judge("repeat", mask, still, 0.1, 0.95) == "candidate"
 
 
 def test_a_model_that_looks_elsewhere_clears_the_mark() -> None:
@@ -86,7 +89,7 @@ def test_a_model_that_looks_elsewhere_clears_the_mark() -> None:
     assert mask.drop == pytest.approx(0, abs=1e-6)
     assert mask.high is not None
     assert mask.high < 0.1
-    assert judge(mask, transplant, 0.1, 0.95) == "cleared"
+    assert judge("place", mask, transplant, 0.1, 0.95) == "cleared"
 
 
 def test_an_effect_does_not_depend_on_the_scale_of_outputs() -> None:
@@ -99,14 +102,14 @@ def test_too_few_images_decide_nothing() -> None:
     mask, transplant = experiment(sees(MARK), count=49)
     assert mask.low is not None
     assert mask.low > 0.1
-    assert judge(mask, transplant, 0.1, 0.95) == "candidate"
+    assert judge("place", mask, transplant, 0.1, 0.95) == "candidate"
 
 
 def test_a_class_without_a_margin_is_not_judged() -> None:
     mask, transplant = experiment(sees(MARK, first=2))
     assert mask.margin < 0
     assert (mask.share, mask.low, mask.by_fill) == (None, None, None)
-    assert judge(mask, transplant, 0.1, 0.95) == "candidate"
+    assert judge("place", mask, transplant, 0.1, 0.95) == "candidate"
 
 
 def test_a_flip_is_a_change_of_the_predicted_class() -> None:

@@ -20,7 +20,7 @@ from transforms.statistics.groups.accumulator import mean_map, narrowest
 from transforms.statistics.groups.classes import tensor_array
 from transforms.statistics.groups.moments import IntArray
 from transforms.statistics.groups.rows import StoredRows
-from transforms.statistics.peak_windows import WINDOW_CELLS
+from transforms.statistics.peak_windows import WINDOW_CELLS, autocorrelations
 
 FOLDS = 16
 """How many parts a class has."""
@@ -30,14 +30,41 @@ _Key = tuple[int, int]  # a class and a fold
 
 
 class _WindowSums(NamedTuple):
-    """Of peak windows: how many, their sum in units of 2**-14, their squared norms' in 2**-28."""
+    """Of peak windows and of their autocorrelations.
+
+    Attributes:
+      n: How many windows.
+      total: Their sum, in units of 2**-14.
+      squares: The sum of their squared norms, in units of 2**-28.
+      shape_total: The sum of their autocorrelations, in units of 2**-14.
+      shape_squares: The sum of those' squared norms, in units of 2**-28.
+    """
 
     n: int
     total: IntArray
     squares: int
+    shape_total: IntArray
+    shape_squares: int
+
+    @classmethod
+    def of(cls, windows: npt.NDArray[np.int64]) -> _WindowSums:
+        """Of windows (N, 11, 11)."""
+        shapes = autocorrelations(windows)
+        return cls(
+            len(windows),
+            windows.sum(axis=0),
+            int(np.vdot(windows, windows)),
+            shapes.sum(axis=0),
+            int(np.vdot(shapes, shapes)),
+        )
+
+    def plus(self, other: _WindowSums) -> _WindowSums:
+        """The sums of both."""
+        return _WindowSums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-_NO_WINDOWS = _WindowSums(0, np.zeros((WINDOW_CELLS, WINDOW_CELLS), np.int64), 0)
+_NO_CELLS: IntArray = np.zeros((WINDOW_CELLS, WINDOW_CELLS), np.int64)
+_NO_WINDOWS = _WindowSums(0, _NO_CELLS, 0, _NO_CELLS, 0)
 
 
 def folds_of(example_ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -54,8 +81,8 @@ class FoldSums:
     """Exact sums of sketches and peak windows by (class, fold).
 
     Over the maps that have statistics, and those that have a window. About 8 bytes per cell and
-    fold that is met: 120 KB per class with the usual grid. Bounds: 2**34 rows of a fold, whose
-    windows' squared norms are about 2**28 each.
+    fold that is met: 135 KB per class with the usual grid. Bounds: 2**28 rows of a fold, whose
+    windows' autocorrelations have squared norms of up to 2**35 each.
 
     Args:
       cells: How many cells a sketch has.
@@ -86,9 +113,7 @@ class FoldSums:
             return
         has_window: npt.NDArray[np.bool_] = np.asarray(windows.any(axis=(1, 2)))
         for key, members in _by_fold(rows, folds, has_window):
-            found = windows[members]
-            sums = _WindowSums(len(members), found.sum(axis=0), int(np.vdot(found, found)))
-            self._add_windows(key, sums)
+            self._add_windows(key, _WindowSums.of(windows[members]))
 
     def merge(self, other: FoldSums) -> None:
         """Adds the sums of another."""
@@ -126,6 +151,11 @@ class FoldSums:
             pa.array([sums.n for sums in windows], pa.int64()),
             tensor_array([sums.total for sums in windows], schema.field("window_sum").type),
             pa.array([sums.squares for sums in windows], pa.int64()),
+            tensor_array(
+                [sums.shape_total for sums in windows],
+                schema.field("autocorrelation_sum").type,
+            ),
+            pa.array([sums.shape_squares for sums in windows], pa.int64()),
         ]
         return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -134,10 +164,7 @@ class FoldSums:
         self._sums[key] = (n, total) if known is None else (known[0] + n, known[1] + total)
 
     def _add_windows(self, key: _Key, sums: _WindowSums) -> None:
-        known = self._windows.get(key, _NO_WINDOWS)
-        self._windows[key] = _WindowSums(
-            known.n + sums.n, known.total + sums.total, known.squares + sums.squares
-        )
+        self._windows[key] = self._windows.get(key, _NO_WINDOWS).plus(sums)
 
     def __reduce__(self) -> tuple[Any, ...]:
         packed = {key: (n, narrowest(total)) for key, (n, total) in sorted(self._sums.items())}
@@ -160,6 +187,8 @@ def folds_schema(sketch_shape: Sequence[int]) -> pa.Schema:
             pa.field("windows", pa.int64(), nullable=False),
             pa.field("window_sum", pa.fixed_shape_tensor(pa.int64(), (WINDOW_CELLS,) * 2)),
             pa.field("window_squares", pa.int64(), nullable=False),
+            pa.field("autocorrelation_sum", pa.fixed_shape_tensor(pa.int64(), (WINDOW_CELLS,) * 2)),
+            pa.field("autocorrelation_squares", pa.int64(), nullable=False),
         ]
     )
 

@@ -1,0 +1,63 @@
+"""What an indicator says of each class, and how far one class is from the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.audit.estimation.intervals import Floats
+
+IndicatorKind = Literal["place", "repeat", "property"]
+
+FEWEST_CLASSES = 8
+"""With fewer, a class has too few others to stand out from: its candidate is not calibrated."""
+
+_RARE_PERCENTILE = 95.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """An indicator of K classes, from half a.
+
+    Attributes:
+      kind: What kind of shortcut it is about.
+      statistic: Its name.
+      targets: (K,) the classes, ascending.
+      n: (K,) maps or images that it is made of.
+      score: (K,) its value: the larger, the more unusual.
+    """
+
+    kind: IndicatorKind
+    statistic: str
+    targets: npt.NDArray[np.int64]
+    n: npt.NDArray[np.int64]
+    score: Floats
+
+
+def lead(score: Floats) -> Floats:
+    """By how much each value is above the largest of the others.
+
+    Args:
+      score: (K,), at least 2.
+
+    >>> lead(np.array([0.2, 0.9, 0.3])).round(9).tolist()
+    [-0.7, 0.6, -0.6]
+    """
+    first, second = np.sort(score)[::-1][:2]
+    others = np.where(np.arange(len(score)) == score.argmax(), second, first)
+    above: Floats = score - others
+    return above
+
+
+def share_above_others(values: Floats, is_own: npt.NDArray[np.bool_]) -> float:
+    """The share of a class's values above the 95th percentile of the other classes'.
+
+    Args:
+      values: (N,) of half a.
+      is_own: (N,) whose; some are, and some are not.
+    """
+    usual = np.percentile(values[~is_own], _RARE_PERCENTILE)
+    return float(np.mean(values[is_own] > usual))

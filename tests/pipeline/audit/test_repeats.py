@@ -1,0 +1,142 @@
+"""The indicator of what repeats, and how far a class is ahead, against slow versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.audit.shortcuts.candidates import CLEAR_LEAD, find_candidates
+from pipeline.audit.shortcuts.repeat import indicate_repeats, presences
+from pipeline.audit.shortcuts.scores import lead
+from transforms.statistics.groups.folds import folds_of
+from transforms.statistics.peak_windows import PEAK_WINDOW, windows_column
+
+CLASSES, PER_CLASS, PLANTED = 3, 41, 1
+
+Windows = npt.NDArray[np.int16]
+
+
+class Tables:
+    """Windows of classes as an audit is given them."""
+
+    def __init__(self, windows: Windows, targets: npt.NDArray[np.int64]) -> None:
+        self.ids = [f"example-{number}" for number in range(len(targets))]
+        self.windows, self.targets = windows, targets
+        self.even = folds_of(self.ids) % 2 == 0
+        rows = []
+        for target in sorted(set(targets.tolist())):
+            for fold in range(16):
+                inside = (targets == target) & (folds_of(self.ids) == fold)
+                found = windows[inside].astype(np.int64)
+                count = int(found.any(axis=(1, 2)).sum())
+                rows.append((target, fold, count, found.sum(axis=0), int((found**2).sum())))
+        tensor = pa.fixed_shape_tensor(pa.int64(), (11, 11))
+        flat = pa.array(np.concatenate([total.reshape(-1) for *_, total, _ in rows]))
+        storage = pa.FixedSizeListArray.from_arrays(flat, 121)
+        self.folds = pa.table(
+            {
+                "class": pa.array([row[0] for row in rows], pa.int32()),
+                "fold": pa.array([row[1] for row in rows], pa.int32()),
+                "windows": [row[2] for row in rows],
+                "window_sum": pa.ExtensionArray.from_storage(tensor, storage),
+                "window_squares": [row[4] for row in rows],
+            }
+        )
+        names = [f"kind {number}" for number in range(CLASSES)]
+        self.classes = pa.table({"class": range(CLASSES), "class_name": names})
+
+    def batches(
+        self, columns: Sequence[str], where: pc.Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        rows = pa.table(
+            {
+                "example_id": self.ids,
+                "target": pa.array(self.targets, pa.int32()),
+                PEAK_WINDOW: windows_column(self.windows),
+            }
+        )
+        yield from rows.filter(where).select(columns).to_batches(max_chunksize=50)
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    """Noise; most windows of one class have a pattern, and some of another are undefined."""
+    random = np.random.default_rng(3)
+    targets = np.arange(CLASSES * PER_CLASS) % CLASSES
+    drawn = random.normal(size=(len(targets), 11, 11))
+    pattern = random.normal(size=(11, 11))
+    marked = (targets == PLANTED) & (random.random(len(targets)) < 0.8)
+    drawn[marked] += 2 * pattern
+    drawn -= drawn.mean(axis=(1, 2), keepdims=True)
+    drawn /= np.sqrt((drawn**2).sum(axis=(1, 2), keepdims=True))
+    windows = np.rint(drawn * 2**14).astype(np.int16)
+    windows[(targets == 2) & (random.random(len(targets)) < 0.3)] = 0
+    return Tables(windows, targets)
+
+
+def own_windows(tables: Tables, target: int) -> list[list[int]]:
+    chosen = tables.even & (tables.targets == target) & tables.windows.any(axis=(1, 2))
+    found: list[list[int]] = tables.windows[chosen].reshape(-1, 121).tolist()
+    return found
+
+
+def product(first: Sequence[Any], second: Sequence[Any]) -> float:
+    return float(sum(a * b for a, b in zip(first, second, strict=True)))
+
+
+def test_the_indicator_is_the_mean_over_pairs(tables: Tables) -> None:
+    repeats = indicate_repeats(tables.folds)
+    assert repeats.targets.tolist() == [0, 1, 2]
+    for row, target in enumerate(repeats.targets.tolist()):
+        windows = own_windows(tables, target)
+        pairs = [
+            product(first, second) / 2**28
+            for number, first in enumerate(windows)
+            for second in windows[:number]
+        ]
+        assert repeats.n[row] == len(windows)
+        assert repeats.score[row] == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert repeats.score[PLANTED] > 0.4
+    assert lead(repeats.score)[PLANTED] > CLEAR_LEAD
+
+
+def test_presence_is_the_share_that_looks_alike(tables: Tables) -> None:
+    repeats = indicate_repeats(tables.folds)
+    own = own_windows(tables, PLANTED)
+    others = [window for target in (0, 2) for window in own_windows(tables, target)]
+    total = np.sum(own, axis=0)
+    usual = np.quantile([product(each, total) / len(own) for each in others], 0.95)
+    alike = [product(each, np.asarray(total) - np.asarray(each)) / (len(own) - 1) for each in own]
+    slow = np.mean(np.array(alike) > usual)
+    assert presences(tables, repeats, [PLANTED]) == [pytest.approx(slow)]
+    assert 0.6 < slow < 1
+
+
+def test_a_class_that_repeats_itself_is_a_candidate_without_a_place(tables: Tables) -> None:
+    (found,) = find_candidates(tables, [indicate_repeats(tables.folds)], 10)
+    finding = found.finding
+    assert (finding.class_number, finding.indicator, finding.statistic) == (PLANTED, "repeat", "S2")
+    assert found.cells is finding.region is finding.area is None
+    assert finding.others is not None
+    assert finding.effect - finding.others > CLEAR_LEAD
+    assert finding.verdict == "candidate"
+    assert not finding.calibrated  # three classes
+
+
+def test_an_older_atlas_and_a_single_class_have_none(tables: Tables) -> None:
+    folds = tables.folds
+    assert not len(indicate_repeats(folds.drop_columns(["windows"])).targets)
+    assert not len(indicate_repeats(folds.filter(pc.field("class") == PLANTED)).targets)
+    assert not len(indicate_repeats(folds.slice(0, 0)).targets)
+
+
+def test_a_lead_is_over_the_largest_other() -> None:
+    scores = np.array([0.3, 0.7, 0.7, -0.1])
+    slow = [value - max(np.delete(scores, row)) for row, value in enumerate(scores)]
+    np.testing.assert_allclose(lead(scores), slow)
