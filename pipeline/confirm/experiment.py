@@ -85,7 +85,7 @@ def measure_masking(
 
     Args:
       subjects: N images of the class.
-      donors: N images of other classes, for `fill_donor`.
+      donors: N images of other classes, to fill masks from.
       target: The class.
       predict: The model.
       generator_of: Randomness of an example, by its id.
@@ -104,8 +104,9 @@ def _mask_one(
     shifts = shifts_elsewhere(mask, CONTROLS, generator)
     changed = [image]
     for fill in FILLS.values():
-        changed.append(fill(image, mask, donor))
-        changed += [fill(image, shift.of_mask(mask), donor) for shift in shifts]
+        filling = fill(image, donor)
+        changed.append(paste(image, mask, filling))
+        changed += [paste(image, shift.of_mask(mask), filling) for shift in shifts]
     outputs = predict(np.stack(changed))
     margins, predicted = margins_of(outputs, target), outputs.argmax(axis=-1)
     shape = (len(FILLS), 1 + CONTROLS)

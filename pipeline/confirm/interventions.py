@@ -20,59 +20,59 @@ Mask = npt.NDArray[np.bool_]
 _BLUR_SHARE = 1 / 16  # Of the shorter side: the blur's standard deviation, which leaves no detail.
 
 
-def fill_mean(image: Image, mask: Mask, donor: Image) -> Image:
-    """The image with its mean colour in the mask.
+def mean_colour(image: Image, donor: Image) -> Image:
+    """The image's mean colour, everywhere.
 
     Args:
       image: (H, W, C).
-      mask: (H, W).
       donor: Not used; each fill takes the same arguments.
 
     Returns:
-      (H, W, C), a copy.
+      (H, W, C).
     """
     del donor
-    return _filled(image, mask, np.broadcast_to(image.mean(axis=(0, 1)), image.shape))
+    return np.broadcast_to(image.mean(axis=(0, 1)), image.shape)
 
 
-def fill_blur(image: Image, mask: Mask, donor: Image) -> Image:
-    """The image with itself, blurred, in the mask: colours stay, detail goes.
+def blurred(image: Image, donor: Image) -> Image:
+    """The image blurred: colours stay, detail goes.
 
     The blur is Gaussian, its standard deviation 1/16 of the shorter side.
 
     Args:
       image: (H, W, C).
-      mask: (H, W).
       donor: Not used; each fill takes the same arguments.
 
     Returns:
-      (H, W, C), a copy.
+      (H, W, C).
     """
     del donor
     sigma = _BLUR_SHARE * min(image.shape[:2])
-    return _filled(image, mask, gaussian_filter(image, (sigma, sigma, 0), mode="nearest"))
+    soft: Image = gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+    return soft
 
 
-def fill_donor(image: Image, mask: Mask, donor: Image) -> Image:
-    """The image with the same place of another class's image in the mask.
+def of_donor(image: Image, donor: Image) -> Image:
+    """Another class's image.
 
     Args:
-      image: (H, W, C).
-      mask: (H, W).
-      donor: (H, W, C), of another class.
+      image: Not used; each fill takes the same arguments.
+      donor: (H, W, C).
 
     Returns:
-      (H, W, C), a copy.
+      (H, W, C).
     """
-    return _filled(image, mask, donor)
+    del image
+    return donor
 
 
-FILLS: dict[str, Callable[[Image, Mask, Image], Image]] = {
-    "mean": fill_mean,
-    "blur": fill_blur,
-    "donor": fill_donor,
+FILLS: dict[str, Callable[[Image, Image], Image]] = {
+    "mean": mean_colour,
+    "blur": blurred,
+    "donor": of_donor,
 }
-"""Each makes another mistake (a grey patch is no image either), so an effect is of all three."""
+"""What masks are filled from, of an image and a donor: `paste` puts it under the mask. Each makes
+another mistake (a grey patch is no image either), so an effect is of all three."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,14 +128,14 @@ def paste(image: Image, mask: Mask, source: Image) -> Image:
     """The image with what the source has under the mask.
 
     Args:
-      image: (H, W, C), of another class.
+      image: (H, W, C).
       mask: (H, W).
-      source: (H, W, C), of the class in question.
+      source: (H, W, C), another image or a fill.
 
     Returns:
       (H, W, C), a copy.
     """
-    return _filled(image, mask, source)
+    return np.where(mask[..., np.newaxis], source, image).astype(np.float32)
 
 
 def mask_of_cells(cells: npt.NDArray[np.bool_], height: int, width: int) -> Mask:
@@ -186,7 +186,3 @@ def _fits(shift: npt.NDArray[np.int64], first: int, last: int, side: int) -> npt
     backward = first + shift >= side
     fits: npt.NDArray[np.bool_] = forward | backward
     return fits
-
-
-def _filled(image: Image, mask: Mask, values: Image) -> Image:
-    return np.where(mask[..., np.newaxis], values, image).astype(np.float32)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from calibration.explaining import TablesInMemory, explain
 from calibration.kinds import PLANTED, Kind, Scene, make_scene, random_of
 from calibration.network import Network, network
-from pipeline.audit.shortcuts.candidates import Candidate, candidate_of
+from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, presences
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.place import Places
 from pipeline.audit.shortcuts.repeat import Repeats
@@ -30,9 +30,9 @@ from transforms.statistics.groups.folds import folds_of
 from transforms.statistics.peak_windows import peak_square
 from transforms.store.map_format import map_codes
 
-_TRIED_S1 = math.log(3)
-_TRIED_AREA = 0.2
-_TRIED_LEAD = 0.05
+_TRIED_S1, _TRIED_AREA = math.log(3), 0.2
+_TRIED_S2, _TRIED_LEAD = 0.15, 0.05
+_TRIED_PRESENCE = 0.08
 _DEFAULTS = AuditSection()
 _DIGITS = 4
 
@@ -53,7 +53,7 @@ def measure(kind: Kind, seed: int) -> dict[str, Any]:
     tried = [
         _tried(candidate, scene, trained, tables)
         for each in scores
-        for candidate in _worth_trying(each)
+        for candidate in _worth_trying(each, tables)
     ]
     return {
         "kind": kind.name,
@@ -89,16 +89,23 @@ def _rounded(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _worth_trying(scores: Scores) -> list[Candidate]:
+def _worth_trying(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
     """Classes that some decision may call candidates."""
     if isinstance(scores, Places):
         areas = scores.regions.mean(axis=(1, 2))
-        rows = np.flatnonzero((scores.score >= _TRIED_S1) & (areas <= _TRIED_AREA))
+        chosen = np.flatnonzero((scores.score >= _TRIED_S1) & (areas <= _TRIED_AREA))
     elif isinstance(scores, Repeats):
-        rows = np.flatnonzero(lead(scores.score) >= _TRIED_LEAD)
+        chosen = np.flatnonzero((scores.score >= _TRIED_S2) & (lead(scores.score) >= _TRIED_LEAD))
     else:
         return []
-    return [candidate_of(scores, row, {}, 1, presence=0.0) for row in rows.tolist()]
+    rows = chosen.tolist()
+    if not rows:
+        return []
+    return [
+        candidate_of(scores, row, {}, 1, presence=presence)
+        for row, presence in zip(rows, presences(tables, scores, rows), strict=True)
+        if presence >= _TRIED_PRESENCE
+    ]
 
 
 def _tried(
@@ -131,6 +138,7 @@ def _tried(
         "indicator": found.indicator,
         "statistic": found.statistic,
         "area": found.area,
+        "presence": round(found.presence, _DIGITS),
         "on_mark": _is_on_mark(candidate, scene),
         "mask": None if found.mask is None else found.mask.model_dump(),
         "transplant": None if found.transplant is None else found.transplant.model_dump(),

@@ -13,7 +13,7 @@ from tensorflow.keras import Input, Sequential, initializers, layers, optimizers
 from calibration.kinds import Head, Scene
 from calibration.pictures import Pixels
 
-STEPS = {2: 120, 4: 150, 10: 220}
+STEPS = {2: 120, 4: 150, 10: 210}
 """Of training, by the number of classes."""
 
 BATCH = 64
@@ -32,16 +32,19 @@ class Network:
     """
 
     def __init__(self, classes: int, head: Head) -> None:
-        ending = [layers.Flatten()] if head == "everywhere" else [layers.GlobalMaxPooling2D()]
+        first, ending = layers.Conv2D(8, 3, padding="same"), layers.GlobalMaxPooling2D()
+        if head == "everywhere":
+            first, ending = layers.Conv2D(8, 5, strides=2, padding="same"), layers.Flatten()
         self.model = Sequential(
             [
                 Input((TILE, TILE, 3)),
-                layers.Conv2D(8, 5, strides=2, padding="same", activation="relu"),
+                first,
+                layers.ReLU(),
                 layers.MaxPooling2D(),
                 layers.Conv2D(16, 3, padding="same", activation="relu"),
                 layers.MaxPooling2D(),
                 layers.Conv2D(32, 3, padding="same", activation="relu"),
-                *ending,
+                ending,
                 layers.Dense(classes, name="logits"),
             ]
         )

@@ -11,7 +11,7 @@ import numpy as np
 from calibration.kinds import KINDS, PLANTED
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import MaskEffect, TransplantEffect
-from pipeline.audit.shortcuts.candidates import is_large
+from pipeline.audit.shortcuts.candidates import LEAST_PRESENCE, is_large
 from pipeline.audit.shortcuts.scores import lead
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge
@@ -69,9 +69,10 @@ class Outcome:
         """Decides again on a model's figures."""
         tried = {(each["statistic"], each["class"]): each for each in line["tried"]}
         found = [
-            Found(row, scores["kind"], *_verdict(tried.get((scores["statistic"], row))))
+            each
             for scores in line["scores"]
             for row in _candidates(scores)
+            if (each := _found(scores, row, tried.get((scores["statistic"], row)))) is not None
         ]
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 
@@ -97,13 +98,17 @@ def _candidates(scores: dict[str, Any]) -> list[int]:
     ]
 
 
-def _verdict(tried: dict[str, Any] | None) -> tuple[str, bool | None]:
-    if tried is None or tried["mask"] is None:
-        return "candidate", None
+def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Found | None:
+    if scores["kind"] == "property":
+        return Found(row, "property", "candidate", None)
+    if tried is None or tried["presence"] < LEAST_PRESENCE:
+        return None  # What is not tried has less.
+    if tried["mask"] is None:
+        return Found(row, scores["kind"], "candidate", tried["on_mark"])
     defaults = AuditSection()
     mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
     verdict = judge(tried["indicator"], mask, transplant, defaults.min_effect, defaults.confidence)
-    return verdict, tried["on_mark"]
+    return Found(row, scores["kind"], verdict, tried["on_mark"])
 
 
 @dataclasses.dataclass(frozen=True)

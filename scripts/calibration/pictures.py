@@ -28,7 +28,7 @@ POOL = {
 }
 """The photographs that classes are drawn from."""
 
-TRAINED = {2: 220, 4: 160, 10: 110}
+TRAINED = {2: 240, 4: 180, 10: 130}
 """By the number of classes, how many tiles of each a model is trained on."""
 
 AUDITED = 140
@@ -105,12 +105,13 @@ class Mark:
     @classmethod
     def draw(cls, random: np.random.Generator, *, fixed: bool) -> Mark:
         """One in a corner or in the middle of a side, or one for anywhere."""
-        side = int(random.integers(7, 12))
+        side = int(random.integers(7, 12) if fixed else random.integers(9, 13))
         ends = [0, (TILE - side) // 2, TILE - side]
         places = [(y, x) for y in ends for x in ends if (y, x) != (ends[1], ends[1])]
         colours = np.stack([random.uniform(0, 60, 3), random.uniform(180, 255, 3)])
         corner = places[int(random.integers(len(places)))] if fixed else None
-        return cls(side, float(random.uniform(0.6, 1)), colours, corner)
+        opacity = float(random.uniform(0.6 if fixed else 0.8, 1))
+        return cls(side, opacity, colours, corner)
 
     def on(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
         """Copies of (N, TILE, TILE, 3) with the mark."""

@@ -26,8 +26,11 @@ LARGE_EFFECT = math.log(4)
 LARGEST_AREA = 0.15
 """A region with a larger share of the image is no place: masking it masks the object."""
 
+LEAST_PRESENCE = 0.15
+"""In fewer of a class's maps a place or a repetition is that of some images, not of the class."""
+
 CLEAR_LEAD = 0.2
-"""Of S2: by so much a class repeats itself more than any other does."""
+"""Of S2: by so much a class repeats itself more than others do (`scores.lead`)."""
 
 FAR_APART = 3.0
 """Of a property: so many standard deviations to the nearest other class."""
@@ -72,24 +75,26 @@ def find_candidates(
     )
     found: list[Candidate] = []
     for number, each in enumerate(scores):
-        rows = [row for row in range(len(each.targets)) if is_candidate(each, row)]
+        rows = [row for row in range(len(each.targets)) if stands_out(each, row)]
         if not rows:
             continue
-        for row, presence in zip(rows, _presences(evidence, each, rows), strict=True):
+        for row, presence in zip(rows, presences(evidence, each, rows), strict=True):
+            if each.kind != "property" and presence < LEAST_PRESENCE:
+                continue
             q = None if q_values is None else q_values[number][row]
             found.append(candidate_of(each, row, names, min_n, presence=presence, q=q))
     return sorted(found, key=lambda each: each.finding.class_number)
 
 
-def is_candidate(scores: Scores, row: int) -> bool:
-    """Whether a class's effect is large enough."""
+def stands_out(scores: Scores, row: int) -> bool:
+    """Whether a class's effect is large enough; what is left to look at is its presence."""
     ahead = float(lead(scores.score)[row])
     area = float(scores.regions[row].mean()) if isinstance(scores, place.Places) else None
     return is_large(scores.kind, float(scores.score[row]), ahead, area)
 
 
 def is_large(kind: IndicatorKind, effect: float, ahead: float, area: float | None) -> bool:
-    """Whether an effect makes a candidate.
+    """Whether an effect is large enough for a candidate.
 
     Args:
       kind: Of the indicator.
@@ -102,7 +107,8 @@ def is_large(kind: IndicatorKind, effect: float, ahead: float, area: float | Non
     return ahead >= CLEAR_LEAD if kind == "repeat" else effect >= FAR_APART
 
 
-def _presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:
+def presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:
+    """In what share of the maps of some classes what the indicator saw is to be seen."""
     if isinstance(scores, place.Places):
         targets = scores.targets[list(rows)].tolist()
         return place.presences(evidence, targets, scores.regions[list(rows)])

@@ -40,14 +40,18 @@ class Scores:
 def lead(score: Floats) -> Floats:
     """By how much each value is above the largest of the others.
 
+    From eight classes on above the second largest: two that stand out do not hide one another.
+
     Args:
       score: (K,), at least 2.
 
     >>> lead(np.array([0.2, 0.9, 0.3])).round(9).tolist()
     [-0.7, 0.6, -0.6]
     """
-    first, second = np.sort(score)[::-1][:2]
-    others = np.where(np.arange(len(score)) == score.argmax(), second, first)
+    passed = 1 if len(score) >= FEWEST_CLASSES else 0
+    order = np.argsort(-score, kind="stable")
+    is_ahead = np.isin(np.arange(len(score)), order[: passed + 1])
+    others = np.where(is_ahead, score[order[passed + 1]], score[order[passed]])
     above: Floats = score - others
     return above
 
