@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.atlas import Atlas
-from pipeline.audit.comparable import check_blessed, check_finished, check_same_maps
+from pipeline.audit.comparable import check_finished, check_reference, check_same_maps
 from pipeline.audit.estimation.intervals import simultaneous
 from pipeline.audit.exemplars import heaviest
 from pipeline.audit.figures import (
@@ -73,8 +73,7 @@ def audit(
     if baseline is not None:
         check_same_maps(atlas, baseline, "baseline")
     for each in reference:
-        check_blessed(each)
-        check_same_maps(atlas, each, "reference")
+        check_reference(atlas, each)
     work = _Audit(atlas, section, baseline, now.date(), reference=reference, confirm=confirm)
     comparisons = _with_status([*work.comparisons()], previous)
     return AuditResult(

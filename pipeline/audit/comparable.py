@@ -24,17 +24,28 @@ def check_finished(atlas: Atlas) -> None:
     raise RunError(f"the atlas {atlas.path} {why[status]}")
 
 
-def check_blessed(atlas: Atlas) -> None:
-    """Refuses an atlas whose own audit, in its folder `audit`, has not passed.
+def check_reference(atlas: Atlas, other: Atlas) -> None:
+    """Refuses an atlas as a reference that is not blessed, or whose maps are of another kind.
+
+    Args:
+      atlas: What is audited.
+      other: An atlas of `audit.reference`.
 
     Raises:
-      ConfigurationError: It has no audit there, or one that has not blessed it.
+      ConfigurationError: It is the atlas itself; its own audit, in its folder `audit`, has not
+        passed; or its grid, method or reducer is another one.
     """
-    if atlas.read_file("audit/BLESSED") is None:
+    if other.path == atlas.path:
         raise ConfigurationError(
-            f"audit.reference: {atlas.path} has no audit/BLESSED, so its classes are no reference: "
+            f"audit.reference: {other.path} is the atlas itself, whose classes cannot be their own "
+            "reference: leave it out"
+        )
+    if other.read_file("audit/BLESSED") is None:
+        raise ConfigurationError(
+            f"audit.reference: {other.path} has no audit/BLESSED, so its classes are no reference: "
             "audit it first, and name only atlases whose audit passes"
         )
+    check_same_maps(atlas, other, "reference")
 
 
 def check_same_maps(atlas: Atlas, other: Atlas, role: Literal["baseline", "reference"]) -> None:

@@ -106,12 +106,12 @@ class MaskEffect(Part):
 
     Attributes:
       n: Images.
-      margin: The class's median margin, its output less the largest other one, in the images as
-        they are.
+      margin: The class's median margin, its output less the largest other one, over the images
+        that the model takes for the class as they are; 0 where there are none.
       drop: By how much masking the place lowers the margin, the mean over images and fills.
       control_drop: By how much masking elsewhere lowers it.
       share: `drop` less `control_drop`, by the margin; None, as `low`, `high` and `by_fill`, where
-        the margin is not above 0.
+        the margin is 0.
       low: Lower end of the interval around `share`.
       high: Its upper end.
       p: Of the one-sided paired sign-flip test that the place matters no more than elsewhere.

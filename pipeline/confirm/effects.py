@@ -27,7 +27,9 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
     """Sums up what masking did.
 
     The interval is of the mean paired difference (skewness-corrected t), divided by the median
-    margin, whose own uncertainty is not in it: it is a unit, not a result.
+    margin of the images that the model recognises: of a class that is known by its mark alone,
+    those without it have no margin to lose. The margin's own uncertainty is not in the interval:
+    it is a unit, not a result.
 
     Args:
       measured: Of N images, at least 2.
@@ -40,7 +42,7 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
     interval = mean_interval(Moments.of(paired), confidence)
 
     def share(value: float) -> float | None:
-        # A class that the model does not see in half of its own images has no margin to lose.
+        # A class that the model sees in none of its own images has no margin to lose.
         return float(value) / margin if margin > 0 else None
 
     by_fill = dict(zip(FILLS, differences.mean(axis=0).tolist(), strict=True))

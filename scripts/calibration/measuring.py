@@ -104,7 +104,7 @@ def _worth_trying(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
     return [
         candidate_of(scores, row, {}, 1, presence=presence)
         for row, presence in zip(rows, presences(tables, scores, rows), strict=True)
-        if presence >= _TRIED_PRESENCE
+        if scores.kind != "place" or presence >= _TRIED_PRESENCE
     ]
 
 

@@ -101,10 +101,10 @@ def _candidates(scores: dict[str, Any]) -> list[int]:
 def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Found | None:
     if scores["kind"] == "property":
         return Found(row, "property", "candidate", None)
-    if tried is None or tried["presence"] < LEAST_PRESENCE:
+    if scores["kind"] == "place" and (tried is None or tried["presence"] < LEAST_PRESENCE):
         return None  # What is not tried has less.
-    if tried["mask"] is None:
-        return Found(row, scores["kind"], "candidate", tried["on_mark"])
+    if tried is None or tried["mask"] is None:
+        return Found(row, scores["kind"], "candidate", None)
     defaults = AuditSection()
     mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
     verdict = judge(tried["indicator"], mask, transplant, defaults.min_effect, defaults.confidence)

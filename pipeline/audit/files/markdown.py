@@ -99,15 +99,18 @@ def reference_sentence(result: AuditResult) -> str | None:
     reference = result.reference
     if reference is None:
         return None
-    count = len(reference.atlases)
-    named = f"{count:,} {'atlas' if count == 1 else 'atlases'} of audit.reference"
     if not reference.needed:
-        return f"No q values: under {FEWEST_CLASSES} classes there are none to rank against."
+        return (
+            f"No q values: with under {FEWEST_CLASSES} classes a class has too few others to stand "
+            "out from."
+        )
     if reference.classes < reference.needed:
         return (
-            f"No q values: the {named} have {reference.classes:,} classes with maps enough, and it "
-            f"takes {reference.needed:,}."
+            f"No q values: audit.reference has {reference.classes:,} classes with maps enough, and "
+            f"it takes {reference.needed:,}."
         )
+    count = len(reference.atlases)
+    named = f"{count:,} {'atlas' if count == 1 else 'atlases'} of audit.reference"
     return f"q values are by ranks among the {reference.classes:,} classes of the {named}."
 
 

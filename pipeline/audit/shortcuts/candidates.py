@@ -27,10 +27,13 @@ LARGEST_AREA = 0.15
 """A region with a larger share of the image is no place: masking it masks the object."""
 
 LEAST_PRESENCE = 0.15
-"""In fewer of a class's maps a place or a repetition is that of some images, not of the class."""
+"""A place that stands out in fewer of the class's maps is that of some images, not of the class."""
 
-CLEAR_LEAD = 0.2
-"""Of S2: by so much a class repeats itself more than others do (`scores.lead`)."""
+PLACE_LEAD = 0.4
+"""Of S1: by so much a class stands out more than others do (`scores.lead`)."""
+
+REPEAT_LEAD = 0.2
+"""Of S2: by so much a class repeats itself more than others do."""
 
 FAR_APART = 3.0
 """Of a property: so many standard deviations to the nearest other class."""
@@ -79,7 +82,7 @@ def find_candidates(
         if not rows:
             continue
         for row, presence in zip(rows, presences(evidence, each, rows), strict=True):
-            if each.kind != "property" and presence < LEAST_PRESENCE:
+            if each.kind == "place" and presence < LEAST_PRESENCE:
                 continue
             q = None if q_values is None else q_values[number][row]
             found.append(candidate_of(each, row, names, min_n, presence=presence, q=q))
@@ -99,12 +102,13 @@ def is_large(kind: IndicatorKind, effect: float, ahead: float, area: float | Non
     Args:
       kind: Of the indicator.
       effect: The class's score.
-      ahead: By how much it is above the largest of the other classes.
+      ahead: Its lead (`scores.lead`).
       area: The region's share of the image; None where it is no place.
     """
     if kind == "place":
-        return effect >= LARGE_EFFECT and area is not None and area <= LARGEST_AREA
-    return ahead >= CLEAR_LEAD if kind == "repeat" else effect >= FAR_APART
+        is_small = area is not None and area <= LARGEST_AREA
+        return is_small and effect >= LARGE_EFFECT and ahead >= PLACE_LEAD
+    return ahead >= REPEAT_LEAD if kind == "repeat" else effect >= FAR_APART
 
 
 def presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:

@@ -170,10 +170,12 @@ def test_shortcuts_of_a_slice_are_refused(tmp_path: Path) -> None:
 
 def test_tensors_have_no_places(tmp_path: Path) -> None:
     images = planted_atlas(tmp_path / "images")
-    assert len(audit(images, AuditSection()).shortcuts) == 1
+    gates = [{"statistic": "corner_energy_mean", "below": 0.9}]
+    section = AuditSection.model_validate({"gates": gates})
+    assert len(audit(images, section).shortcuts) == 1
     config = {"source": {"input": {"kind": "tensor"}}}
     path = write_atlas(tmp_path / "atlas", fake_rows(3, 60), config=config)
-    assert audit(Atlas.open(path), AuditSection()).shortcuts == []
+    assert audit(Atlas.open(path), section).shortcuts == []
 
 
 def shortcut(verdict: str, share: float | None = None) -> Shortcut:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import pytest
 from scipy import stats
 from simulated_atlas import GRID, fake_rows, write_atlas
 
 from pipeline.audit.files.markdown import reference_sentence
+from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.reference import Reference, conformal_p
-from pipeline.audit.shortcuts.scores import Scores
+from pipeline.audit.shortcuts.scores import Scores, lead
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
@@ -51,7 +53,7 @@ def test_q_values_are_over_classes_and_indicators() -> None:
         {name: np.sort(random.normal(size=250)) for name in ("S1", "S2")}, min_n=50
     )
     found = reference.q_values([places, repeats])
-    ahead = repeats.score - np.array([np.delete(repeats.score, k).max() for k in range(10)])
+    ahead = lead(repeats.score)
     p_values = [
         *conformal_p(places.score, reference.values["S1"])[:9],
         *conformal_p(ahead, reference.values["S2"]),
@@ -74,59 +76,80 @@ def test_few_classes_have_no_q(classes: int, of_reference: int, known: bool) -> 
     assert np.isnan(q).all() != known
 
 
-def planted(root: Path, seed: int, classes: int, *, plant: bool) -> str:
+GATES = {"gates": [{"statistic": "corner_energy_mean", "below": 0.9}], "min_n": 15}
+N = 50
+
+
+def audited(path: str, folder: Path | None = None, *reference: str) -> AuditResult:
+    section = AuditSection.model_validate({**GATES, "reference": list(reference)})
+    return audit_atlas(path, section, None, None if folder is None else str(folder), LocalStorage())
+
+
+def write(root: Path, classes: int, planted: int | None = None) -> str:
     """Even maps but for chance; half of one class's mass is in a cell."""
-    rows = fake_rows(classes, 120, seed=seed)
-    random = np.random.default_rng(seed)
-    rows["sketch"] = random.dirichlet(np.full(CELLS, 20.0), classes * 120)
-    if plant:
-        chosen = rows["target"] == 4
-        rows["sketch"][chosen] *= 0.5
-        rows["sketch"][chosen, 7] += 0.5
-    path = write_atlas(root, rows, config=IMAGES)
-    if not plant:
-        audit_atlas(path, AuditSection(), None, None, LocalStorage())
-    return path
+    rows = fake_rows(classes, N, seed=classes)
+    rows["sketch"] = np.random.default_rng(classes).dirichlet(np.full(CELLS, 20.0), classes * N)
+    chosen = rows["target"] == (-1 if planted is None else planted)
+    rows["sketch"][chosen] *= 0.5
+    rows["sketch"][chosen, 7] += 0.5
+    return write_atlas(root, rows, config=IMAGES)
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """An atlas with a planted class, and two blessed ones."""
     root = tmp_path_factory.mktemp("atlases")
-    clean = [planted(root / f"clean-{seed}", seed, 80, plant=False) for seed in range(2)]
-    return planted(root / "planted", 5, 8, plant=True), clean
+    clean = write(root / "clean", 150), write(root / "small", 10)
+    for each in clean:
+        assert audited(each).verdict == "pass"
+    return write(root / "planted", 8, planted=4), *clean
 
 
 def test_an_audit_ranks_its_candidates_among_blessed_atlases(
-    paths: tuple[str, list[str]], tmp_path: Path
+    paths: tuple[str, str, str], tmp_path: Path
 ) -> None:
-    path, clean = paths
-    section = AuditSection.model_validate({"reference": clean, "min_n": 40})
-    result = audit_atlas(path, section, None, str(tmp_path / "audit"), LocalStorage())
+    path, *clean = paths
+    result = audited(path, tmp_path, *clean)
     (found,) = result.shortcuts
     assert (found.class_number, found.indicator, found.calibrated) == (4, "place", True)
     assert result.reference is not None
     assert (result.reference.classes, result.reference.needed) == (160, 160)
-    assert found.q == pytest.approx(8 / 161)
-    summary = (tmp_path / "audit" / "summary.md").read_text()
-    assert "(q 0.05)" in summary
+    assert found.q == pytest.approx(8 / 161)  # the first of 161 ranks, of 8 classes
+    summary = (tmp_path / "summary.md").read_text()
+    assert "\\(q 0.05\\)" in summary or "(q 0.05)" in summary
     assert "q values are by ranks among the 160 classes of the 2 atlases" in summary
 
 
-def test_too_small_a_reference_is_said(paths: tuple[str, list[str]], tmp_path: Path) -> None:
-    path, clean = paths
-    section = AuditSection.model_validate({"reference": clean[:1], "min_n": 40})
-    result = audit_atlas(path, section, None, str(tmp_path / "audit"), LocalStorage())
+def test_too_small_a_reference_is_said(paths: tuple[str, str, str], tmp_path: Path) -> None:
+    path, clean, _ = paths
+    result = audited(path, tmp_path, clean)
     assert [each.q for each in result.shortcuts] == [None]
     assert reference_sentence(result) == (
-        "No q values: the 1 atlas of audit.reference have 80 classes with maps enough, and it "
-        "takes 160."
+        "No q values: audit.reference has 150 classes with maps enough, and it takes 160."
     )
 
 
-def test_an_atlas_that_is_not_blessed_is_no_reference(
-    paths: tuple[str, list[str]], tmp_path: Path
+def test_few_classes_are_not_ranked(paths: tuple[str, str, str], tmp_path: Path) -> None:
+    few = write(tmp_path / "few", 3, planted=1)
+    result = audited(few, tmp_path / "audit", paths[1])
+    assert [(each.q, each.calibrated) for each in result.shortcuts] == [(None, False)]
+    assert reference_sentence(result) == (
+        "No q values: with under 8 classes a class has too few others to stand out from."
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [(0, r"is the atlas itself"), (1, r"has no audit/BLESSED.*audit it first")],
+)
+def test_what_can_be_no_reference_is_refused(
+    paths: tuple[str, str, str], tmp_path: Path, place: int, said: str
 ) -> None:
-    path, _ = paths
-    section = AuditSection.model_validate({"reference": [path]})
-    with pytest.raises(ConfigurationError, match=r"has no audit/BLESSED.*audit it first"):
-        audit_atlas(path, section, None, str(tmp_path / "audit"), LocalStorage())
+    other = write(tmp_path / "other", 3)
+    with pytest.raises(ConfigurationError, match=said):
+        audited(paths[0], tmp_path, (paths[0], other)[place])
+
+
+def test_an_atlas_is_named_once() -> None:
+    with pytest.raises(pydantic.ValidationError, match=r"audit.reference names 'a' twice"):
+        AuditSection.model_validate({**GATES, "reference": ["a", "b", "a"]})

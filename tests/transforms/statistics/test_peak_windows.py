@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from transforms.codec import decode, encode
 from transforms.statistics.peak_windows import (
     WINDOW_UNIT_BITS,
+    autocorrelations,
     has_peak_windows,
     mean_correlation,
     peak_square,
@@ -133,3 +134,20 @@ def test_the_same_window_repeats_wherever_it_is() -> None:
         1, abs=1e-3
     )
     assert mean_correlation(1, windows[0], 1) is None
+
+
+def test_an_autocorrelation_is_the_same_wherever_a_thing_stands() -> None:
+    windows = np.random.default_rng(5).integers(-4000, 4000, (3, 11, 11))
+    found = autocorrelations(windows)
+    for window, own in zip(windows.tolist(), found.tolist(), strict=True):
+        for y, x in ((0, 0), (0, 7), (5, 10), (6, 0), (10, 10)):
+            products = sum(
+                window[v][u] * window[(v + y) % 11][(u + x) % 11]
+                for v in range(11)
+                for u in range(11)
+            )
+            assert own[y][x] == math.floor(products / 2**14 + 0.5)
+    for shift in ((1, 0), (4, 9)):
+        moved = np.roll(windows, shift, axis=(1, 2))
+        np.testing.assert_array_equal(autocorrelations(moved), found)
+    assert not autocorrelations(np.zeros((1, 11, 11), np.int64)).any()

@@ -22,7 +22,7 @@ from transforms.statistics.groups.folds import folds_of
 from transforms.statistics.groups.moments import WideSums
 from transforms.statistics.groups.slices import LeftOutSlice
 from transforms.statistics.groups.sums import AtlasSums, StatisticsTables
-from transforms.statistics.peak_windows import read_windows, windows_column
+from transforms.statistics.peak_windows import autocorrelations, read_windows, windows_column
 from transforms.store.tables import encode_table
 
 GRID = (3, 4)
@@ -226,12 +226,17 @@ def test_the_windows_of_a_fold_are_those_of_its_examples() -> None:
     assert 0 < summary["peak_window"].null_count < ROWS
     table = sum_of([summary]).tables().folds
     totals = table["window_sum"].combine_chunks().to_numpy_ndarray()
-    keys = table.select(["class", "fold", "windows", "window_squares"]).to_pylist()
-    for row, total in zip(keys, totals, strict=True):
+    shapes = table["autocorrelation_sum"].combine_chunks().to_numpy_ndarray()
+    names = ["class", "fold", "windows", "window_squares", "autocorrelation_squares"]
+    keys = table.select(names).to_pylist()
+    for row, total, shape in zip(keys, totals, shapes, strict=True):
         chosen = (summary["target"].to_numpy() == row["class"]) & (folds == row["fold"])
         assert row["windows"] == windows[chosen].any(axis=(1, 2)).sum()
         assert row["window_squares"] == (windows[chosen] ** 2).sum()
         np.testing.assert_array_equal(total, windows[chosen].sum(axis=0))
+        own = autocorrelations(windows[chosen])
+        assert row["autocorrelation_squares"] == (own**2).sum()
+        np.testing.assert_array_equal(shape, own.sum(axis=0))
     assert sum(row["windows"] for row in keys) == ROWS - summary["peak_window"].null_count
     without = sum_of([summary.drop_columns(["peak_window"])]).tables().folds
     assert without["windows"].to_pylist() == [0] * without.num_rows
