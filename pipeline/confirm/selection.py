@@ -72,8 +72,8 @@ def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place
             values = np.abs(decode(map_codes(batch), batch["map_scale"].to_numpy()))
             if values.ndim == _WITH_CHANNELS:
                 values = values.max(axis=-1)
-            named = zip(batch["record"].to_pylist(), batch["example_id"].to_pylist(), strict=True)
-            for key, each in zip(named, values, strict=True):
+            keys = zip(batch["record"].to_pylist(), batch["example_id"].to_pylist(), strict=True)
+            for key, each in zip(keys, values, strict=True):
                 if key in wanted and each.any():
                     found[wanted[key]] = peak_square(each)
     return found

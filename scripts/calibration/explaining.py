@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import tensorflow as tf
 from demonstration.data import TILE
 
 from calibration.kinds import Head
@@ -20,7 +21,7 @@ from transforms.models.functions import KerasFunction
 from transforms.models.loading import LoadedModel
 from transforms.saliency.attribution import Attribution
 from transforms.saliency.block import BlockExplainer
-from transforms.saliency.engines.engine import CompiledAttribution
+from transforms.saliency.engines.engine import CompiledAttribution, Inputs
 from transforms.saliency.examples import explain_spec
 from transforms.saliency.program import attribution_function
 from transforms.store.map_format import MAP
@@ -78,9 +79,7 @@ def _explainer(classes: int, head: Head) -> BlockExplainer:
     spec = explain_spec("calibration", _INPUTS, "label", batch_size=BATCH)
     traced = attribution_function(model.read_as("classes"), spec.program).trace(None)
 
-    def run(inputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> Attribution:
-        import tensorflow as tf
-
+    def run(inputs: Inputs, labels: npt.NDArray[np.int32]) -> Attribution:
         given = tf.constant(np.asarray(inputs, np.float32))
         return Attribution(*traced(given, tf.constant(labels)))
 

@@ -33,7 +33,7 @@ from transforms.store.map_format import map_codes
 _TRIED_S1, _TRIED_AREA = math.log(3), 0.2
 _TRIED_S2, _TRIED_LEAD = 0.15, 0.05
 _TRIED_PRESENCE = 0.08
-_DEFAULTS = AuditSection()
+_DEFAULTS = AuditSection.model_validate({})
 _DIGITS = 4
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,8 @@ class Outcome:
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Outcome:
         """Takes back what `to_json` gives."""
-        *head, found = values
-        return cls(*head, tuple(Found(*each) for each in found))
+        kind, seed, classes, drop, found = values
+        return cls(kind, seed, classes, drop, tuple(Found(*each) for each in found))
 
     def to_json(self) -> list[Any]:
         """As a short list."""
@@ -105,7 +105,7 @@ def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Fo
         return None  # What is not tried has less.
     if tried is None or tried["mask"] is None:
         return Found(row, scores["kind"], "candidate", None)
-    defaults = AuditSection()
+    defaults = AuditSection.model_validate({})
     mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
     verdict = judge(tried["indicator"], mask, transplant, defaults.min_effect, defaults.confidence)
     return Found(row, scores["kind"], verdict, tried["on_mark"])
@@ -113,15 +113,10 @@ def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Fo
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """How many of how many, with Wilson's interval of 95 %."""
+    """How many models of how many; as text with Wilson's interval of 95 %."""
 
     count: int
     n: int
-
-    @classmethod
-    def of(cls, outcomes: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> Rate:
-        """Of models."""
-        return cls(sum(map(holds, outcomes)), len(outcomes))
 
     def __str__(self) -> str:
         if not self.n:
@@ -188,18 +183,14 @@ def table(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
 def _row(name: str, every: Sequence[Outcome]) -> list[str]:
     counted = [each for each in every if each.counts]
     has_plant = KINDS[name].role in ("plant", "object")
-    seen: Callable[..., bool] = is_found if has_plant else alarms
+    seen = is_found if has_plant else alarms
     cells = [
-        str(Rate.of(counted, lambda one, kinds=kinds, used=used: seen(one, *kinds, used=used)))
-        for kinds, used in (
-            (("place",), False),
-            (("repeat",), False),
-            (("property",), False),
-            ((), True),
-        )
+        str(Rate(sum(seen(each, kind) for each in counted), len(counted)))
+        for kind in ("place", "repeat", "property")
     ]
+    cells.append(str(Rate(sum(seen(each, used=True) for each in counted), len(counted))))
     others = [
-        str(Rate.of(counted, lambda one, used=used: alarms(one, used=used)))
+        str(Rate(sum(alarms(each, used=used) for each in counted), len(counted)))
         for used in (False, True)
     ]
     models = str(len(every))

@@ -149,7 +149,8 @@ def blur(random: np.random.Generator) -> Change:
 
     def change(pixels: Pixels, _: np.random.Generator) -> Pixels:
         blurred = gaussian_filter(pixels.astype(np.float32), (0, sigma, sigma, 0))
-        return blurred.round().astype(np.uint8)
+        rounded: Pixels = blurred.round().astype(np.uint8)
+        return rounded
 
     return change
 

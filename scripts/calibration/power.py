@@ -27,9 +27,9 @@ def draw(outcomes: Sequence[Outcome]) -> str:
     """
     by_share: dict[int, list[Outcome]] = {}
     for each in outcomes:
-        share = _SHARE.fullmatch(each.kind)
-        if share and each.counts:
-            by_share.setdefault(int(share[1]), []).append(each)
+        named = _SHARE.fullmatch(each.kind)
+        if named and each.counts:
+            by_share.setdefault(int(named[1]), []).append(each)
     parts = [*_axes()]
     for number, (name, colour, holds) in enumerate(CURVES):
         points = []

@@ -81,7 +81,7 @@ def test_the_class_that_differs_is_a_candidate(tables: Tables) -> None:
     finding = found.finding
     assert (finding.class_number, finding.indicator) == (0, "property")
     assert (finding.statistic, finding.verdict) == ("luminance", "candidate")
-    assert found.cells is finding.region is finding.mask is None
+    assert (found.cells, finding.region, finding.mask) == (None, None, None)
 
 
 def test_values_that_do_not_vary_have_an_end() -> None:

@@ -13,7 +13,7 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 from pipeline.audit.files.markdown import reference_sentence
 from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.reference import Reference, conformal_p
-from pipeline.audit.shortcuts.scores import Scores, lead
+from pipeline.audit.shortcuts.scores import IndicatorKind, Scores, lead
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
@@ -24,7 +24,7 @@ CELLS = GRID[0] * GRID[1]
 
 
 def scores_of(statistic: str, score: list[float], n: int = 60) -> Scores:
-    kind = "repeat" if statistic == "S2" else "place"
+    kind: IndicatorKind = "repeat" if statistic == "S2" else "place"
     count = len(score)
     return Scores(kind, statistic, np.arange(count), np.full(count, n), np.array(score))
 

@@ -130,7 +130,7 @@ def test_a_class_that_repeats_itself_is_a_candidate_without_a_place(tables: Tabl
     (found,) = find_candidates(tables, [indicate_repeats(tables.folds)], 10)
     finding = found.finding
     assert (finding.class_number, finding.indicator, finding.statistic) == (PLANTED, "repeat", "S2")
-    assert found.cells is finding.region is finding.area is None
+    assert (found.cells, finding.region, finding.area) == (None, None, None)
     assert finding.others is not None
     assert finding.effect - finding.others > REPEAT_LEAD
     assert finding.verdict == "candidate"

@@ -35,6 +35,7 @@ AUDIT = {
     "confidence": 0.95,
     "undecided": "warn",
     "min_effect": 0.1,
+    "reference": [],
     "gates": [],
     "waivers": [],
 }

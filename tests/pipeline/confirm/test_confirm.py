@@ -19,9 +19,8 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.atlas import Atlas
-from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, find_candidates
+from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.indicators import indicators
-from pipeline.audit.shortcuts.repeat import indicate_repeats
 from pipeline.config.keys import Config
 from pipeline.confirm import confirm
 from pipeline.confirm.selection import choose_examples, peak_masks
@@ -190,6 +189,13 @@ def test_examples_that_are_gone_are_told(
     assert "5 of 162 examples are not in the input files any more" in caplog.text
 
 
+def _placeless(atlas: Atlas, indicator: str) -> Candidate:
+    """The marked class as another indicator would have found it."""
+    (candidate,) = find_candidates(atlas, indicators(atlas), 50)
+    other = {"indicator": indicator, "region": None, "area": None}
+    return Candidate(candidate.finding.model_copy(update=other), None)
+
+
 def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
     atlas = Atlas.open(config.output.path)
     own = choose_examples(atlas, MARKED, 100).own
@@ -200,9 +206,7 @@ def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
         np.testing.assert_array_equal(mask, peak_square(atlas.map(name, MARKED)))
     # The square of 11 in the corner, where the only pixels are that the class's output takes in.
     assert all(mask[:11, 13:].all() and mask.sum() == 121 for mask in masks.values())
-    repeats = indicate_repeats(atlas.folds)
-    candidate = candidate_of(repeats, MARKED, {}, 50, presence=1.0)
-    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(candidate)
+    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(_placeless(atlas, "repeat"))
     assert (found.verdict, found.region) == ("portable", None)
     assert found.mask is not None
     assert found.mask.n == len(own)
@@ -210,11 +214,9 @@ def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
 
 def test_a_property_has_no_place_to_mask(config: Config) -> None:
     atlas = Atlas.open(config.output.path)
-    scores = indicate_repeats(atlas.folds)
-    finding = candidate_of(scores, 0, {}, 50, presence=1.0).finding
-    finding = finding.model_copy(update={"indicator": "property", "statistic": "luminance"})
-    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(Candidate(finding, None))
-    assert found == finding
+    candidate = _placeless(atlas, "property")
+    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(candidate)
+    assert found == candidate.finding
 
 
 def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) -> None:

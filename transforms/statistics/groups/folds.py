@@ -60,7 +60,13 @@ class _WindowSums(NamedTuple):
 
     def plus(self, other: _WindowSums) -> _WindowSums:
         """The sums of both."""
-        return _WindowSums(*(a + b for a, b in zip(self, other, strict=True)))
+        return _WindowSums(
+            self.n + other.n,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.shape_total + other.shape_total,
+            self.shape_squares + other.shape_squares,
+        )
 
 
 _NO_CELLS: IntArray = np.zeros((WINDOW_CELLS, WINDOW_CELLS), np.int64)
