@@ -77,7 +77,9 @@ def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
     effect = wording.two_digits(shortcut.effect)
     if shortcut.indicator == "repeat":
         verb = "is recognised by" if shortcut.is_used else "points again and again to"
-        others = "" if shortcut.others is None else f", in other classes at most {shortcut.others:.2f}"
+        others = (
+            "" if shortcut.others is None else f", in other classes at most {shortcut.others:.2f}"
+        )
         return f"{verb} something that looks alike wherever it is", [
             ("alike around peaks", f"{shortcut.effect:.2f}{others}"),
             ("shows in", f"{presence} of its maps"),
