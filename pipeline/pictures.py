@@ -84,6 +84,16 @@ def difference_png(differences: Floats, levels: int = COARSE) -> bytes:
     return _palette_png(codes, np.rint(colours).astype(np.uint8), odd, None)
 
 
+def log_ratio(plane: Floats, other: Floats) -> npt.NDArray[np.float64]:
+    """log2 of how many times as much one map has, both in times uniform.
+
+    Both are raised to the scale's lower end, below which all is one colour: what is hardly there
+    differs by large factors that mean nothing.
+    """
+    ratio: npt.NDArray[np.float64] = np.log2(np.maximum(plane, LOW) / np.maximum(other, LOW))
+    return ratio
+
+
 def data_uri(data: bytes) -> str:
     """A PNG or JPEG as an address that needs no request."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"

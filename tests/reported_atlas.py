@@ -68,6 +68,7 @@ class Fake:
       status: Of the atlas; `incomplete` leaves out all tables.
       model: Which model; another one than `first` looks at another corner, and is wrong elsewhere.
       folder: Of the input files.
+      cameras: Values of a slice `camera`, which the rows have in turn; 0 for no slice.
     """
 
     classes: int = 10
@@ -83,6 +84,7 @@ class Fake:
     status: str = "complete"
     model: str = "first"
     folder: str = "/made-up"
+    cameras: int = 0
 
     @property
     def map_format(self) -> MapFormat:
@@ -93,6 +95,7 @@ class Fake:
             sketch_shape=self.sketch,
             with_boxes=False,
             thumbnail_shape=(48, 48) if self.thumbnails else None,
+            slices=("camera",) if self.cameras else (),
         )
 
 
@@ -148,6 +151,10 @@ def _tables(fake: Fake) -> Iterator[pa.Table]:
             "predicted_score": random.random(len(rows)).astype(np.float32),
             "map_scale": np.ones(len(rows), np.float32),
         }
+        if fake.cameras:
+            made["camera"] = pa.array(
+                [f"camera {row // fake.classes % fake.cameras}" for row in rows]
+            )
         for name, values in columns.items():
             if isinstance(values, pa.Array):
                 made[name] = values.take(pa.array(taken))

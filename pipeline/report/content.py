@@ -22,10 +22,12 @@ from pipeline.report.classes.exemplars import (
     choose,
     highest,
 )
+from pipeline.report.classes.slices import Slices
 from pipeline.report.classes.views import (
     ClassView,
     class_names,
     class_views,
+    map_in_words,
     mean_maps,
     shown_statistics,
 )
@@ -56,6 +58,7 @@ _OF_FINDINGS = 6
 _PER_RULE = ((20, 4), (60, 2))  # up to so many classes
 _COMPACT_EXEMPLARS = 1000  # per rule, over all classes
 _COMPACT_SIDE = 48  # pixels of a picture where there are many
+_LONGEST, _COMPACT_MAP = 64, 14  # cells of a mean map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,23 @@ class Group:
     title: str
     rule: str
     exemplars: tuple[Exemplar, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OutcomePicture:
+    """A mean map of right or of wrong examples.
+
+    Attributes:
+      title: Of which.
+      rule: How many, or how to read it.
+      uri: The picture.
+      words: What it shows.
+    """
+
+    title: str
+    rule: str
+    uri: str
+    words: str
 
 
 class Content:
@@ -91,6 +111,9 @@ class Content:
         self._audit, self._noted = read_audit(atlas)
         wanted = audited_statistics(self._audit)
         self._shown = () if table is None else shown_statistics(table, wanted)
+        columns = () if table is None else table.column_names
+        self._slices = Slices(atlas, self._shown, columns)
+        self._outcomes = self._slices.outcomes()
         findings = self._found()
         self._detailed = len(self._names) <= _DETAILED_CLASSES
         self._selection = self._select(findings)
@@ -121,6 +144,8 @@ class Content:
             "classes": self._classes(),
             "comparison": self._comparison,
             "shown_changes": SHOWN_CLASSES,
+            "slices": self._slices.view(),
+            "packed": packed,
             "names": self._names,
             "legend": charts.legend(),
             "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,
@@ -181,6 +206,7 @@ class Content:
                 {
                     "view": view,
                     "groups": groups,
+                    "outcomes": self._outcome_pictures(view.number),
                     "names": self._names,
                     "picture_of": self._picture_of,
                     "plane_of": self._plane_of,
@@ -195,6 +221,33 @@ class Content:
             for rule in self._selection.rules
             if rule in rules and rule != IN_PLACE
         ]
+
+    def _outcome_pictures(self, number: int) -> list[OutcomePicture]:
+        """The mean maps of a class's right and wrong examples; none where it has not both."""
+        parts = self._outcomes.get(number)
+        if parts is None:
+            return []
+        longest = _LONGEST if self._detailed else _COMPACT_MAP
+        levels = pictures.FINE if self._detailed else pictures.COARSE
+        planes = {
+            outcome: pictures.pooled(pictures.in_times_uniform(part.mean_map), longest)
+            for outcome, part in parts.items()
+        }
+        found = [
+            OutcomePicture(
+                title,
+                wording.count(parts[outcome].n, "map"),
+                pictures.data_uri(pictures.map_png(planes[outcome], levels)),
+                map_in_words(planes[outcome]),
+            )
+            for outcome, title in (("correct", "Right"), ("wrong", "Wrong"))
+        ]
+        if not self._detailed:
+            return found
+        ratio = pictures.log_ratio(planes["wrong"], planes["correct"])
+        uri = pictures.data_uri(pictures.difference_png(ratio))
+        rule = "orange where the wrong ones have more, blue where less"
+        return [*found, OutcomePicture("Wrong against right", rule, uri, rule)]
 
     def _with_exemplars(self, finding: Finding) -> Finding:
         """A finding with the examples that the audit names, else those that a rule chooses."""

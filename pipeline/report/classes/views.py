@@ -17,6 +17,7 @@ from pipeline.audit.groups import Groups
 from pipeline.audit.statistics import statistic
 from pipeline.report import wording
 from pipeline.report.drawing import charts
+from transforms.statistics.columns import UNIFORM_SHARES
 from transforms.store.map_format import tensor_values
 
 OF_IMAGES = ("corner_energy", "border_energy", "center_energy")
@@ -36,13 +37,13 @@ class Cell:
       text: With its unit.
       value: To sort by; None where undefined.
       interval: In words; empty where there is none.
-      drawing: As a dot.
+      dot: Where it is on its axis.
     """
 
     text: str
     value: float | None
     interval: str
-    drawing: Markup
+    dot: charts.Dot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ def class_views(
     small = table.drop_columns(["mean_map", "std_map"])
     rows = small.to_pylist()
     window = _window(rows, f"{shown[0]}_histogram") if shown else (0.0, 1.0)
-    intervals = {name: _intervals(table, name) for name in shown}
+    intervals = {name: intervals_of_means(table, name) for name in shown}
     return [
         _view(
             row,
@@ -172,8 +173,8 @@ def _window(rows: Sequence[Mapping[str, Any]], histogram: str) -> tuple[float, f
     return float(occupied[0]) / bins, float(occupied[-1] + 1) / bins
 
 
-def _intervals(table: pa.Table, name: str) -> list[tuple[float, float] | None]:
-    """Intervals of the means of all classes; None where the atlas has not what they are made of."""
+def intervals_of_means(table: pa.Table, name: str) -> list[tuple[float, float] | None]:
+    """Intervals of the means of all groups; None where the atlas has not what they are made of."""
     of = statistic(f"{name}_mean")
     if not {*of.columns} <= {*table.column_names}:
         return [None] * table.num_rows
@@ -207,7 +208,7 @@ def _view(
         accuracy_value=accuracy,
         map_uri=uri,
         map_words=words,
-        cells=tuple(_cell(row[f"{name}_mean"], name, ends) for name, ends in intervals.items()),
+        cells=tuple(cell(row[f"{name}_mean"], name, ends) for name, ends in intervals.items()),
         histogram=_histogram(row, next(iter(intervals), ""), window),
         statistics=tuple(
             _statistic_row(row, name)
@@ -227,18 +228,27 @@ def map_in_words(plane: npt.NDArray[np.float64]) -> str:
     return f"most saliency {place}, {wording.two_digits(float(plane.max()))} times uniform"
 
 
-def _cell(mean: float | None, name: str, ends: tuple[float, float] | None) -> Cell:
+def cell(mean: float | None, name: str, ends: tuple[float, float] | None) -> Cell:
+    """A statistic of a class or of a part of one.
+
+    Args:
+      mean: None where it is undefined.
+      name: The statistic.
+      ends: Of the mean's interval; None without one.
+    """
     low, high = ends or (None, None)
-    multiples = [wording.times_uniform(name, each) for each in (mean, low, high)]
-    logarithmic = multiples[0] is not None
-    value, start, stop = multiples if logarithmic else [mean, low, high]
     interval = "" if low is None else f"{wording.figure(name, low)} to {wording.figure(name, high)}"
-    return Cell(
-        text=wording.figure(name, mean),
-        value=mean,
-        interval=interval,
-        drawing=charts.interval_dot(value, start, stop, logarithmic=logarithmic),
-    )
+    return Cell(wording.figure(name, mean), mean, interval, statistic_dot(name, mean, low, high))
+
+
+def statistic_dot(
+    name: str, mean: float | None, low: float | None, high: float | None
+) -> charts.Dot:
+    """A statistic on the axis of the maps where it is in times uniform, else on 0..1."""
+    ends = (mean, low, high)
+    if name in UNIFORM_SHARES:
+        return charts.dot(*(wording.times_uniform(name, each) for each in ends), logarithmic=True)
+    return charts.dot(*ends, logarithmic=False)
 
 
 def _histogram(row: Mapping[str, Any], name: str, window: tuple[float, float]) -> Markup:

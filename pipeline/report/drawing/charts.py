@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -9,50 +10,79 @@ from markupsafe import Markup
 from pipeline.pictures import DARKEST, LOW, TICKS, legend_stops, position
 
 _DOT_WIDTH, _DOT_HEIGHT = 132, 20
-_RADIUS = 4
+RADIUS = 4
+"""Of a dot, in pixels."""
 _BAR_WIDTH, _BAR_HEIGHT = 180, 16
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_BARS = 84, 20, 28
 
 _SVG = Markup(
-    '<svg class="{}" width="{}" height="{}" viewBox="0 0 {} {}" aria-hidden="true" '
-    'focusable="false">{}</svg>'
+    '<svg class="{}" width="{}" height="{}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>'
 )
 
 
-def interval_dot(
-    value: float | None, low: float | None, high: float | None, *, logarithmic: bool
-) -> Markup:
-    """A value as a dot with its interval as a line, on the axis that all of a column share.
+@dataclasses.dataclass(frozen=True)
+class Dot:
+    """Where a value and the ends of its interval are on the axis that all of a column share.
 
-    Args:
-      value: In times uniform where the axis is logarithmic, else 0..1; None draws the axis alone.
-      low: Lower end of the interval; None draws none.
-      high: Upper end.
+    Attributes:
+      value: Pixels from the left; None where there is no value.
+      low: Of the interval's lower end; None where there is none.
+      high: Of its upper end.
       logarithmic: Whether the axis is that of the maps, a quarter to 16 with a tick at 1.
     """
 
-    def place(number: float) -> float:
-        share = position(number) if logarithmic else min(1.0, max(0.0, number))
-        return round(_RADIUS + share * (_DOT_WIDTH - 2 * _RADIUS), 1)
+    value: float | None
+    low: float | None
+    high: float | None
+    logarithmic: bool
 
-    middle = _DOT_HEIGHT / 2
-    parts = [
-        f'<path d="M{_RADIUS} {middle}H{_DOT_WIDTH - _RADIUS}" stroke="currentColor" '
-        'stroke-opacity=".16"/>'
-    ]
-    if logarithmic:
-        tick = f"M{place(1)} 3V{_DOT_HEIGHT - 3}"
-        parts.append(f'<path d="{tick}" stroke="currentColor" stroke-opacity=".4"/>')
-    if value is not None:
-        if low is not None and high is not None:
-            parts.append(
-                f'<path d="M{place(low)} {middle}H{place(high)}" stroke="currentColor" '
-                'stroke-width="3" stroke-opacity=".45" stroke-linecap="round"/>'
-            )
-        parts.append(
-            f'<circle cx="{place(value)}" cy="{middle}" r="{_RADIUS}" fill="currentColor"/>'
-        )
-    return _drawn("dot", _DOT_WIDTH, _DOT_HEIGHT, parts)
+
+def dot(value: float | None, low: float | None, high: float | None, *, logarithmic: bool) -> Dot:
+    """Places a value.
+
+    Args:
+      value: In times uniform where the axis is logarithmic, else 0..1; None for none.
+      low: Lower end of the interval; None for none.
+      high: Upper end.
+      logarithmic: Whether the axis is that of the maps.
+    """
+
+    def place(number: float | None) -> float | None:
+        if number is None:
+            return None
+        share = position(number) if logarithmic else min(1.0, max(0.0, number))
+        return round(RADIUS + share * (_DOT_WIDTH - 2 * RADIUS), 1)
+
+    return Dot(place(value), place(low), place(high), logarithmic)
+
+
+def interval_dot(found: Dot) -> Markup:
+    """A value as a dot with its interval as a line; without a value the axis alone.
+
+    The axis is in `axes`, which has to stand once on the page.
+    """
+    parts = [f'<use href="#axis-{"log" if found.logarithmic else "share"}"/>']
+    middle = _DOT_HEIGHT // 2
+    if None not in (found.value, found.low, found.high):
+        parts.append(f'<path d="M{found.low:g} {middle}H{found.high:g}"/>')
+    if found.value is not None:
+        parts.append(f'<circle cx="{found.value:g}" cy="{middle}" r="{RADIUS}"/>')
+    return Markup(
+        '<svg class="dot" width="{}" height="{}" stroke="currentColor" fill="currentColor" '
+        'stroke-width="0" aria-hidden="true">{}</svg>'
+    ).format(_DOT_WIDTH, _DOT_HEIGHT, _joined(parts))
+
+
+def axes() -> Markup:
+    """What all dots share, to stand once on the page."""
+    middle, end = _DOT_HEIGHT // 2, _DOT_WIDTH - RADIUS
+    line = f'<path d="M{RADIUS} {middle}H{end}" stroke-width="1" stroke-opacity=".16"/>'
+    one = dot(1, None, None, logarithmic=True).value
+    tick = f'<path d="M{one} 3V{_DOT_HEIGHT - 3}" stroke-width="1" stroke-opacity=".4"/>'
+    groups = _joined([f'<g id="axis-share">{line}</g><g id="axis-log">{line}{tick}</g>'])
+    return Markup(
+        '<svg class="store" width="0" height="0" aria-hidden="true"><defs>{}</defs></svg>'
+    ).format(groups)
 
 
 def bar(share: float, low: float, high: float) -> Markup:
@@ -167,4 +197,15 @@ def _joined(parts: Sequence[str]) -> Markup:
     return Markup("".join(parts))  # noqa: S704 - numbers and our own words
 
 
-__all__ = ["DARKEST", "interval_dot", "legend", "outline", "sparkline"]
+__all__ = [
+    "DARKEST",
+    "RADIUS",
+    "Dot",
+    "axes",
+    "bar",
+    "dot",
+    "interval_dot",
+    "legend",
+    "outline",
+    "sparkline",
+]

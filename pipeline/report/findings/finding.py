@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pipeline import pictures
 from pipeline.report import wording
 from pipeline.report.classes.exemplars import Exemplar, Region
-from pipeline.report.classes.views import OF_IMAGES, Floats, map_in_words
+from pipeline.report.classes.views import OF_IMAGES, Floats, map_in_words, statistic_dot
 from pipeline.report.drawing import charts
 
 STANDS_OUT = 2.0
@@ -168,9 +168,7 @@ def described(out: StandsOut, names: Mapping[int, str], mean_map: Floats | None)
                 f"{figure(out.statistic, out.others_high)}",
             ),
         ),
-        drawing=charts.interval_dot(
-            wording.times_uniform(out.statistic, out.value), None, None, logarithmic=True
-        ),
+        drawing=charts.interval_dot(statistic_dot(out.statistic, out.value, None, None)),
         mean_map=mean_map,
     )
 

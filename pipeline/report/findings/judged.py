@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pipeline.atlas import Atlas
 from pipeline.audit.result import AuditResult, Comparison, Threshold
 from pipeline.report import wording
-from pipeline.report.classes.views import Floats
+from pipeline.report.classes.views import Floats, statistic_dot
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import MOST_CARDS, Finding, card
 from pipeline.report.findings.shortcuts import shortcut_card
@@ -176,10 +176,7 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
     if comparison.note:
         facts.append(("note", comparison.note))
     stem = _stem(comparison.statistic)
-    ends = (comparison.value, low, high)
-    multiples = [wording.times_uniform(stem, each) for each in ends]
-    logarithmic = multiples[0] is not None
-    drawing = charts.interval_dot(*(multiples if logarithmic else ends), logarithmic=logarithmic)
+    drawing = charts.interval_dot(statistic_dot(stem, comparison.value, low, high))
     found_card = card(
         number=number,
         statistic=stem,

@@ -112,17 +112,24 @@
   }
 
   function sort(head) {
-    const column = head.cellIndex;
     const numeric = head.dataset.sort === "number";
     const first = numeric ? "descending" : "ascending";
     const now = head.getAttribute("aria-sort");
     const next = now === first ? (numeric ? "ascending" : "descending") : first;
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", next);
-    const sign = next === "ascending" ? 1 : -1;
+    arrange();
+  }
+
+  // Puts the rows into the order that the head says.
+  function arrange() {
+    const head = table.tHead.querySelector("[aria-sort]");
+    if (!head) return;
+    const numeric = head.dataset.sort === "number";
+    const sign = head.getAttribute("aria-sort") === "ascending" ? 1 : -1;
     const collator = new Intl.Collator(undefined, { numeric: true });
     const keys = new Map(bodies.map((body) => {
-      const text = body.rows[0].cells[column].dataset.value;
+      const text = body.rows[0].cells[head.cellIndex].dataset.value;
       return [body, numeric ? (text === "" ? NaN : Number(text)) : text];
     }));
     const compare = (a, b) => {
@@ -136,19 +143,88 @@
     table.append(...[...bodies].sort(compare));
   }
 
+  let part; // of the chosen slice: rows by class; undefined for all examples
+
   function narrow() {
     const words = filter.value.trim().toLocaleLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     bodies.forEach((body, number) => {
-      const kept = words.every((word) => names[number].includes(word));
+      const kept = words.every((word) => names[number].includes(word)) && (!part || part.has(body.dataset.class));
       body.hidden = !kept;
       count += kept;
     });
     const all = bodies.length;
-    found.textContent = words.length
+    found.textContent = words.length || part
       ? `${count.toLocaleString("en")} of ${all.toLocaleString("en")} classes`
       : `${all.toLocaleString("en")} ${all === 1 ? "class" : "classes"}`;
   }
+
+  // A slice: the numbers of each row become those of some of its examples, and come back.
+  const whole = new Map();
+  const slice = document.getElementById("slice");
+  const hasAccuracy = table.dataset.accuracy === "yes";
+
+  function fill(cell, text, value) {
+    cell.textContent = text;
+    cell.dataset.value = value ?? "";
+  }
+
+  function drawDot(cell, [text, value, interval, x, low, high]) {
+    const dot = cell.querySelector("svg");
+    for (const each of dot.querySelectorAll("path, circle")) each.remove();
+    const add = (name, attributes) => {
+      const shape = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [key, setting] of Object.entries(attributes)) shape.setAttribute(key, setting);
+      dot.append(shape);
+    };
+    const middle = dot.getAttribute("height") / 2;
+    if (x !== null && low !== null && high !== null) add("path", { d: `M${low} ${middle}H${high}` });
+    if (x !== null) add("circle", { cx: x, cy: middle, r: table.dataset.radius });
+    cell.querySelector(".value").textContent = text;
+    cell.dataset.value = value ?? "";
+    cell.title = interval ? `${text}, interval ${interval}` : "";
+  }
+
+  function showPart(body, [, n, count, accuracy, share, uri, words, statistics]) {
+    const cells = body.rows[0].cells;
+    let column = 1;
+    fill(cells[column++], n, count);
+    if (hasAccuracy) fill(cells[column++], accuracy, share);
+    const picture = cells[column++];
+    if (uri) {
+      const image = document.createElement("img");
+      Object.assign(image, { src: uri, width: 56, height: 56, alt: `Mean map: ${words}` });
+      picture.replaceChildren(image);
+    }
+    for (const each of statistics) drawDot(cells[column++], each);
+  }
+
+  async function choose(number) {
+    const template = document.querySelector(`template[data-slice="${number}"]`);
+    const rows = template ? JSON.parse(await unpack(template.content.textContent)) : undefined;
+    if (slice.value !== number) return; // another one was chosen meanwhile
+    for (const [row, original] of whole) {
+      original.prepend(row.cells[0]); // the name, with its button as it is now
+      row.replaceWith(original);
+    }
+    whole.clear();
+    part = rows && new Map(rows.map((row) => [String(row[0]), row]));
+    for (const body of part ? bodies : []) {
+      const row = part.get(body.dataset.class);
+      if (!row) continue;
+      const original = body.rows[0];
+      const copy = original.cloneNode(true);
+      whole.set(copy, original);
+      original.replaceWith(copy);
+      copy.cells[0].replaceWith(original.cells[0]);
+      showPart(body, row);
+    }
+    table.classList.toggle("sliced", Boolean(part));
+    document.getElementById("about-slice").hidden = !part;
+    narrow();
+    arrange();
+  }
+  if (slice) slice.addEventListener("change", () => choose(slice.value));
   filter.addEventListener("input", narrow);
 
   function view(name) {

@@ -6,7 +6,9 @@ import base64
 import gzip
 import hashlib
 import html
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from pipeline.audit.result import AuditResult, MaskEffect, Shortcut, TransplantE
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
+from pipeline.report.classes import slices
 from pipeline.report.classes.exemplars import ATYPICAL, TYPICAL, WRONG, Selection, choose, highest
 from pipeline.report.classes.views import mean_maps
 from transforms.elements import Failure
@@ -39,8 +42,11 @@ HOSTILE = (
 )
 
 
+Make = Callable[[Fake], str]
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> object:
+def make(tmp_path: Path) -> Make:
     def write_and_read(fake: Fake) -> str:
         write_atlas(tmp_path / "atlas", fake)
         output = tmp_path / "report.html"
@@ -69,7 +75,7 @@ def opened(page: str, number: int) -> str:
     return gzip.decompress(base64.b64decode(found)).decode()
 
 
-def test_it_says_what_stands_out_with_its_numbers(make) -> None:  # type: ignore[no-untyped-def]
+def test_it_says_what_stands_out_with_its_numbers(make: Make) -> None:
     text = text_of(make(Fake(names=[f"kind {n}" for n in range(10)])))
     # Half of the saliency in a sixteenth of the area is 8 times an even map's, a tenth 1.6 times.
     times = "\u00d7"
@@ -83,13 +89,13 @@ def test_it_says_what_stands_out_with_its_numbers(make) -> None:  # type: ignore
     assert "Every record that was read could be explained." in text
 
 
-def test_it_is_the_same_for_the_same_atlas(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_it_is_the_same_for_the_same_atlas(make: Make, tmp_path: Path) -> None:
     first = make(Fake())
     write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "again.html"))
     assert (tmp_path / "again.html").read_text() == first
 
 
-def test_only_our_script_and_styles_may_run(make) -> None:  # type: ignore[no-untyped-def]
+def test_only_our_script_and_styles_may_run(make: Make) -> None:
     page = make(Fake(classes=3))
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     policy = html.unescape(policy)
@@ -105,7 +111,7 @@ def test_only_our_script_and_styles_may_run(make) -> None:  # type: ignore[no-un
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
-def test_hostile_names_are_harmless_and_readable(make, place: int) -> None:  # type: ignore[no-untyped-def]
+def test_hostile_names_are_harmless_and_readable(make: Make, place: int) -> None:
     names = [HOSTILE[place], "b", "c"]
     page = make(Fake(classes=3, examples=8, names=names, ids=HOSTILE[place][:200]))
     pieces = [page, *(opened(page, number) for number in range(3))]
@@ -118,7 +124,46 @@ def test_hostile_names_are_harmless_and_readable(make, place: int) -> None:  # t
     assert readable.get(place, HOSTILE[place]) in text
 
 
-def test_failures_are_grouped(make) -> None:  # type: ignore[no-untyped-def]
+def test_slices_stand_in_a_table_and_in_the_menu(make: Make, tmp_path: Path) -> None:
+    page = make(Fake(classes=3, examples=50, cameras=3))
+    rows = Atlas.open(str(tmp_path / "atlas")).slices
+    columns = ["slice", "value", "class", "n", "n_correct", "corner_energy_mean"]
+    known = [row for row in rows.select(columns).to_pylist() if row["slice"] == "camera"]
+    (table,) = re.findall(r"All classes together, by slice\..*?</table>", page, re.S)
+    by_value = dict(zip(re.findall("camera [0-9]", table), table.split("<tr>")[2:], strict=False))
+    for value, shown in by_value.items():
+        mine = [row for row in known if row["value"] == value]
+        n = sum(row["n"] for row in mine)
+        mean = sum(row["n"] * row["corner_energy_mean"] for row in mine) / n * 16
+        accuracy = f"{sum(row['n_correct'] for row in mine) / n:.0%}"
+        cells = re.findall(r'<td class="number">([^<]*)</td>', shown)
+        assert cells[:4] == ["3", str(n), accuracy, f"{mean:.1f}\u00d7"]
+    assert len(by_value) == 3
+    packed = re.findall(r'<template data-slice="0">([^<]*)</template>', page)[0]
+    found = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert [row[0] for row in found] == [0, 1, 2]
+    assert [row[2] for row in found] == [row["n"] for row in known if row["value"] == "camera 0"]
+    corner = [row["corner_energy_mean"] for row in known if row["value"] == "camera 0"]
+    assert [row[7][0][1] for row in found] == pytest.approx(corner, rel=1e-5)
+
+
+def test_of_many_slices_the_commonest_are_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "MOST_ROWS", 12)
+    monkeypatch.setattr(slices, "MOST_MAPS", 11)
+    page = make(Fake(classes=3, examples=10, cameras=4))
+    assert page.count("<template data-slice") == 4
+    assert "2 rarer values are left out here and in the menu" in text_of(page)
+    assert 'class="classes without-maps"' in page
+    assert "Mean maps of parts are left out" in text_of(page)
+
+
+def test_an_atlas_without_labels_has_no_slices_of_outcomes(make: Make) -> None:
+    page = make(Fake(labelled=False, examples=5))
+    assert "by slice" not in text_of(page).replace("by slice. All numbers", "")
+    assert "Right beside wrong" not in opened(page, 1)
+
+
+def test_failures_are_grouped(make: Make) -> None:
     failures = [
         Failure("a.tfrecord", number, None, "decode", "UndecodableImage", "no <image>")
         for number in (7, 3, 1200)
@@ -145,7 +190,7 @@ def test_failures_are_grouped(make) -> None:  # type: ignore[no-untyped-def]
         (Fake(kind="tensor", shape=(8, 3), sketch=(8, 3), thumbnails=False), "Concentration"),
     ],
 )
-def test_every_atlas_has_a_report(make, fake: Fake, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_atlas_has_a_report(make: Make, fake: Fake, said: str) -> None:
     page = make(fake)
     assert said in text_of(page)
     assert page.endswith("</html>")
@@ -195,7 +240,7 @@ def test_exemplars_are_those_of_their_rules(tmp_path: Path) -> None:
     assert picture.thumbnail == atlas.thumbnail(picture.example_id)
 
 
-def test_many_classes_have_fewer_and_smaller_examples(make) -> None:  # type: ignore[no-untyped-def]
+def test_many_classes_have_fewer_and_smaller_examples(make: Make) -> None:
     page = make(Fake(classes=200, examples=5))
     assert len(page) < 200 * 12_000
     assert "Typical" in opened(page, 150)

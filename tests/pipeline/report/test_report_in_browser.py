@@ -44,7 +44,7 @@ def chromium() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     names = [f"kind {number}" for number in range(10)]
-    write_atlas(folder / "atlas", Fake(names=names))
+    write_atlas(folder / "atlas", Fake(names=names, cameras=3))
     write_atlas(folder / "before", Fake(names=names, model="second"))
     atlas, baseline = (Atlas.open(str(folder / name)) for name in ("atlas", "before"))
     write(atlas, str(folder / "report.html"), baseline)
@@ -90,7 +90,7 @@ def names(page: Any) -> list[str]:
 def test_columns_sort_both_ways(report: Path, open_page: Open) -> None:
     page = open_page(report)
     assert names(page) == [f"kind {number}" for number in range(10)]
-    head = page.get_by_role("columnheader", name="Strongest corner", exact=True)
+    head = page.locator("#table").get_by_role("columnheader", name="Strongest corner", exact=True)
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
     assert names(page)[0] == "kind 1"
@@ -113,6 +113,37 @@ def test_the_filter_is_reached_by_a_key_and_left_by_another(report: Path, open_p
     assert page.locator("#found").inner_text() == "10 classes"
 
 
+def test_a_slice_changes_the_numbers_and_gives_them_back(report: Path, open_page: Open) -> None:
+    page = open_page(report)
+    row = page.locator('tbody[data-class="1"] > tr').first
+    atlas = Atlas.open(str(report.parent / "atlas"))
+    (part,) = (
+        each
+        for each in atlas.slices.select(["slice", "value", "class", "n", "n_correct"]).to_pylist()
+        if (each["slice"], each["value"], each["class"]) == ("camera", "camera 2", 1)
+    )
+    before = row.inner_text().split()
+    all_maps = row.locator("img").get_attribute("src")
+    row.get_by_role("button").click()
+    page.get_by_label("Numbers of").select_option(label="camera: camera 2 (160)")
+    page.wait_for_function("document.querySelector('#table.sliced')")
+    said = row.inner_text().split()
+    assert said[:4] == ["kind", "1", "16", f"{100 * part['n_correct'] / 16:.0f}%"]
+    assert row.locator("img").get_attribute("src") != all_maps
+    assert page.locator("#about-slice").is_visible()
+    head = page.locator("#table").get_by_role("columnheader", name="Accuracy", exact=True)
+    head.get_by_role("button").click()
+    cells = page.locator("#table > tbody > tr:first-child > td:nth-child(3)")
+    shown = [int(text.rstrip("%")) for text in cells.all_inner_texts()]
+    assert shown == sorted(shown, reverse=True)
+    row.get_by_role("button").click()
+    page.get_by_label("Numbers of").select_option("")
+    page.wait_for_function("!document.querySelector('#table.sliced')")
+    assert row.inner_text().split() == before
+    assert row.locator("img").get_attribute("src") == all_maps
+    assert row.get_by_role("button").get_attribute("aria-expanded") == "false"
+
+
 def test_a_class_opens_and_back_closes_it(report: Path, open_page: Open) -> None:
     page = open_page(report)
     button = page.get_by_role("button", name="kind 1", exact=True)
@@ -120,6 +151,9 @@ def test_a_class_opens_and_back_closes_it(report: Path, open_page: Open) -> None
     page.get_by_role("heading", name="Typical", exact=True).wait_for()
     assert button.get_attribute("aria-expanded") == "true"
     assert page.locator(".detail .exemplar").count() > 10
+    assert page.locator(".detail .outcomes figure").all_inner_texts()[0].split() == [
+        *("Right:", "40", "maps")
+    ]
     assert page.url.endswith("#class-1")
     page.go_back()
     page.locator(".detail").wait_for(state="detached")
