@@ -7,7 +7,12 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.atlas import Atlas
-from pipeline.audit.comparable import check_finished, check_reference, check_same_maps
+from pipeline.audit.comparable import (
+    check_finished,
+    check_reference,
+    check_same_maps,
+    check_same_statistics,
+)
 from pipeline.audit.estimation.intervals import simultaneous
 from pipeline.audit.exemplars import heaviest
 from pipeline.audit.figures import (
@@ -72,6 +77,7 @@ def audit(
         check_finished(each)
     if baseline is not None:
         check_same_maps(atlas, baseline, "baseline")
+        check_same_statistics(atlas, baseline, section.gates)
     for each in reference:
         check_reference(atlas, each)
     work = _Audit(atlas, section, baseline, now.date(), reference=reference, confirm=confirm)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pipeline.atlas import Atlas
+from pipeline.audit.statistics import statistic
+from pipeline.config.audit_section import GateSection
 from transforms.errors import ConfigurationError, RunError
+from transforms.statistics.columns import POINTING_HIT, region_energy
 
 
 def check_finished(atlas: Atlas) -> None:
@@ -72,4 +76,35 @@ def check_same_maps(atlas: Atlas, other: Atlas, role: Literal["baseline", "refer
             raise ConfigurationError(
                 f"the {role} {other.path} has {key} {theirs[key]}, the atlas {value}: their "
                 f"maps do not compare; give a {role} made with the same one"
+            )
+
+
+def other_statistics(atlas: Atlas, baseline: Atlas) -> set[str]:
+    """Statistics of single maps that are called the same in both and mean something else.
+
+    Energies of regions that the two configurations define differently; and whether the peak hits,
+    where one of them has masks of the examples and the other has boxes.
+    """
+    ours, theirs = (
+        each.manifest["settings"].get("statistics", {}).get("regions", {})
+        for each in (atlas, baseline)
+    )
+    found = {region_energy(name) for name in ours.keys() & theirs if ours[name] != theirs[name]}
+    masks = {each.manifest["map_format"].get("with_masks", False) for each in (atlas, baseline)}
+    return found | ({POINTING_HIT} if len(masks) > 1 else set())
+
+
+def check_same_statistics(atlas: Atlas, baseline: Atlas, gates: Iterable[GateSection]) -> None:
+    """Refuses gates that compare what only its name has in common.
+
+    Raises:
+      ConfigurationError: A gate is about another region, or another kind of place, there.
+    """
+    others = other_statistics(atlas, baseline)
+    for gate in gates:
+        if gate.needs_baseline and statistic(gate.statistic).of in others:
+            raise ConfigurationError(
+                f"gate {gate.title!r}: {gate.statistic} is about another place in the baseline "
+                f"{baseline.path}: give one made with the same statistics.regions, and the same "
+                "source.features.mask or boxes"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from scipy import stats
 
 from pipeline.atlas import Atlas
+from pipeline.audit.comparable import other_statistics
 from pipeline.audit.estimation.divergence import jensen_shannon
 from pipeline.audit.estimation.intervals import Floats, Intervals
 from pipeline.audit.figures import ClassFolds, of_drift
@@ -39,15 +40,16 @@ def compare_distributions(relation: Relation) -> Distributions:
     first, second = relation.first.atlas, relation.second.atlas
     classes = Groups(first.statistics(CLASSES), None), Groups(second.statistics(CLASSES), None)
     keys, others = ([key for key, _ in each.keys] for each in classes)
+    unlike = other_statistics(first, second)
     of_slices = [
         found
         for pair in _slices(first, second)
-        for found in _changes(*_in_both(*pair), drifts=None)
+        for found in _changes(*_in_both(*pair), drifts=None, unlike=unlike)
     ]
     both = _in_both(*classes)
     folds = ClassFolds.read(first), ClassFolds.read(second)
     return Distributions(
-        classes=_most_drifted(_changes(*both, drifts=folds)),
+        classes=_most_drifted(_changes(*both, drifts=folds, unlike=unlike)),
         slices=_most_drifted(of_slices)[:_MOST_SLICES],
         slices_in_all=len(of_slices),
         only_first=[key for key in keys if key not in others],
@@ -78,13 +80,18 @@ def _in_both(first: Groups, second: Groups) -> tuple[Groups, Groups]:
 
 
 def _changes(
-    first: Groups, second: Groups, drifts: tuple[ClassFolds, ClassFolds] | None
+    first: Groups,
+    second: Groups,
+    drifts: tuple[ClassFolds, ClassFolds] | None,
+    unlike: Container[str],
 ) -> list[GroupChange]:
     if not len(first):
         return []
     moved = _mean_map_drifts(first, second) if drifts is None else _fold_drifts(first, *drifts)
     by_statistic = [
-        _statistic_changes(statistic(name), first, second) for name in _shared(first, second)
+        _statistic_changes(statistic(name), first, second)
+        for name in _shared(first, second)
+        if statistic(name).of not in unlike
     ]
     accuracy = statistic(ACCURACY)
     one, other = (accuracy.figures(each).value for each in (first, second))

@@ -11,6 +11,8 @@ from config_file import refusal
 from simulated_atlas import fake_rows, write_atlas
 
 from pipeline import cli
+from pipeline.atlas import Atlas
+from pipeline.audit.comparable import other_statistics
 from pipeline.config.keys import load_audit
 from transforms.errors import ConfigurationError
 
@@ -84,6 +86,29 @@ def test_a_gate_on_what_is_not_there(
     path = write_atlas(tmp_path / "a", fake_rows(2, 60))
     assert run(capsys, path, "--config", config(gates=[gate])) == (2, f"error: {said}\n")
     assert not (tmp_path / "a/audit").exists()
+
+
+def test_a_region_of_the_baseline_that_is_another_one(
+    tmp_path: Path, config: Any, capsys: Any
+) -> None:
+    rows = fake_rows(2, 60)
+
+    def write(name: str, **regions: Any) -> str:
+        explain = {"method": "saliency", "reducer": "max"}
+        settings = {"explain": explain, "statistics": {"regions": regions}}
+        return write_atlas(tmp_path / name, rows, settings=settings)
+
+    top, half = [[0.0, 0.0, 0.1, 1.0]], [[0.0, 0.0, 0.5, 1.0]]
+    path, baseline = write("a", same=top, top=top, mine=top), write("b", same=top, top=half)
+    assert other_statistics(Atlas.open(path), Atlas.open(baseline)) == {"top_energy"}
+    gate = {"name": "header", "statistic": "top_energy_mean", "change": {"within": 0.1}}
+    code, said = run(capsys, path, "--config", config(gates=[gate]), "--baseline", baseline)
+    assert (code, said) == (
+        2,
+        "error: gate 'header': top_energy_mean is about another place in the baseline "
+        f"{baseline}: give one made with the same statistics.regions, and the same "
+        "source.features.mask or boxes\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from transforms.formats.features import Features, slice_role
 from transforms.formats.source import InputSpec, SourceSpec
 
 SHARD = Shard("/data/a.tfrecord", 1)
-FEATURES = Features("image", id="name", label="y", boxes="bbox")
+FEATURES = Features("image", id="name", label="y", boxes="bbox", mask="object")
 
 
 def column(rows: Sequence[Sequence[Any]]) -> Column:
@@ -29,12 +29,13 @@ def convert(
     ids: Sequence[Sequence[Any]] | None = None,
     labels: Sequence[Sequence[Any]] | None = None,
     boxes: Sequence[Sequence[Any]] | None = None,
+    masks: Sequence[Sequence[Any]] | None = None,
     slices: dict[str, Sequence[Sequence[Any]]] | None = None,
     faults: dict[int, DataFault] | None = None,
     class_names: tuple[str, ...] = (),
     shape: tuple[int, ...] = (2,),
 ) -> tuple[Examples, tuple[Failure, ...]]:
-    given = {"input": inputs, "id": ids, "label": labels, "boxes": boxes}
+    given = {"input": inputs, "id": ids, "label": labels, "boxes": boxes, "mask": masks}
     columns = {role: column(rows) for role, rows in given.items() if rows is not None}
     names: dict[str, Any] = {
         role: name for role, name in FEATURES.named().items() if role in columns
@@ -190,13 +191,27 @@ def test_string_labels_without_classes_say_so() -> None:
     [
         ({"ids": [[0.5]]}, "holds numbers, not a string or an integer"),
         ({"boxes": [[b"box"]]}, "holds bytes, not a list of numbers"),
+        ({"masks": [[1, 0]]}, "(source.features.mask) has 2 values where one is meant"),
+        ({"masks": [[1]]}, "(source.features.mask) holds numbers, not a PNG file"),
     ],
 )
 def test_a_feature_of_the_wrong_kind(arguments: dict[str, Any], message: str) -> None:
     examples, failures = convert(**arguments)
     assert len(examples) == 0
-    assert failures[0].error == "WrongFeatureKind"
+    assert failures[0].error in ("WrongFeatureKind", "SeveralValues")
     assert message in failures[0].message
+
+
+def test_an_example_may_have_no_mask() -> None:
+    inputs = [[b"i"], [b"j"], [b"k"], [b"l"]]
+    examples, failures = convert(inputs=inputs, masks=[[b"png"], [], [b""], [b"a", b"b"]])
+    assert examples.masks == (b"png", None, b"")
+    assert reasons(failures) == [(103, "SeveralValues")]
+    assert examples[1:].masks == (None, b"")
+    assert convert(inputs=inputs)[0].masks is None
+    without, _ = convert(inputs=inputs, masks=[[]] * 4)
+    other, _ = convert(inputs=inputs, masks=[[b"png"], [], [], []])
+    assert without.digest() != other.digest()
 
 
 def test_ids_of_any_kind() -> None:
