@@ -245,7 +245,7 @@ def _preset(name: str) -> str:
     if name not in PRESETS:
         raise argparse.ArgumentTypeError(
             f"{name!r} is not {alternatives(PRESETS)}; "
-            f"a runner of Beam's own goes after --: saliency-atlas run CONFIG -- --runner={name}"
+            f"a runner of Beam's own goes after all else: -- --runner={name}"
         )
     return name
 

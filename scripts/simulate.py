@@ -67,7 +67,7 @@ class Costs:
     peak_bytes: int
 
 
-class _UnsyncedDisk(SystemDisk):
+class UnsyncedDisk(SystemDisk):
     """Does not wait for the disk: what is simulated need not survive a power cut."""
 
     def sync(self, file: int) -> None:
@@ -81,7 +81,7 @@ def write_atlas(root: Path, shards: int) -> list[Shard]:
     """Writes a block for each of so many shards; the rows are the same but for their names."""
     made = [Shard(f"/simulated/shard-{number:06d}.tfrecord", 1) for number in range(shards)]
     table = fake_rows(np.random.default_rng(0))
-    storage = LocalStorage(_UnsyncedDisk())
+    storage = LocalStorage(UnsyncedDisk())
     storage.make_folder(run_folder(str(root), RUN))
     for shard in made:
         names = pa.array([shard.name] * table.num_rows)
@@ -92,13 +92,13 @@ def write_atlas(root: Path, shards: int) -> list[Shard]:
     return made
 
 
-def fake_rows(random: np.random.Generator) -> pa.Table:
+def fake_rows(random: np.random.Generator, stored: MapFormat = FORMAT) -> pa.Table:
     """A block's rows, of classes at random, with values that compress as badly as real ones."""
     count = EXAMPLES_A_SHARD
-    weights = random.exponential(size=(count, *FORMAT.sketch_shape))
+    weights = random.exponential(size=(count, *stored.sketch_shape))
     sketches = weights / weights.sum(axis=(1, 2), keepdims=True) * 2**SKETCH_UNIT_BITS
     classes = random.integers(0, CLASSES_EXPLAINED, count, np.int32)
-    return FORMAT.table(
+    return stored.table(
         {
             "example_id": pa.array([f"example-{number}" for number in range(count)]),
             "shard": pa.array(["shard"] * count),
@@ -108,10 +108,10 @@ def fake_rows(random: np.random.Generator) -> pa.Table:
             "predicted": classes,
             "score": random.normal(size=count).astype(np.float32),
             "predicted_score": random.normal(size=count).astype(np.float32),
-            "map": random.integers(0, 256, (count, *FORMAT.map_shape), np.uint8),
+            "map": random.integers(0, 256, (count, *stored.map_shape), np.uint8),
             "map_scale": random.random(count, np.float32),
             "sketch": np.floor(sketches).astype(np.int32),
-            **{name: random.random(count, np.float32) for name in FORMAT.statistic_names},
+            **{name: random.random(count, np.float32) for name in stored.statistic_names},
         }
     )
 

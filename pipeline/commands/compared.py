@@ -67,7 +67,7 @@ def _print_joined(joined: JoinedExamples) -> None:
                 f"{each.pairs:,}",
                 _interval(each.spearman.mean),
                 _interval(each.top_decile_overlap.mean),
-                _NOTHING if each.drift is None else _interval(each.drift),
+                _NOTHING if each.drift is None else _drift(each.drift),
                 f"{each.predictions.flips:,}",
                 _interval(each.predictions.accuracy_change, signed=True),
             )
@@ -144,7 +144,7 @@ def _print_groups(title: str, groups: Sequence[GroupChange], count: int) -> None
                 _named(each.class_number, each.class_name),
                 _NOTHING if each.slice is None else f"{each.slice} {each.value}",
                 f"{each.n_first:,}, {each.n_second:,}",
-                _interval(each.drift),
+                _drift(each.drift),
                 _interval(each.accuracy_change, signed=True),
                 _largest_effect(each),
             )
@@ -164,6 +164,12 @@ def _largest_effect(group: GroupChange) -> str:
 
 def _named(number: int, name: str | None) -> str:
     return str(number) if name is None else name
+
+
+def _drift(found: Estimate) -> str:
+    """A drift; what has none is a little below 0, less the bias of few examples."""
+    value = None if found.value is None else max(found.value, 0.0)
+    return _interval(found.model_copy(update={"value": value}))
 
 
 def _interval(found: Estimate, *, signed: bool = False) -> str:

@@ -17,10 +17,10 @@ Kind = Literal["model", "method", "data", "same"]
 """What is another one; `same` where nothing is."""
 
 _TITLES: Mapping[Kind, str] = {
-    "model": "the same data and another model",
-    "method": "the same data and the same model, explained otherwise",
+    "model": "{data} and another model",
+    "method": "{data} and the same model, explained otherwise",
     "data": "the same model and other data",
-    "same": "the same data, the same model and the same method",
+    "same": "{data}, the same model and the same method",
 }
 _MACHINE = ("batch_size", "threads")  # of the section explain: maps do not depend on them
 _DIGITS = 8  # of a digest
@@ -108,7 +108,8 @@ class Relation:
     @property
     def sentence(self) -> str:
         """What the two are, in words."""
-        return _TITLES[self.kind]
+        data = "the same data" if self.has_same_files else "examples in common"
+        return _TITLES[self.kind].format(data=data)
 
     @property
     def is_joined(self) -> bool:

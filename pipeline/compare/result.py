@@ -116,7 +116,8 @@ class ClassPair(Part):
       spearman: How alike they are, by rank correlation.
       top_decile_overlap: By the places that hold the top tenth.
       predictions: Of the maps' examples.
-      drift: Of the class's mean maps: Jensen-Shannon, bits; null where grids differ.
+      drift: Of the class's mean maps: Jensen-Shannon, bits, less its bias, so that it may be a
+        little below 0; null where grids differ.
     """
 
     class_number: int = _CLASS

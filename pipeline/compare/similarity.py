@@ -113,7 +113,7 @@ def _ranked_bytes(codes: Codes, *, signed: bool) -> _Ranked:
     below = np.cumsum(counts, axis=1) - counts
     by_level = 2 * below + counts - places
     squares = (counts * by_level.astype(np.float64) ** 2).sum(axis=1)
-    ranks = by_level.astype(np.float64).reshape(-1)[slots]
+    ranks = np.take(by_level.astype(np.float64), slots)
     size = _top_size(places)
     at_least = np.cumsum(of_magnitudes[:, ::-1], axis=1)[:, ::-1]
     least = ((at_least >= size).sum(axis=1) - 1).astype(np.uint8)

@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from compared_atlases import Made, fake_codes, write_atlas
+from scipy import stats
+from small_dataset import MakeConfig
 
 from pipeline import cli
 from pipeline.atlas import Atlas
 from pipeline.compare.compare import compare
 from pipeline.compare.relation import relate
+from pipeline.compare.result import AtlasComparison
 
 FIRST = Made(camera=["left", "right"] * 23 + ["left"])
 MOVED = [("/x/c.tfrecord", 30), ("/x/d.tfrecord", 17)]
@@ -212,3 +216,27 @@ def test_wrong_options(pair: Any, capsys: Any, flags: list[str], said: str) -> N
     code, _, message = run(capsys, *pair(**OTHER_MODEL), "--", *flags)
     assert code == 2
     assert said in message
+
+
+def test_another_method_of_a_real_run(
+    finished_atlas: Path, make_config: MakeConfig, capsys: Any
+) -> None:
+    from pipeline.run.in_memory import run_in_memory
+
+    config = make_config(explain={"method": "gradient_input"}, output={"block_size": 5})
+    run_in_memory(config)
+    atlas = Atlas.open(config.output.path)
+    code, printed, _ = run(capsys, str(finished_atlas), config.output.path, "--json")
+    assert code == 0
+    found = AtlasComparison.from_json(printed)
+    assert found.relation == "method"
+    assert {each.key for each in found.differences} >= {"explain.method", "explain.sign"}
+    assert found.joined is not None
+    assert found.joined.examples == found.first.examples == 37
+    assert (found.joined.only_first, found.joined.predictions.flips) == (0, 0)
+    values = [
+        stats.spearmanr(*(np.abs(each.map(name)).reshape(-1) for each in (first, atlas)))[0]
+        for first in (Atlas.open(str(finished_atlas)),)
+        for name in atlas.table(["example_id"])["example_id"].to_pylist()
+    ]
+    assert found.joined.spearman.mean.value == pytest.approx(np.mean(values), abs=1e-6)

@@ -146,7 +146,10 @@ def test_other_files_are_met_by_id(tmp_path: Path) -> None:
     order = np.random.default_rng(3).permutation(COUNT).tolist()
     files = [("/new/x.tfrecord", 20), ("/new/y.tfrecord", 27)]
     other = second()
-    result = joined(tmp_path, FIRST, other.taken(order, files))
+    whole = compared(tmp_path, FIRST, other.taken(order, files))
+    assert whole.sentence == "examples in common and another model"
+    result = whole.joined
+    assert result is not None
     assert result.by == "id"
     assert content(result) == content(joined(tmp_path / "by place", FIRST, other))
     assert Path(tmp_path / "second", result.moved[0].block_second).exists()

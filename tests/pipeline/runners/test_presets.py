@@ -26,6 +26,5 @@ def test_a_class_of_beams_is_no_preset(capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["run", "c.yaml", "--runner=FlinkRunner"]) == cli.CONFIGURATION_ERROR
     assert capsys.readouterr().err.endswith(
         "error: argument --runner: 'FlinkRunner' is not local, local-multi, flink, prism or "
-        "dataflow; a runner of Beam's own goes after --: saliency-atlas run CONFIG -- "
-        "--runner=FlinkRunner\n"
+        "dataflow; a runner of Beam's own goes after all else: -- --runner=FlinkRunner\n"
     )
