@@ -85,7 +85,7 @@ def _write_atlas(root: Path, shards: int, rows: pa.Table, stored: MapFormat) -> 
         result = RunResult.of(summary.record, digests, time.time(), time.time())
         return _manifest(root.name, files, stored).ended(result, "complete")
 
-    tables = final_tables(summary.statistics(()), failures_table([]))
+    tables = final_tables(summary.statistics(()), failures_table([]), None)
     publish(str(root), tables, finish, storage, run=RUN)
 
 

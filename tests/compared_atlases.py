@@ -77,6 +77,7 @@ class Made:
       sketch: The grid.
       status: Of the atlas.
       camera: (N,) values of a slice; None without one.
+      sample: Of the settings: what was drawn, None for all examples.
     """
 
     codes: npt.NDArray[Any] = dataclasses.field(default_factory=lambda: fake_codes(0))
@@ -97,6 +98,7 @@ class Made:
     sketch: tuple[int, int] = GRID
     status: str = "complete"
     camera: Sequence[str] | None = None
+    sample: dict[str, Any] | None = None
 
     @property
     def map_format(self) -> MapFormat:
@@ -193,7 +195,7 @@ def _manifest(made: Made, shards: Sequence[Shard]) -> Manifest:
         "input": {"kind": "image", "shape": [*made.codes.shape[1:3], 3]},
     }
     settings = {
-        "source": {"input": source["input"]},
+        "source": {"input": source["input"], "sample_drawn": made.sample},
         "model": {"digest": made.model, "output_layer": None},
         "explain": {"method": "saliency", "target": "label", "reducer": "max", **made.explain},
         "output": {"block_size": made.block_size},

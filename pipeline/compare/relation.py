@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pipeline.atlas import Atlas
 from pipeline.audit.comparable import check_finished
 from transforms.errors import ConfigurationError
+from transforms.formats.sample import DrawnSample
 from transforms.statistics.columns import POSITIVE_SHARE
 from transforms.store.manifest import Manifest
 
@@ -54,6 +55,11 @@ class Side:
         return frozenset((shard.folder, shard.size) for shard in self.manifest.input_files)
 
     @property
+    def data(self) -> tuple[frozenset[tuple[str, int]], DrawnSample | None]:
+        """The input files and the sample of their examples."""
+        return self.files, self.manifest.sample
+
+    @property
     def is_signed(self) -> bool:
         """Whether its maps have a sign."""
         return POSITIVE_SHARE in self.manifest.stored.measures
@@ -96,19 +102,19 @@ class Relation:
       second: The other.
       kind: What is another one.
       differences: Each key that differs: the model first, then how it explains.
-      has_same_files: Whether all input files are the same, by place and size.
+      has_same_data: Whether all input files are the same, by place and size, and their sample is.
     """
 
     first: Side
     second: Side
     kind: Kind
     differences: tuple[Difference, ...]
-    has_same_files: bool
+    has_same_data: bool
 
     @property
     def sentence(self) -> str:
         """What the two are, in words."""
-        data = "the same data" if self.has_same_files else "examples in common"
+        data = "the same data" if self.has_same_data else "examples in common"
         return _TITLES[self.kind].format(data=data)
 
     @property
@@ -152,7 +158,7 @@ def relate(first: Atlas, second: Atlas) -> Relation:
     if first.path.rstrip("/") == second.path.rstrip("/"):
         raise ConfigurationError(f"{first.path} is given twice: give two atlases")
     sides = Side.of(first), Side.of(second)
-    same_data = sides[0].files == sides[1].files
+    same_data = sides[0].data == sides[1].data
     same_model = sides[0].model_digest == sides[1].model_digest
     method = list(_method_differences(*sides))
     kind: Kind = "same" if not method else "method"
@@ -191,7 +197,7 @@ def _problems(relation: Relation) -> Iterator[str]:
             if relation.is_joined
             else f"statistics.sketch is {grids[0]} and {grids[1]}; make both with the same one"
         )
-    shared = relation.has_same_files or bool(first.files & second.files) or relation.has_ids
+    shared = relation.has_same_data or bool(first.files & second.files) or relation.has_ids
     if relation.is_joined and not shared:
         what = "their models" if relation.kind == "model" else relation.differences[0].key
         yield (

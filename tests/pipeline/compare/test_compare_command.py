@@ -99,6 +99,7 @@ def test_a_runner_for_tables_is_refused(pair: Any, capsys: Any) -> None:
             ["model", "explain.reducer"],
         ),
         ({"explain": {"batch_size": 9}}, "same", []),
+        ({"sample": {"size": 50, "examples": 47, "last": None}}, "data", []),
     ],
 )
 def test_it_says_what_the_two_are(
