@@ -8,31 +8,29 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import pictures
 from pipeline.atlas import Atlas
 from pipeline.report import wording
 from pipeline.report.classes.exemplars import (
-    ATYPICAL,
     IN_PLACE,
+    LONGEST_MAP,
     TYPICAL,
-    WRONG,
-    Chosen,
-    Exemplar,
     Selection,
     choose,
     highest,
 )
+from pipeline.report.classes.opened import Opened, rule_in_words
 from pipeline.report.classes.slices import Slices
 from pipeline.report.classes.views import (
+    OF_IMAGES,
     ClassView,
     class_names,
     class_views,
-    map_in_words,
     mean_maps,
     shown_statistics,
 )
 from pipeline.report.comparison.section import SHOWN_CLASSES, compare_with
 from pipeline.report.drawing import charts
+from pipeline.report.drawing.maps import maps_of
 from pipeline.report.findings.finding import Finding, described, standing_out
 from pipeline.report.findings.judged import (
     audited_statistics,
@@ -51,46 +49,13 @@ from pipeline.report.provenance import (
     settings,
 )
 from transforms.errors import ConfigurationError
+from transforms.statistics.columns import UNIFORM_SHARES
 from transforms.store.tables import FAILURES_SCHEMA
 
 _DETAILED_CLASSES = 60
 _OF_FINDINGS = 6
 _PER_RULE = ((20, 4), (60, 2))  # up to so many classes
 _COMPACT_EXEMPLARS = 1000  # per rule, over all classes
-_COMPACT_SIDE = 48  # pixels of a picture where there are many
-_LONGEST, _COMPACT_MAP = 64, 14  # cells of a mean map
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Exemplars by one rule, as the page shows them.
-
-    Attributes:
-      title: What they are.
-      rule: How they were chosen.
-      exemplars: The best first.
-    """
-
-    title: str
-    rule: str
-    exemplars: tuple[Exemplar, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class OutcomePicture:
-    """A mean map of right or of wrong examples.
-
-    Attributes:
-      title: Of which.
-      rule: How many, or how to read it.
-      uri: The picture.
-      words: What it shows.
-    """
-
-    title: str
-    rule: str
-    uri: str
-    words: str
 
 
 class Content:
@@ -112,13 +77,14 @@ class Content:
         wanted = audited_statistics(self._audit)
         self._shown = () if table is None else shown_statistics(table, wanted)
         columns = () if table is None else table.column_names
-        self._slices = Slices(atlas, self._shown, columns)
-        self._outcomes = self._slices.outcomes()
+        self._drawn = maps_of(self._manifest, atlas.feature_names)
+        self._slices = Slices(atlas, self._shown, columns, self._drawn)
         findings = self._found()
         self._detailed = len(self._names) <= _DETAILED_CLASSES
         self._selection = self._select(findings)
-        self._chosen: Chosen = choose(atlas, self._maps, self._selection)
-        self._findings = [self._with_exemplars(finding) for finding in findings]
+        self._chosen = choose(atlas, self._maps, self._selection)
+        self._opened = Opened(self._chosen, self._selection, self._slices.outcomes(), self._drawn)
+        self._findings = [self._pictured(self._with_exemplars(each)) for each in findings]
         self._comparison = None if baseline is None else compare_with(atlas, baseline)
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,6 +101,7 @@ class Content:
                 (name, wording.statistic_name(name), wording.statistic_meaning(name, regions))
                 for name in self._shown
             ],
+            "has_multiples": bool({*self._shown} & {*UNIFORM_SHARES}),
             "class_count": len(self._names),
             "has_accuracy": self._table is not None
             and self._table["n_correct"].null_count < self._table.num_rows,
@@ -156,15 +123,15 @@ class Content:
             "details": details(manifest, atlas.path),
             "command": command(manifest),
             "settings": settings(manifest),
-            "picture_of": self._picture_of,
-            "plane_of": self._plane_of,
+            "maps": self._drawn,
+            "opened": self._opened,
         }
 
     def _found(self) -> list[Finding]:
         if self._audit is not None and (self._audit.gates or self._audit.shortcuts):
-            return failures(self._audit, self._names, self._maps)
+            return failures(self._audit, self._names)
         outs = [] if self._table is None else standing_out(self._table)
-        return [described(out, self._names, self._maps.get(out.number)) for out in outs]
+        return [described(out, self._names) for out in outs]
 
     def _verdict(self) -> Verdict:
         if self._audit is not None:
@@ -173,7 +140,9 @@ class Content:
             self._manifest,
             len(self._names),
             self._findings,
-            several=len(self._names) > 2,  # noqa: PLR2004 - of two, both differ
+            several=len(self._names) > 2  # noqa: PLR2004 - of two, both differ
+            and self._table is not None
+            and bool({*OF_IMAGES} & {*shown_statistics(self._table)}),
         )
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *self._noted))
 
@@ -187,6 +156,7 @@ class Content:
             per_rule=per_rule,
             per_rule_of={finding.number: _OF_FINDINGS for finding in findings},
             whole_maps=self._detailed,
+            longest=LONGEST_MAP if self._drawn.has_colours else None,
             regions={
                 finding.number: finding.region
                 for finding in reversed(findings)  # of several places of a class the first counts
@@ -199,55 +169,18 @@ class Content:
         """Each class with what opens below it, packed."""
         if self._table is None:
             return
-        for view in class_views(self._table, self._maps, self._shown, self._names):
-            groups = self._groups(view.number)
-            opened = fragment(
-                "opened.html",
-                {
-                    "view": view,
-                    "groups": groups,
-                    "outcomes": self._outcome_pictures(view.number),
-                    "names": self._names,
-                    "picture_of": self._picture_of,
-                    "plane_of": self._plane_of,
-                },
-            )
-            yield view, packed(opened)
+        for view in class_views(self._table, self._maps, self._shown, self._names, self._drawn):
+            shown = {"view": view, "opened": self._opened, "names": self._names}
+            yield view, packed(fragment("opened.html", {**shown, "maps": self._drawn}))
 
-    def _groups(self, number: int) -> list[Group]:
-        rules = self._chosen.by_rule.get(number, {})
-        return [
-            Group(*rule_in_words(rule), tuple(rules[rule]))
-            for rule in self._selection.rules
-            if rule in rules and rule != IN_PLACE
-        ]
-
-    def _outcome_pictures(self, number: int) -> list[OutcomePicture]:
-        """The mean maps of a class's right and wrong examples; none where it has not both."""
-        parts = self._outcomes.get(number)
-        if parts is None:
-            return []
-        longest = _LONGEST if self._detailed else _COMPACT_MAP
-        levels = pictures.FINE if self._detailed else pictures.COARSE
-        planes = {
-            outcome: pictures.pooled(pictures.in_times_uniform(part.mean_map), longest)
-            for outcome, part in parts.items()
-        }
-        found = [
-            OutcomePicture(
-                title,
-                wording.count(parts[outcome].n, "map"),
-                pictures.data_uri(pictures.map_png(planes[outcome], levels)),
-                map_in_words(planes[outcome]),
-            )
-            for outcome, title in (("correct", "Right"), ("wrong", "Wrong"))
-        ]
-        if not self._detailed:
-            return found
-        ratio = pictures.log_ratio(planes["wrong"], planes["correct"])
-        uri = pictures.data_uri(pictures.difference_png(ratio))
-        rule = "orange where the wrong ones have more, blue where less"
-        return [*found, OutcomePicture("Wrong against right", rule, uri, rule)]
+    def _pictured(self, finding: Finding) -> Finding:
+        """A finding with its class's mean map."""
+        mean_map = self._maps.get(finding.number)
+        if mean_map is None:
+            return finding
+        title = f"Mean map of {self._names[finding.number]}"
+        picture, region = self._drawn.large(mean_map, title, finding.region)
+        return dataclasses.replace(finding, picture=picture, region_words=region)
 
     def _with_exemplars(self, finding: Finding) -> Finding:
         """A finding with the examples that the audit names, else those that a rule chooses."""
@@ -264,32 +197,6 @@ class Content:
         rule = wanted if wanted in rules else TYPICAL
         exemplars = list(rules.get(rule, ())[:_OF_FINDINGS])
         return dataclasses.replace(finding, exemplars=tuple(exemplars), rule=rule_in_words(rule)[1])
-
-    def _picture_of(self, exemplar: Exemplar) -> str | None:
-        if exemplar.thumbnail is None:
-            return None
-        data = exemplar.thumbnail
-        if not self._detailed:
-            data = pictures.small_jpeg(data, _COMPACT_SIDE)
-        return pictures.data_uri(data)
-
-    def _plane_of(self, exemplar: Exemplar) -> str:
-        levels = pictures.FINE if self._detailed else pictures.COARSE
-        return pictures.data_uri(pictures.map_png(exemplar.plane, levels))
-
-
-def rule_in_words(rule: str) -> tuple[str, str]:
-    """A rule's title, and how it chooses."""
-    if rule == TYPICAL:
-        return "Typical", "rightly predicted, their maps nearest to the class's mean map"
-    if rule == ATYPICAL:
-        return "Atypical", "their maps farthest from the class's mean map"
-    if rule == WRONG:
-        return "Wrong", "predicted as another class, the surest first"
-    if rule == IN_PLACE:
-        return "In the place", "those whose maps have most in the place"
-    name = wording.statistic_name(rule.rpartition(" ")[2])
-    return f"Highest: {name}", f"the highest values of “{name}”"
 
 
 def _classes(atlas: Atlas) -> pa.Table | None:

@@ -20,17 +20,18 @@ import pyarrow.parquet as pq
 
 from pipeline.atlas import Atlas
 from pipeline.pictures import in_times_uniform, pooled
+from pipeline.report.drawing.regions import Region
 from transforms.codec import decode
 from transforms.store.map_format import MAP, THUMBNAIL, map_codes, tensor_values
 
 TYPICAL, ATYPICAL, WRONG, IN_PLACE = "typical", "atypical", "wrong", "in place"
 _HIGHEST = "highest "
-_LONGEST_MAP = 64  # pixels of a map on the page
+LONGEST_MAP = 64
+"""Pixels of a map's longer side on the page."""
+
 _NAMED = ("example_id", "shard", "record", "label", "target", "predicted", "predicted_score")
 
 Floats = npt.NDArray[np.floating]
-Region = tuple[float, float, float, float]
-"""`(y0, x0, y1, x1)`: top, left, bottom and right, 0..1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Selection:
       per_rule_of: The same for some classes, by their number.
       whole_maps: Whether maps are shown as they are stored; else as their sketches, and no
         atypical ones: there are many classes.
+      longest: Pixels of a map's longer side, above which it is pooled; None for as it is.
       regions: By class, `(y0, x0, y1, x1)` in 0..1: a place whose strongest examples are shown.
       ids: Examples that are shown whatever the rules choose.
     """
@@ -85,6 +87,7 @@ class Selection:
     per_rule: int
     per_rule_of: Mapping[int, int]
     whole_maps: bool
+    longest: int | None = LONGEST_MAP
     regions: Mapping[int, Region] = dataclasses.field(default_factory=dict)
     ids: frozenset[str] = frozenset()
 
@@ -312,10 +315,11 @@ def _exemplars(table: pa.Table, selection: Selection) -> Iterator[Exemplar]:
 
 def _exemplar(row: Mapping[str, Any], plane: Floats, selection: Selection) -> Exemplar:
     score = row["predicted_score"]
+    multiples = in_times_uniform(plane)
     return Exemplar(
         **{name: row[name] for name in _NAMED if name != "predicted_score"},
         predicted_score=None if score is None or not math.isfinite(score) else score,
         statistics={name: row[name] for name in selection.statistics},
-        plane=pooled(in_times_uniform(plane), _LONGEST_MAP),
+        plane=multiples if selection.longest is None else pooled(multiples, selection.longest),
         thumbnail=row.get(THUMBNAIL),
     )

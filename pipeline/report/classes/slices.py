@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from markupsafe import Markup
 
-from pipeline import pictures
 from pipeline.atlas import Atlas
 from pipeline.audit.groups import Groups
 from pipeline.report import wording
-from pipeline.report.classes.views import Cell, cell, intervals_of_means, map_in_words
+from pipeline.report.classes.views import Cell, cell, intervals_of_means
+from pipeline.report.drawing.maps import Maps
 from transforms.errors import ConfigurationError
 from transforms.statistics.columns import OUTCOME
 from transforms.store.layout import SLICES
@@ -60,8 +61,8 @@ class SliceValue:
       accuracy: In words.
       texts: The mean of each of the table's statistics, in words.
       rows: One per class, JSON: the class, its number of maps in words and digits, its accuracy
-        likewise, the mean map and what it shows, and per statistic text, value, interval and
-        places on the axis.
+        likewise, the mean map as HTML, and per statistic text, value, interval and places on the
+        axis.
     """
 
     number: int
@@ -114,9 +115,13 @@ class Slices:
       atlas: The atlas.
       shown: Statistics of the table of classes.
       columns: Of the table of classes, which the table of slices has too.
+      drawn: How mean maps are drawn.
     """
 
-    def __init__(self, atlas: Atlas, shown: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(
+        self, atlas: Atlas, shown: Sequence[str], columns: Sequence[str], drawn: Maps
+    ) -> None:
+        self._drawn = drawn
         self._shown = tuple(shown)
         wanted = [name + suffix for name in shown for suffix in _OF_MEANS]
         try:
@@ -144,7 +149,7 @@ class Slices:
                 cell(rows[place][mean], name, intervals[name][place])
                 for name, mean in zip(self._shown, means, strict=True)
             ]
-            return _row(rows[place], cells, None if maps is None else maps[place])
+            return _row(rows[place], cells, self._picture(None if maps is None else maps[place]))
 
         groups = Groups(table, None)
         defined = {name: groups.defined(name) for name in self._shown}
@@ -158,6 +163,11 @@ class Slices:
 
         values = tuple(value(number, key, at) for number, (key, at) in enumerate(places.items()))
         return SlicesView(values, len(every) - len(places), has_maps)
+
+    def _picture(self, mean_map: Floats | None) -> Markup | None:
+        if mean_map is None or not np.isfinite(mean_map).all() or not mean_map.sum() > 0:
+            return None
+        return self._drawn.small(mean_map)
 
     def outcomes(self) -> dict[int, dict[str, Part]]:
         """The right and the wrong examples of each class that has both, by outcome."""
@@ -238,13 +248,9 @@ def _pooled_mean(means: Sequence[float | None], n: Sequence[float]) -> float | N
     return sum(weight * mean for weight, mean in known) / total if total else None
 
 
-def _row(row: Mapping[str, Any], cells: Sequence[Cell], mean_map: Floats | None) -> list[Any]:
+def _row(row: Mapping[str, Any], cells: Sequence[Cell], picture: Markup | None) -> list[Any]:
     n, correct = row["n"], row["n_correct"]
     accuracy = None if correct is None or not n else correct / n
-    uri, words = None, ""
-    if mean_map is not None and np.isfinite(mean_map).all() and mean_map.sum() > 0:
-        plane = pictures.in_times_uniform(mean_map)
-        uri, words = pictures.data_uri(pictures.map_png(plane)), map_in_words(plane)
     shown = [
         [
             each.text,
@@ -258,4 +264,4 @@ def _row(row: Mapping[str, Any], cells: Sequence[Cell], mean_map: Floats | None)
     ]
     text = wording.percent(accuracy, n)
     share = None if accuracy is None else round(accuracy, _DIGITS)
-    return [row["class"], f"{n:,}", n, text, share, uri, words, shown]
+    return [row["class"], f"{n:,}", n, text, share, picture, shown]

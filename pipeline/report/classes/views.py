@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from markupsafe import Markup
 
-from pipeline import pictures
 from pipeline.audit.groups import Groups
 from pipeline.audit.statistics import statistic
+from pipeline.plain_text import plain
 from pipeline.report import wording
 from pipeline.report.drawing import charts
+from pipeline.report.drawing.maps import Maps
 from transforms.statistics.columns import UNIFORM_SHARES
 from transforms.store.map_format import tensor_values
 
@@ -25,6 +26,7 @@ OF_TENSORS = ("entropy", "gini")
 _ALL = (*OF_IMAGES, *OF_TENSORS, "spread")
 CONFIDENCE = 0.95
 _MOST_SHOWN = 3
+_LAZY = 200  # classes above which pictures wait until they are scrolled to
 
 Floats = npt.NDArray[np.floating]
 
@@ -67,8 +69,7 @@ class ClassView:
       n: How many maps.
       accuracy: In words.
       accuracy_value: 0..1, to sort by; None without labels.
-      map_uri: The mean map; None where no map of the class has saliency.
-      map_words: What the mean map shows, for who does not see it.
+      picture: The mean map; None where no map of the class has saliency.
       cells: One per statistic of the table.
       histogram: Of the first statistic; empty where the atlas has none.
       statistics: All, for the opened row.
@@ -79,8 +80,7 @@ class ClassView:
     n: int
     accuracy: str
     accuracy_value: float | None
-    map_uri: str | None
-    map_words: str
+    picture: Markup | None
     cells: tuple[Cell, ...]
     histogram: Markup
     statistics: tuple[StatisticRow, ...]
@@ -123,7 +123,7 @@ def named(number: int, name: str | None) -> str:
     """
     if name is None:
         return f"class {number}"
-    return name if name.strip() else f"class {number} (its name is empty)"
+    return plain(name) if name.strip() else f"class {number} (its name is empty)"
 
 
 def mean_maps(table: pa.Table) -> dict[int, npt.NDArray[np.float64]]:
@@ -137,7 +137,11 @@ def mean_maps(table: pa.Table) -> dict[int, npt.NDArray[np.float64]]:
 
 
 def class_views(
-    table: pa.Table, maps: Mapping[int, Floats], shown: Sequence[str], names: Mapping[int, str]
+    table: pa.Table,
+    maps: Mapping[int, Floats],
+    shown: Sequence[str],
+    names: Mapping[int, str],
+    drawn: Maps,
 ) -> list[ClassView]:
     """The classes in the order of the table.
 
@@ -146,15 +150,18 @@ def class_views(
       maps: Their mean maps.
       shown: Statistics of the table.
       names: Of the classes.
+      drawn: How mean maps are drawn.
     """
     small = table.drop_columns(["mean_map", "std_map"])
     rows = small.to_pylist()
     window = _window(rows, f"{shown[0]}_histogram") if shown else (0.0, 1.0)
+    lazy = table.num_rows > _LAZY
+    pictures = {number: drawn.small(each, lazy=lazy) for number, each in maps.items()}
     intervals = {name: intervals_of_means(table, name) for name in shown}
     return [
         _view(
             row,
-            maps.get(row["class"]),
+            pictures.get(row["class"]),
             {name: ends[place] for name, ends in intervals.items()},
             names,
             window,
@@ -187,7 +194,7 @@ def intervals_of_means(table: pa.Table, name: str) -> list[tuple[float, float] |
 
 def _view(
     row: Mapping[str, Any],
-    mean_map: Floats | None,
+    picture: Markup | None,
     intervals: Mapping[str, tuple[float, float] | None],
     names: Mapping[int, str],
     window: tuple[float, float],
@@ -195,19 +202,13 @@ def _view(
     number, n, correct = row["class"], row["n"], row["n_correct"]
     accuracy = None if correct is None or not n else correct / n
     energies = [name.removesuffix("_mean") for name in row if name.endswith("_energy_mean")]
-    uri, words = None, "no map of this class has any saliency"
-    if mean_map is not None:
-        plane = pictures.in_times_uniform(mean_map)
-        uri = pictures.data_uri(pictures.map_png(plane))
-        words = map_in_words(plane)
     return ClassView(
         number=number,
         name=names[number],
         n=n,
         accuracy=wording.percent(accuracy, n),
         accuracy_value=accuracy,
-        map_uri=uri,
-        map_words=words,
+        picture=picture,
         cells=tuple(cell(row[f"{name}_mean"], name, ends) for name, ends in intervals.items()),
         histogram=_histogram(row, next(iter(intervals), ""), window),
         statistics=tuple(
@@ -216,16 +217,6 @@ def _view(
             if row.get(f"{name}_mean") is not None
         ),
     )
-
-
-def map_in_words(plane: npt.NDArray[np.float64]) -> str:
-    """Where a mean map has most, as its alternative text says."""
-    row, column = np.unravel_index(int(plane.argmax()), plane.shape)
-    rows, columns = plane.shape
-    place = wording.region_in_words(
-        (row / rows, (row + 1) / rows), (column / columns, (column + 1) / columns)
-    )
-    return f"most saliency {place}, {wording.two_digits(float(plane.max()))} times uniform"
 
 
 def cell(mean: float | None, name: str, ends: tuple[float, float] | None) -> Cell:

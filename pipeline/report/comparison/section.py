@@ -21,8 +21,9 @@ from pipeline.compare.result import (
     JoinedExamples,
 )
 from pipeline.report import wording
-from pipeline.report.classes.views import Floats, map_in_words, mean_maps, named
+from pipeline.report.classes.views import Floats, mean_maps, named
 from pipeline.report.comparison.examples import BothMaps, read_both
+from pipeline.report.drawing.maps import map_in_words
 from transforms.errors import ConfigurationError, RunError
 
 SHOWN_CLASSES = 6

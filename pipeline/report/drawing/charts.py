@@ -162,33 +162,6 @@ def legend() -> Markup:
     ).format(width, height, label, _joined(parts))
 
 
-def outline(cells: Sequence[tuple[int, int]], shape: tuple[int, int]) -> Markup:
-    """The outline of a region of cells, to lie over a map.
-
-    Args:
-      cells: (row, column) of each.
-      shape: Rows and columns of the grid.
-    """
-    inside = {*cells}
-    edges = []
-    for row, column in sorted(inside):
-        for down, across, path in (
-            (-1, 0, f"M{column} {row}h1"),
-            (1, 0, f"M{column} {row + 1}h1"),
-            (0, -1, f"M{column} {row}v1"),
-            (0, 1, f"M{column + 1} {row}v1"),
-        ):
-            if (row + down, column + across) not in inside:
-                edges.append(path)
-    return Markup(
-        '<svg class="outline" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
-        '<g fill="none">'
-        '<path d="{}" stroke="#000" stroke-width="5" vector-effect="non-scaling-stroke"/>'
-        '<path d="{}" stroke="#fff" stroke-width="2" vector-effect="non-scaling-stroke"/></g>'
-        "</svg>"
-    ).format(shape[1], shape[0], "".join(edges), "".join(edges))
-
-
 def _drawn(kind: str, width: int, height: int, parts: Sequence[str]) -> Markup:
     return _SVG.format(kind, width, height, width, height, _joined(parts))
 
@@ -206,6 +179,5 @@ __all__ = [
     "dot",
     "interval_dot",
     "legend",
-    "outline",
     "sparkline",
 ]

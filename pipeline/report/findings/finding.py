@@ -6,15 +6,14 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
-from pipeline import pictures
 from pipeline.report import wording
-from pipeline.report.classes.exemplars import Exemplar, Region
-from pipeline.report.classes.views import OF_IMAGES, Floats, map_in_words, statistic_dot
+from pipeline.report.classes.exemplars import Exemplar
+from pipeline.report.classes.views import OF_IMAGES, statistic_dot
 from pipeline.report.drawing import charts
+from pipeline.report.drawing.regions import Region
 
 STANDS_OUT = 2.0
 """Times the median class: a description, no judgement."""
@@ -64,14 +63,12 @@ class Finding:
       status: `new` or `known` since the previous audit; empty where there was none.
       statement: A sentence.
       facts: Names with what they are.
-      map_uri: The class's mean map; None where it has none.
-      map_words: What it shows.
-      outline: Of the place in question, else of its strongest region, over the map.
-      region_words: The same in words; empty where the saliency is all over the place.
       drawing: The figure with its interval.
       region: The place in question; None where it is not about one.
       ids: Examples that the audit names, the heaviest first.
       experiments: What changing images did.
+      picture: The class's mean map; None where it has none.
+      region_words: The place that is outlined in it; empty where none is.
       exemplars: Those that show it most.
       rule: How they were chosen.
     """
@@ -82,14 +79,12 @@ class Finding:
     status: str
     statement: Markup
     facts: tuple[tuple[str, str], ...]
-    map_uri: str | None
-    map_words: str
-    outline: Markup
-    region_words: str
     drawing: Markup
     region: Region | None = None
     ids: tuple[str, ...] = ()
     experiments: tuple[Experiment, ...] = ()
+    picture: Markup | None = None
+    region_words: str = ""
     exemplars: tuple[Exemplar, ...] = ()
     rule: str = ""
 
@@ -140,7 +135,7 @@ def standing_out(table: pa.Table) -> list[StandsOut]:
     return [out for _, out in found[:MOST_CARDS]]
 
 
-def described(out: StandsOut, names: Mapping[int, str], mean_map: Floats | None) -> Finding:
+def described(out: StandsOut, names: Mapping[int, str]) -> Finding:
     """What stands out, as a card."""
     figure = wording.figure
     name = wording.statistic_name(out.statistic)
@@ -169,7 +164,6 @@ def described(out: StandsOut, names: Mapping[int, str], mean_map: Floats | None)
             ),
         ),
         drawing=charts.interval_dot(statistic_dot(out.statistic, out.value, None, None)),
-        mean_map=mean_map,
     )
 
 
@@ -182,23 +176,9 @@ def card(
     statement: Markup,
     facts: Sequence[tuple[str, str]],
     drawing: Markup,
-    mean_map: Floats | None,
     region: Region | None = None,
 ) -> Finding:
-    """A card with the class's mean map, and in it the place in question or its strongest region."""
-    uri, words, outline, region_words = (
-        None,
-        "no map of this class has any saliency",
-        Markup(""),
-        "",
-    )
-    if mean_map is not None:
-        plane = pictures.in_times_uniform(mean_map)
-        uri = pictures.data_uri(pictures.map_png(plane, pictures.FINE))
-        words = map_in_words(plane)
-        cells = strongest_region(plane) if region is None else _cells(region, plane.shape)
-        outline = charts.outline(cells, (plane.shape[0], plane.shape[1]))
-        region_words = _region_words(plane, cells)
+    """A card, whose picture and examples come later."""
     return Finding(
         number=number,
         statistic=statistic,
@@ -206,50 +186,6 @@ def card(
         status=status,
         statement=statement,
         facts=tuple(facts),
-        map_uri=uri,
-        map_words=words,
-        outline=outline,
-        region_words=region_words,
         drawing=drawing,
         region=region,
     )
-
-
-def _cells(region: Region, shape: Sequence[int]) -> list[tuple[int, int]]:
-    """The cells whose middles are in a place; at least the one in the middle of it."""
-    inside = [
-        [cell for cell in range(size) if low <= (cell + 0.5) / size < high]
-        or [min(size - 1, int((low + high) / 2 * size))]
-        for size, low, high in zip(shape, region[:2], region[2:], strict=True)
-    ]
-    return [(row, column) for row in inside[0] for column in inside[1]]
-
-
-def strongest_region(plane: Floats) -> list[tuple[int, int]]:
-    """Cells connected to the maximum that have at least half of it, by row and column."""
-    rows, columns = plane.shape
-    floor = float(plane.max()) / 2
-    start = np.unravel_index(int(plane.argmax()), plane.shape)
-    found = {(int(start[0]), int(start[1]))}
-    waiting = list(found)
-    while waiting:
-        row, column = waiting.pop()
-        for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-            inside = 0 <= near[0] < rows and 0 <= near[1] < columns
-            if inside and near not in found and plane[near] >= floor:
-                found.add(near)
-                waiting.append(near)
-    return sorted(found)
-
-
-def _region_words(plane: Floats, cells: Sequence[tuple[int, int]]) -> str:
-    rows, columns = plane.shape
-    down = [row for row, _ in cells]
-    across = [column for _, column in cells]
-    place = wording.region_in_words(
-        (min(down) / rows, (max(down) + 1) / rows),
-        (min(across) / columns, (max(across) + 1) / columns),
-    )
-    area = len(cells) / plane.size
-    mass = float(sum(plane[cell] for cell in cells) / plane.sum())
-    return f"{place}: {wording.percent(area)} of the area, {wording.percent(mass)} of the saliency"

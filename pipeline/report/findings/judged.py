@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from pipeline.atlas import Atlas
 from pipeline.audit.result import AuditResult, Comparison, Threshold
+from pipeline.plain_text import plain
 from pipeline.report import wording
-from pipeline.report.classes.views import Floats, statistic_dot
+from pipeline.report.classes.views import statistic_dot
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import MOST_CARDS, Finding, card
 from pipeline.report.findings.shortcuts import shortcut_card
@@ -111,23 +112,20 @@ def audited_verdict(
     return Verdict(result.verdict, headline, because, (*warnings(manifest), *noted))
 
 
-def failures(
-    result: AuditResult, names: Mapping[int, str], maps: Mapping[int, Floats]
-) -> list[Finding]:
+def failures(result: AuditResult, names: Mapping[int, str]) -> list[Finding]:
     """Cards: shortcuts that are used, failures by how far they are off, then untried shortcuts.
 
     Args:
       result: The audit.
       names: Of the classes.
-      maps: Their mean maps.
     """
     failing = [each for each in result.gates if each.verdict == "fail"]
     failing.sort(key=lambda each: (not each.counts_as_failure, -_distance(each)))
     found = [each for each in result.shortcuts if each.verdict != "cleared"]
     found.sort(key=lambda each: (_KINDS.index(each.indicator), -each.effect))
-    used = [shortcut_card(each, names, maps) for each in found if each.is_used]
-    others = [shortcut_card(each, names, maps) for each in found if not each.is_used]
-    judged = [_card(each, names, maps) for each in failing[:MOST_CARDS]]
+    used = [shortcut_card(each, names) for each in found if each.is_used]
+    others = [shortcut_card(each, names) for each in found if not each.is_used]
+    judged = [_card(each, names) for each in failing[:MOST_CARDS]]
     return [*used[:MOST_CARDS], *judged, *others[:MOST_CARDS]]
 
 
@@ -149,7 +147,7 @@ def _judged(comparison: Comparison) -> float | None:
     return comparison.change if comparison.threshold.of == "change" else comparison.value
 
 
-def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, Floats]) -> Finding:
+def _card(comparison: Comparison, names: Mapping[int, str]) -> Finding:
     number = -1 if comparison.class_number is None else comparison.class_number
     who = names.get(number, "the whole atlas")
     if comparison.slice is not None:
@@ -159,7 +157,7 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
     has_to_be = _threshold(comparison, comparison.threshold)
     statement = Markup(
         "<em><bdi>{}</bdi></em> fails \u201c<bdi>{}</bdi>\u201d: {} {}; it has to be {}."
-    ).format(who, comparison.gate, _of(comparison), found, has_to_be)
+    ).format(plain(who), plain(comparison.gate), _of(comparison), found, has_to_be)
     low, high = comparison.low, comparison.high
     interval = "" if low is None else f", {_figure(comparison, low)} to {_figure(comparison, high)}"
     facts = [
@@ -185,7 +183,6 @@ def _card(comparison: Comparison, names: Mapping[int, str], maps: Mapping[int, F
         statement=statement,
         facts=facts,
         drawing=drawing if comparison.threshold.of == "value" else Markup(""),
-        mean_map=maps.get(number),
     )
     return dataclasses.replace(found_card, ids=tuple(comparison.examples))
 

@@ -12,20 +12,17 @@ from markupsafe import Markup
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
 from pipeline.report import wording
-from pipeline.report.classes.views import CONFIDENCE, Floats
+from pipeline.report.classes.views import CONFIDENCE
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import Bar, Experiment, Finding, card
 
 
-def shortcut_card(
-    shortcut: Shortcut, names: Mapping[int, str], maps: Mapping[int, Floats]
-) -> Finding:
+def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
     """What a class's maps point to or its images are, and what masking and pasting did.
 
     Args:
       shortcut: Of the audit.
       names: Of the classes.
-      maps: Their mean maps.
     """
     name = names.get(shortcut.class_number, f"class {shortcut.class_number}")
     seen, facts = _seen(shortcut)
@@ -55,7 +52,6 @@ def shortcut_card(
         statement=Markup("<em><bdi>{}</bdi></em> {}: {}.").format(name, seen, said),
         facts=facts,
         drawing=Markup(""),
-        mean_map=maps.get(shortcut.class_number),
         region=shortcut.region,
     )
     return dataclasses.replace(found, experiments=tuple(experiments))

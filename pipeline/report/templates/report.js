@@ -185,17 +185,13 @@
     cell.title = interval ? `${text}, interval ${interval}` : "";
   }
 
-  function showPart(body, [, n, count, accuracy, share, uri, words, statistics]) {
+  function showPart(body, [, n, count, accuracy, share, picture, statistics]) {
     const cells = body.rows[0].cells;
     let column = 1;
     fill(cells[column++], n, count);
     if (hasAccuracy) fill(cells[column++], accuracy, share);
-    const picture = cells[column++];
-    if (uri) {
-      const image = document.createElement("img");
-      Object.assign(image, { src: uri, width: 56, height: 56, alt: `Mean map: ${words}` });
-      picture.replaceChildren(image);
-    }
+    const mean = cells[column++];
+    if (picture) mean.innerHTML = picture;
     for (const each of statistics) drawDot(cells[column++], each);
   }
 
@@ -232,7 +228,7 @@
     const radio = document.querySelector(`input[name="view"][value="${name}"]`);
     if (radio) radio.checked = true;
   }
-  document.querySelector(".switch").addEventListener("change", (event) => view(event.target.value));
+  document.querySelector(".switch")?.addEventListener("change", (event) => view(event.target.value));
 
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -246,7 +242,7 @@
     } else if (event.key === "/") {
       event.preventDefault();
       filter.focus();
-    } else if (["1", "2", "3"].includes(event.key)) {
+    } else if (root.dataset.view && ["1", "2", "3"].includes(event.key)) {
       view(["input", "overlay", "map"][event.key - 1]);
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       if (event.target.closest("#table, #filter")) move(event, event.key === "ArrowDown" ? 1 : -1);
