@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from pipeline.atlas import Atlas
 from pipeline.audit.estimation.intervals import Floats
-from transforms.statistics.columns import BOX_ENERGY, MASK_ENERGY, POINTING_HIT
+from transforms.statistics.columns import BOX_ENERGY, MASK_ENERGY, POINTING_HIT, UNBOUNDED
 
 HISTOGRAM = "_histogram"
 _EDGES = b"edges"
-_SCORE = "score"  # every row has one
+_OF_EVERY_ROW = {"score", *UNBOUNDED}
 
 
 class Histograms:
@@ -127,7 +127,7 @@ class Groups:
 
     def defined(self, name: str) -> Floats:
         """(G,) how many values of a statistic there are."""
-        if name == _SCORE:
+        if name in _OF_EVERY_ROW:
             return self.column("n")
         if name == POINTING_HIT:  # a share has no histogram, but is defined where one of these is
             name = MASK_ENERGY if self._has_histogram(MASK_ENERGY) else BOX_ENERGY

@@ -21,7 +21,7 @@ from pipeline.audit.estimation.intervals import (
 )
 from pipeline.audit.estimation.quantiles import histogram_interval
 from pipeline.audit.groups import Groups
-from transforms.statistics.columns import SHARES
+from transforms.statistics.columns import SHARES, UNBOUNDED
 
 ACCURACY, FAILED, UNDEFINED, DRIFT = "accuracy", "failed_fraction", "undefined_fraction", "drift"
 OWN_STATISTICS = (ACCURACY, FAILED, UNDEFINED, DRIFT)
@@ -31,6 +31,7 @@ Kind = Literal["mean", "quantile", "share", "failed", "drift"]
 _QUANTILE = re.compile(r"(\w+)_q(\d\d)")
 _MEAN = re.compile(r"(\w+)_mean")
 _PERCENT = 100
+_UNCOUNTED = {"score", *UNBOUNDED}  # every row has one
 
 
 class Figures(NamedTuple):
@@ -67,7 +68,7 @@ class Statistic:
     def columns(self) -> tuple[str, ...]:
         """The columns of the table of groups that it needs, beside those that are always there."""
         if self.kind == "mean":
-            histogram = () if self.of == "score" else (f"{self.of}_histogram",)
+            histogram = () if self.of in _UNCOUNTED else (f"{self.of}_histogram",)
             return (f"{self.of}_mean", f"{self.of}_std", f"{self.of}_skewness", *histogram)
         if self.kind == "quantile":
             return (self.name, f"{self.of}_histogram")

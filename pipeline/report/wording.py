@@ -26,6 +26,12 @@ STATISTIC_NAMES = {
     "box_energy": "in the boxes",
     "pointing_hit": "peak in a box or the mask",
     "mask_energy": "in the mask",
+    "luminance": "brightness of the input",
+    "contrast": "contrast of the input",
+    "saturation": "saturation of the input",
+    "sharpness": "sharpness of the input",
+    "input_height": "height of the input, in pixels",
+    "input_width": "width of the input, in pixels",
     "score": "score",
     "accuracy": "accuracy",
     "drift": "drift",
@@ -44,6 +50,10 @@ STATISTIC_MEANINGS = {
     "box_energy": "the share of the saliency in the examples' boxes",
     "pointing_hit": "the share of maps whose peak is in a box, or in the mask",
     "mask_energy": "the share of the saliency in the examples' masks",
+    "luminance": "how bright the images are that the model is shown: 0 is black, 1 is white",
+    "contrast": "how far pixels are from their mean brightness: 1/2 is half black, half white",
+    "saturation": "how colourful the images are: 0 is grey",
+    "sharpness": "how much neighbouring pixels differ: a blur makes it smaller",
 }
 
 

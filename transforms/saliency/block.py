@@ -12,22 +12,23 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.elements import (
     NO_LABEL,
     Block,
     Examples,
     ExplainedBlock,
-    Failure,
     ImageWarning,
 )
 from transforms.errors import DataFault
 from transforms.formats.images.decoding import DecodedInputs, InputDecoder
+from transforms.formats.images.properties import input_properties
 from transforms.formats.images.thumbnails import ThumbnailEncoder, thumbnail_shape
 from transforms.formats.source import IMAGE_RANK
 from transforms.models.devices import configure_threads, has_gpu, spare_cores
@@ -40,9 +41,9 @@ from transforms.saliency.batching.model_errors import model_errors
 from transforms.saliency.batching.timing import BatchTimer
 from transforms.saliency.engines.engine import CompiledAttribution, Inputs
 from transforms.saliency.program import BATCHES_AT_ONCE, Programs, ProgramSpec, find_layer_of
-from transforms.saliency.rows import BlockRows, RowsOfBatch
+from transforms.saliency.rows import BlockRows, RowsOfBatch, failures_of, warnings_of
 from transforms.saliency.scores.operators import output_reading
-from transforms.statistics.columns import POSITIVE_SHARE
+from transforms.statistics.columns import INPUT_SIZES, POSITIVE_SHARE
 from transforms.statistics.maps import MapKind, MapStatistics
 from transforms.statistics.peak_windows import has_peak_windows
 from transforms.statistics.places import PlaceFinder
@@ -51,7 +52,8 @@ from transforms.storage import Storage
 from transforms.store.map_format import MapFormat
 
 _Thumbnails: TypeAlias = list[bytes] | None
-_DecodedBatch: TypeAlias = tuple[Examples, DecodedInputs, Arrays, _Thumbnails]
+_Properties: TypeAlias = Mapping[str, npt.NDArray[Any]]
+_DecodedBatch: TypeAlias = tuple[Examples, DecodedInputs, Arrays, _Thumbnails, _Properties]
 _ExplainedBatch: TypeAlias = tuple[_DecodedBatch, list[DataFault | None], Results | None]
 
 _MOST_STATISTICS = 16  # kept in a process
@@ -131,6 +133,7 @@ class ExplainSpec:
             with_masks=self.with_masks,
             regions={region.name: region.area_in(inputs) for region in self.regions},
             features=self.features,
+            with_properties=inputs.kind == "image",
         )
 
 
@@ -259,9 +262,9 @@ class BlockExplainer:
         for (batch, decoded, *_), faults, made in computed_ahead(
             functools.partial(_make_rows, rows), batches, self._rows_pool, self._rows_threads + 1
         ):
-            failures += _failures(block, batch, faults)
+            failures += failures_of(block, batch, faults)
             if made is not None:
-                warnings += _warnings(batch, decoded, faults)
+                warnings += warnings_of(batch, decoded.warnings, faults)
                 explained += faults.count(None)
                 with self._counting:
                     self._explained += faults.count(None)
@@ -282,7 +285,8 @@ class BlockExplainer:
     def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
         """Mini-batches as arrays, each decoded while the device has those before it.
 
-        So are their thumbnails made: by the threads that decode, beside those that explain.
+        So are thumbnails made and properties measured: by the threads that decode, beside those
+        that explain.
         """
         for start in range(0, len(examples), self._batch_size):
             batch = examples[start : start + self._batch_size]
@@ -294,11 +298,19 @@ class BlockExplainer:
             thumbnails = None
             if self._thumbnails is not None:
                 thumbnails = self._decoder.in_threads(self._thumbnails.encode, found.values)
-            yield batch, found, _arrays(batch, found.values, fed.arrays, places), thumbnails
+            arrays = _arrays(batch, found.values, fed.arrays, places)
+            yield batch, found, arrays, thumbnails, self._properties_of(found)
+
+    def _properties_of(self, found: DecodedInputs) -> _Properties:
+        """What is stored of inputs beside their thumbnails, by column."""
+        if self.spec.program.inputs.kind != "image":
+            return {}
+        sizes = dict(zip(INPUT_SIZES, found.sizes.T, strict=True))
+        return {**sizes, **input_properties(found.values)}
 
     def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
-        batch, found, arrays, _ = decoded
+        batch, found, arrays, *_ = decoded
         faults = list(found.faults)
         for row, label in enumerate(batch.labels):
             faults[row] = faults[row] or self._label_fault(int(label))
@@ -355,30 +367,9 @@ def _make_rows(
 ) -> tuple[_DecodedBatch, list[DataFault | None], RowsOfBatch | None]:
     """A mini-batch with the rows of those of its examples that have no fault, if there are any."""
     decoded, faults, results = explained
-    batch, *_, thumbnails = decoded
+    batch, _, _, thumbnails, properties = decoded
     kept = [row for row, fault in enumerate(faults) if fault is None]
-    made = rows.rows_of(batch, results, kept, thumbnails) if results is not None and kept else None
+    made = None
+    if results is not None and kept:
+        made = rows.rows_of(batch, results, kept, thumbnails, properties)
     return decoded, faults, made
-
-
-def _failures(
-    block: Block, batch: Examples, faults: Sequence[DataFault | None]
-) -> Iterator[Failure]:
-    for row, fault in enumerate(faults):
-        if fault is not None:
-            yield Failure(
-                shard=block.key.shard.name,
-                record=int(batch.records[row]),
-                example_id=batch.ids[row],
-                stage=fault.stage,
-                error=fault.error,
-                message=str(fault),
-            )
-
-
-def _warnings(
-    batch: Examples, decoded: DecodedInputs, faults: Sequence[DataFault | None]
-) -> Iterator[ImageWarning]:
-    for row, (warning, fault) in enumerate(zip(decoded.warnings, faults, strict=True)):
-        if warning is not None and fault is None:
-            yield ImageWarning(int(batch.records[row]), warning)

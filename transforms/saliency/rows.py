@@ -1,4 +1,4 @@
-"""The maps table of a block, from the results of its mini-batches.
+"""The maps table of a block, from the results of its mini-batches; what is told of the others.
 
 Arrow's columns are made once per block: making a table for each mini-batch of 8, and joining them,
 costs 0.2 ms per map, as much as storing it.
@@ -7,15 +7,17 @@ costs 0.2 ms per map, as much as storing it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.elements import NO_LABEL, Examples
+from transforms.elements import NO_LABEL, Block, Examples, Failure, ImageWarning
+from transforms.errors import DataFault
 from transforms.saliency.attribution import Results
+from transforms.statistics.columns import INPUT_PROPERTIES
 from transforms.statistics.maps import gini_from_codes
 from transforms.statistics.peak_windows import PEAK_WINDOW, peak_windows, windows_column
 from transforms.store.map_format import THUMBNAIL, MapFormat
@@ -56,6 +58,7 @@ class BlockRows:
         self._parts: dict[str, list[npt.NDArray[Any]]] = {}
         named = ("target", "score", "map", "map_scale", "sketch", *_float_names(map_format))
         named += map_format.shares
+        self._properties = INPUT_PROPERTIES if map_format.with_properties else ()
         self._of_maps = tuple(name for name in named if name != "gini")
 
     def rows_of(
@@ -64,6 +67,7 @@ class BlockRows:
         results: Results,
         kept: Sequence[int],
         thumbnails: Sequence[bytes] | None = None,
+        properties: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> RowsOfBatch:
         """Makes the rows of a mini-batch, their Gini indices among them.
 
@@ -72,6 +76,7 @@ class BlockRows:
           results: As `Program.run` returns them.
           kept: Which of the examples, ascending.
           thumbnails: Of all the examples; None where none are stored.
+          properties: Sizes and properties of all the inputs, by name; None where none are stored.
         """
         rows: Any = np.asarray(kept)
         if len(kept) == len(batch):
@@ -83,6 +88,7 @@ class BlockRows:
         if self._format.with_windows:
             columns[PEAK_WINDOW] = peak_windows(levels)
         of_examples: dict[str, npt.NDArray[Any]] = {"record": batch.records, "label": batch.labels}
+        of_examples |= properties or {}
         if self._format.with_predictions:
             of_examples |= {name: results[name] for name in _PREDICTIONS}
         for name, values in of_examples.items():
@@ -111,7 +117,7 @@ class BlockRows:
         arrays = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
         statistics = {
             name: pa.array(arrays[name], pa.float32(), from_pandas=True)  # NaN becomes null
-            for name in _float_names(self._format)
+            for name in (*_float_names(self._format), *self._properties)
         }
         label = arrays["label"]
         rows = len(self._ids)
@@ -144,3 +150,28 @@ def _by_row(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(N, K, ...) -> (N * K, ...)."""
     by_row: npt.NDArray[Any] = values.reshape((-1, *values.shape[2:]))
     return by_row
+
+
+def failures_of(
+    block: Block, batch: Examples, faults: Sequence[DataFault | None]
+) -> Iterator[Failure]:
+    """The failures of a mini-batch of a block: its examples that have a fault."""
+    for row, fault in enumerate(faults):
+        if fault is not None:
+            yield Failure(
+                shard=block.key.shard.name,
+                record=int(batch.records[row]),
+                example_id=batch.ids[row],
+                stage=fault.stage,
+                error=fault.error,
+                message=str(fault),
+            )
+
+
+def warnings_of(
+    batch: Examples, warnings: Sequence[str | None], faults: Sequence[DataFault | None]
+) -> Iterator[ImageWarning]:
+    """The warnings of a mini-batch: of its examples that have no fault."""
+    for row, (warning, fault) in enumerate(zip(warnings, faults, strict=True)):
+        if warning is not None and fault is None:
+            yield ImageWarning(int(batch.records[row]), warning)

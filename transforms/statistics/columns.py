@@ -39,11 +39,17 @@ POSITIVE_SHARE = "positive_share"
 COMPLETENESS_ERROR = "completeness_error"
 """Of integrated gradients: by how much the map's sum misses the difference of scores."""
 
+INPUT_PROPERTIES = ("luminance", "contrast", "saturation", "sharpness")
+"""Of an image as the model is shown it, each in 0..1 (formulas: `formats.images.properties`)."""
+
+INPUT_SIZES = ("input_height", "input_width")
+"""Pixels of an image as it is stored, before it is fitted to the model."""
+
 MAPS_COLUMNS = frozenset(
     {
         *("example_id", "shard", "record", "label", "target", "predicted", "score"),
         *("predicted_score", "map", "map_scale", "sketch", "thumbnail", "peak_window"),
-        *("input_height", "input_width", "luminance", "contrast", "saturation", "sharpness"),
+        *(*INPUT_SIZES, *INPUT_PROPERTIES),
         *(*STATISTICS, BOX_ENERGY, MASK_ENERGY, POINTING_HIT),
         *(POSITIVE_SHARE, COMPLETENESS_ERROR),
     }
@@ -56,6 +62,9 @@ OUTCOME = "outcome"
 
 SHARES = frozenset({POINTING_HIT})
 """Statistics that are 0 or 1: of a group's they have a mean, a share, and nothing else."""
+
+UNBOUNDED = frozenset(INPUT_SIZES)
+"""Whole numbers that are not in 0..1: of a group's they have moments, and no histogram."""
 
 
 def region_energy(region: str) -> str:

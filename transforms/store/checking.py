@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from transforms.elements import CommittedBlock, Shard
+from transforms.statistics.columns import INPUT_PROPERTIES, INPUT_SIZES
 from transforms.store.map_format import PICTURES, THUMBNAIL, MapFormat
 
 
@@ -101,7 +102,11 @@ def _value_problems(summary: pa.Table, shard: Shard, stored: MapFormat) -> Itera
     for name in stored.measures:
         if not np.isfinite(summary[name].drop_null().to_numpy()).all():
             yield f"its {name} is not finite somewhere"
-    for name in stored.statistic_names:
+    properties = INPUT_PROPERTIES if stored.with_properties else ()
+    for name in INPUT_SIZES if stored.with_properties else ():
+        if not (np.asarray(summary[name]) > 0).all():
+            yield f"its {name} is not above 0 somewhere"
+    for name in (*stored.statistic_names, *properties):
         values = summary[name].drop_null().to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
             yield f"its {name} is not within 0 and 1 somewhere"

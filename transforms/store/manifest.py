@@ -70,6 +70,7 @@ class RecordedMapFormat(Part):
     with_masks: bool = False
     regions: dict[str, float] = pydantic.Field(default_factory=dict)
     features: list[str] = pydantic.Field(default_factory=list)
+    with_properties: bool = False
 
     @property
     def stored(self) -> MapFormat:
@@ -89,6 +90,7 @@ class RecordedMapFormat(Part):
             with_masks=self.with_masks,
             regions=dict(sorted(self.regions.items())),
             features=tuple(self.features),
+            with_properties=self.with_properties,
         )
 
     @classmethod
@@ -109,6 +111,7 @@ class RecordedMapFormat(Part):
             with_masks=stored.with_masks,
             regions=dict(stored.regions),
             features=list(stored.features),
+            with_properties=stored.with_properties,
         )
 
 

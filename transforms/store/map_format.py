@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.columns import SHARES, statistic_names
+from transforms.statistics.columns import (
+    INPUT_PROPERTIES,
+    INPUT_SIZES,
+    SHARES,
+    statistic_names,
+)
 from transforms.statistics.groups.sums import AtlasSums
 from transforms.statistics.peak_windows import PEAK_WINDOW, WINDOW_BYTES, WINDOW_CELLS
 
@@ -56,6 +61,7 @@ class MapFormat:
       regions: Name of each region that the user named -> its share of the area of the model's
         input, the energy that an even map has there.
       features: Names of a table's features, in the order of a map's values; none of other inputs.
+      with_properties: Whether inputs are images, whose size and properties are stored.
     """
 
     map_shape: tuple[int, ...]
@@ -70,10 +76,12 @@ class MapFormat:
     with_masks: bool = False
     regions: Mapping[str, float] = dataclasses.field(default_factory=dict)
     features: tuple[str, ...] = ()
+    with_properties: bool = False
 
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
-        return AtlasSums(self.sketch_shape, self._statistics, self.slices)
+        properties = INPUT_PROPERTIES + INPUT_SIZES if self.with_properties else ()
+        return AtlasSums(self.sketch_shape, self._statistics + properties, self.slices)
 
     @property
     def _statistics(self) -> tuple[str, ...]:
@@ -135,6 +143,9 @@ class MapFormat:
             fields.append(pa.field(THUMBNAIL, pa.binary(), nullable=False))
         if self.with_windows:
             fields.append(_WINDOW_FIELD)
+        if self.with_properties:
+            fields += [pa.field(name, pa.int32(), nullable=False) for name in INPUT_SIZES]
+            fields += [pa.field(name, pa.float32()) for name in INPUT_PROPERTIES]
         fields += [pa.field(name, pa.string()) for name in self.slices]
         return pa.schema(fields)
 

@@ -110,7 +110,7 @@ def test_the_next_mini_batch_and_the_next_block_are_decoded_while_the_device_com
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded = [threading.Event() for _ in range(BATCHES * BLOCKS)]
-    decode = InputDecoder.decode
+    decode = InputDecoder.decode_batch
 
     def decode_and_tell(self: InputDecoder, inputs: Any) -> Any:
         found = decode(self, inputs)
@@ -123,7 +123,7 @@ def test_the_next_mini_batch_and_the_next_block_are_decoded_while_the_device_com
         makers.add(threading.current_thread().name.partition("_")[0])
         return np.zeros(len(codes), np.float32)
 
-    monkeypatch.setattr(InputDecoder, "decode", decode_and_tell)
+    monkeypatch.setattr(InputDecoder, "decode_batch", decode_and_tell)
     monkeypatch.setattr("transforms.saliency.rows.gini_from_codes", tell)
     programs = cast(Programs, WaitingPrograms(results(), decoded))
     explainer = BlockExplainer(cast(LoadedModel, Model()), SPEC, programs=programs)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.statistics.columns import SHARES, SKETCH_UNIT_BITS
+from transforms.statistics.columns import SHARES, SKETCH_UNIT_BITS, UNBOUNDED
 from transforms.statistics.groups.histograms import BINS, SLOTS, quantiles
 from transforms.statistics.groups.moments import (
     CUBE_TERMS,
@@ -50,7 +50,7 @@ class GroupAccumulator:
     """Exact sums over the rows of one group.
 
     It holds 24 bytes per sketch cell, and per statistic 2 bytes per row until the 2 KB of a
-    histogram are less: about 20 KB for a few rows and 40 KB for many, with the usual grid. Pickled,
+    histogram are less: about 20 KB for a few rows and 50 KB for many, with the usual grid. Pickled,
     only what is occupied, in the fewest bytes an array needs, and equal sums as equal bytes.
 
     Bounds: 2**38 rows (2**24 units per sketch cell in int64 sums); all else is wider: terms of
@@ -62,14 +62,15 @@ class GroupAccumulator:
 
         Args:
           sketch_shape: Shape of the rows' sketches.
-          names: The statistics that rows have.
+          names: The statistics that rows have; those that are `UNBOUNDED` last.
         """
         self._sketch_shape = tuple(sketch_shape)
         self._names = tuple(names)
         self._n = self._n_labelled = self._n_correct = 0
         self._score_sums = (0, 0, 0)
         cells = math.prod(sketch_shape)
-        self._histograms = _Histograms(len(self._names) * SLOTS)
+        self._bounded = tuple(name for name in self._names if name not in UNBOUNDED)
+        self._histograms = _Histograms(len(self._bounded) * SLOTS)
         self._wide = WideSums.zero(_TERMS * len(self._names) + cells)
         self._sketch_sums: IntArray = np.zeros(cells, np.int64)
 
@@ -82,7 +83,7 @@ class GroupAccumulator:
         if rows.wide_terms.shape != self._wide.low.shape:
             raise ValueError(
                 f"rows have {len(rows.sketch_sums)} sketch cells and {len(rows.slots) // rows.n} "
-                f"statistics, the sums {len(self._sketch_sums)} and {len(self._names)}"
+                f"statistics, the sums {len(self._sketch_sums)} and {len(self._bounded)}"
             )
         self._count(rows.n, rows.n_labelled, rows.n_correct, rows.score_sums)
         self._histograms.add(rows.slots)
@@ -114,8 +115,8 @@ class GroupAccumulator:
 
     def finish(self) -> GroupRow:
         """The group's statistics; deviations and skewness are those of the population."""
-        slots = self._histograms.counts().reshape(len(self._names), SLOTS)
-        undefined = dict(zip(self._names, slots[:, BINS].tolist(), strict=True))
+        slots = self._histograms.counts().reshape(len(self._bounded), SLOTS)
+        undefined = dict(zip(self._bounded, slots[:, BINS].tolist(), strict=True))
         row: dict[str, Any] = {
             "n": self._n,
             "n_correct": self._n_correct if self._n_labelled else None,
@@ -127,13 +128,15 @@ class GroupAccumulator:
         sums, square_sums = wide[:width], squares(wide[width:squares_end])
         cube_sums = cubes(wide[squares_end:])
         for number, name in enumerate(self._names):
-            moments = (self._n - undefined[name], sums[number], square_sums[number])
-            row[f"{name}_mean"] = mean(*moments[:2], FIXED_BITS)
+            bits = 0 if name in UNBOUNDED else FIXED_BITS
+            moments = (self._n - undefined.get(name, 0), sums[number], square_sums[number])
+            row[f"{name}_mean"] = mean(*moments[:2], bits)
             if name not in SHARES:
-                bins = slots[number, :BINS]
-                row[f"{name}_std"] = standard_deviation(*moments, FIXED_BITS)
-                row |= zip(quantile_columns(name), quantiles(bins, PERCENTS), strict=True)
+                row[f"{name}_std"] = standard_deviation(*moments, bits)
                 row[f"{name}_skewness"] = skewness(*moments, cube_sums[number])
+            if name not in SHARES | UNBOUNDED:
+                bins = slots[number, :BINS]
+                row |= zip(quantile_columns(name), quantiles(bins, PERCENTS), strict=True)
                 row[f"{name}_histogram"] = bins
         first, second, third = self._score_sums
         row["score_mean"] = mean(self._n, first, SCORE_BITS)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.statistics.columns import SHARES
+from transforms.statistics.columns import SHARES, UNBOUNDED
 from transforms.statistics.groups.accumulator import GroupRow, quantile_columns
 from transforms.statistics.groups.histograms import BINS
 
@@ -38,8 +38,9 @@ def classes_schema(sketch_shape: Sequence[int], names: Sequence[str]) -> pa.Sche
     for name in names:
         columns[f"{name}_mean"] = pa.float64()
         if name not in SHARES:
-            numbers = (f"{name}_std", *quantile_columns(name), f"{name}_skewness")
-            columns |= dict.fromkeys(numbers, pa.float64())
+            numbers = () if name in UNBOUNDED else quantile_columns(name)
+            columns |= dict.fromkeys((f"{name}_std", *numbers, f"{name}_skewness"), pa.float64())
+        if name not in SHARES | UNBOUNDED:
             columns[name + _HISTOGRAM] = pa.list_(pa.int64())
     columns |= dict.fromkeys(("score_mean", "score_std", "score_skewness"), pa.float64())
     tensor = pa.fixed_shape_tensor(pa.float32(), tuple(sketch_shape))

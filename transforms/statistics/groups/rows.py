@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.statistics.columns import UNBOUNDED
 from transforms.statistics.groups import histograms, moments
 from transforms.statistics.groups.moments import IntArray
 
@@ -31,7 +32,7 @@ _PEAK = "peak_x"  # every map that has statistics has a peak
 class GroupRows:
     """What some rows of one group add to its sums, as integers.
 
-    With K statistics and a sketch of C cells:
+    With K statistics in 0..1, U unbounded ones and a sketch of C cells:
 
     Attributes:
       n: How many rows.
@@ -40,8 +41,8 @@ class GroupRows:
       score_sums: Sums of scores, of their squares and of their cubes, in units of 2**-149, 2**-298
         and 2**-447.
       slots: (n * K,) uint16 histogram slots, `statistic * SLOTS + slot`.
-      wide_terms: (8 K + C,) sums of fixed-point values, of their squares' terms and of their cubes'
-        terms; sums of squares of sketch cells.
+      wide_terms: (8 (K + U) + C,) sums of fixed-point values and of unbounded ones, of their
+        squares' terms and of their cubes' terms; sums of squares of sketch cells.
       sketch_sums: (C,) sums of sketch cells.
     """
 
@@ -60,7 +61,7 @@ class StoredRows:
     Args:
       summary: Columns `target`, `label`, `predicted`, `score`, `sketch` and all statistics. Null
         and NaN statistics are undefined; labels and predictions may be null.
-      names: The statistics.
+      names: The statistics; those that are `UNBOUNDED` last.
 
     Attributes:
       targets: (N,) the classes explained.
@@ -82,10 +83,12 @@ class StoredRows:
         self._known = known
         self._correct = known & (self.labels == self.predicted)
         self._scores = moments.dyadic(_floats(summary, "score"))
-        values = _statistics(summary, names)
-        self.defined = ~np.isnan(values[:, list(names).index(_PEAK)])
-        fixed = moments.fixed_point(values)
-        slots = histograms.slot_numbers(values) + np.arange(len(names)) * histograms.SLOTS
+        bounded = [name for name in names if name not in UNBOUNDED]
+        values = _statistics(summary, bounded)
+        self.defined = ~np.isnan(values[:, bounded.index(_PEAK)])
+        sizes = [_size(summary, name) for name in names[len(bounded) :]]
+        fixed = np.column_stack([moments.fixed_point(values), *sizes])
+        slots = histograms.slot_numbers(values) + np.arange(len(bounded)) * histograms.SLOTS
         self._slots = slots.astype(np.uint16)
         self._terms = np.concatenate(
             [fixed, moments.square_terms(fixed), moments.cube_terms(fixed)], axis=1
@@ -172,6 +175,14 @@ def _statistics(summary: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float
         row, column = np.argwhere(wrong)[0]
         raise ValueError(f"{names[column]} must be in 0..1, not {values[row, column]}")
     return values
+
+
+def _size(summary: pa.Table, name: str) -> IntArray:
+    """An unbounded statistic, which every row has."""
+    sizes: IntArray = summary.column(name).to_numpy().astype(np.int64)
+    if (sizes < 0).any():
+        raise ValueError(f"{name} must be at least 0, not {sizes.min()}")
+    return sizes
 
 
 def _floats(summary: pa.Table, name: str) -> npt.NDArray[np.float32]:

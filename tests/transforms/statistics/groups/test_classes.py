@@ -22,7 +22,7 @@ from transforms.statistics.groups import rows as rows_module
 from transforms.statistics.groups.accumulator import PERCENTS, GroupAccumulator
 from transforms.statistics.groups.classes import classes_schema, classes_table
 from transforms.statistics.groups.histograms import BINS
-from transforms.statistics.groups.rows import rows_by_class
+from transforms.statistics.groups.rows import rows_by_class, stored_rows
 
 GRID = (3, 4)
 ROWS = 60
@@ -107,6 +107,38 @@ def table_of(sums: dict[int, GroupAccumulator], with_boxes: bool) -> pa.Table:
 
 def defined(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return np.array([float(value) for value in column.to_pylist() if value is not None])
+
+
+def test_sizes_without_bounds_have_exact_moments_and_no_histogram() -> None:
+    summary = summary_of(False)
+    sizes = np.random.default_rng(2).integers(1, 70_000, ROWS)
+    sizes[:2] = 1, 2**31 - 1
+    summary = summary.append_column("input_height", pa.array(sizes, pa.int32()))
+    names = (*statistic_names(False), "input_height")
+    whole, parts = GroupAccumulator(GRID, names), GroupAccumulator(GRID, names)
+    targets = summary["target"].to_numpy()
+    for piece in (summary, summary.slice(0, 7), summary.slice(7, 0), summary.slice(7)):
+        for rows in stored_rows(piece, names):
+            for number, found in rows.grouped(rows.targets):
+                if number == 1:
+                    (whole if piece is summary else parts).add(found)
+    assert pickle.dumps(repickle(parts)) == pickle.dumps(whole)
+    row, chosen = whole.finish(), sizes[targets == 1].astype(np.float64)
+    assert row["input_height_mean"] == pytest.approx(chosen.mean(), rel=1e-15)
+    assert row["input_height_std"] == pytest.approx(chosen.std(), rel=1e-12)
+    assert row["input_height_skewness"] == pytest.approx(skew(chosen), rel=1e-9)
+    assert row["entropy_mean"] is not None
+    columns = classes_schema(GRID, names).names
+    assert [name for name in columns if name.startswith("input_height")] == [
+        "input_height_mean",
+        "input_height_std",
+        "input_height_skewness",
+    ]
+    wrong = summary.set_column(
+        summary.column_names.index("input_height"), "input_height", pa.array(-sizes, pa.int32())
+    )
+    with pytest.raises(ValueError, match="input_height must be at least 0, not -2147483647"):
+        next(stored_rows(wrong, names))
 
 
 @pytest.mark.parametrize("with_boxes", [False, True])
