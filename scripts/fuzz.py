@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["transforms"]):
     from transforms.errors import DataFault
     from transforms.formats.columns import to_examples
     from transforms.formats.features import Features
-    from transforms.formats.images import headers as image_headers
+    from transforms.formats.images.files import headers as image_headers
     from transforms.formats.source import InputSpec, SourceSpec
     from transforms.formats.tfrecord import framing as tfrecord
     from transforms.formats.tfrecord.examples import parse_examples

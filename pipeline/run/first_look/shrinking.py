@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from transforms.formats.images.files.headers import read_header
 from transforms.formats.images.geometry import Placement
-from transforms.formats.images.headers import read_header
 from transforms.formats.source import UNSMOOTHED_RESIZES, InputSpec
 
 _MUCH = 1.5  # pixels to one

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from transforms.errors import DataFault
 from transforms.formats.images import fitting
-from transforms.formats.images.exif import orientation
-from transforms.formats.images.geometry import UPRIGHT, Placement
-from transforms.formats.images.headers import (
+from transforms.formats.images.files.exif import orientation
+from transforms.formats.images.files.headers import (
     ImageHeader,
     ImageKind,
     first_frame,
@@ -20,6 +19,7 @@ from transforms.formats.images.headers import (
     jpeg_scans,
     read_header,
 )
+from transforms.formats.images.geometry import UPRIGHT, Placement
 from transforms.formats.source import InputSpec
 
 MAX_SCANS = 32

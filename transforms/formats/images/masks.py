@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from transforms.formats.images.headers import read_header
+from transforms.formats.images.files.headers import read_header
 
 _WITH_ALPHA = ("LA", "RGBA", "PA")
 _TO_COLORS = ("1", "L", "P", "RGB", "PA")  # what Pillow makes RGBA of, transparency included

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from transforms.formats.images.files.headers import ImageHeader
+from transforms.formats.images.files.tiff import without_orientation
 from transforms.formats.images.geometry import Placement, Turn
-from transforms.formats.images.headers import ImageHeader
-from transforms.formats.images.tiff import without_orientation
 from transforms.formats.source import InputSpec, Resize
 
 _RESAMPLINGS: dict[Resize, Image.Resampling] = {

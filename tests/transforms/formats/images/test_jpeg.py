@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from transforms.formats.images.decoding import InputDecoder
-from transforms.formats.images.headers import jpeg_is_complete, read_header
+from transforms.formats.images.files.headers import jpeg_is_complete, read_header
 from transforms.formats.source import InputSpec
 
 RANDOM = np.random.default_rng(5)

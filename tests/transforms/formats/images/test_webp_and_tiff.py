@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from transforms.formats.images.decoding import InputDecoder
-from transforms.formats.images.exif import orientation
-from transforms.formats.images.headers import image_kind, read_header
+from transforms.formats.images.files.exif import orientation
+from transforms.formats.images.files.headers import image_kind, read_header
 from transforms.formats.source import InputSpec
 
 COLOR = np.random.default_rng(5).integers(0, 256, (6, 9, 3), np.uint8)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.formats.images.headers import (
+from transforms.formats.images.files.headers import (
     ImageHeader,
     first_frame,
     image_kind,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from transforms.formats.images import tiff
+from transforms.formats.images.files import tiff
 
 ImageKind: TypeAlias = Literal["JPEG", "PNG", "GIF", "BMP", "WebP", "TIFF"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from transforms.formats.images.files.headers import ImageKind, jpeg_segments
+from transforms.formats.images.files.tiff import ORIENTATION, read_directory
 from transforms.formats.images.geometry import TURNS, UPRIGHT
-from transforms.formats.images.headers import ImageKind, jpeg_segments
-from transforms.formats.images.tiff import ORIENTATION, read_directory
 
 _EXIF = b"Exif\0\0"
 _JPEG_APPLICATION = 0xE1
