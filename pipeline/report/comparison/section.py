@@ -269,9 +269,11 @@ def _group_facts(group: GroupChange) -> Facts:
     known.sort(key=lambda each: -abs(each.effect.value or 0.0))
     for each in known[:_EFFECTS]:
         values = (wording.figure(each.statistic, side) for side in (each.first, each.second))
-        times = wording.two_digits(each.effect.value).replace("-", "\u2212")
         facts.append(
-            (wording.statistic_name(each.statistic), f"{', now '.join(values)} (effect {times})")
+            (
+                wording.statistic_name(each.statistic),
+                f"{', now '.join(values)} (effect {_signed(each.effect)})",
+            )
         )
     return tuple(facts)
 
@@ -349,6 +351,12 @@ def _share(found: Estimate, n: int) -> str:
         return wording.NO_VALUE
     low, high = (wording.percent(each, n) for each in (found.low, found.high))
     return f"{wording.percent(found.value, n)} ({low} to {high})"
+
+
+def _signed(found: Estimate) -> str:
+    figures = [each for each in (found.value, found.low, found.high) if each is not None]
+    value, *around = (f"{each:+.1f}".replace("-", "\u2212") for each in figures)
+    return f"{value}, {' to '.join(around)}" if around else value
 
 
 def _points(change: Estimate) -> str:

@@ -132,6 +132,7 @@ def test_other_data_are_compared_as_groups(make: Make) -> None:
     assert "beside it, this atlas has the same model and other data" in page
     assert "120 in the baseline, now 120" in page
     assert "drift of the mean map under 0.001 bits" in page
+    assert "(effect +0.0, \u22120.9 to +0.9)" in page
     assert "Examples that moved most" not in page
 
 
