@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import io
 import pickle
 from typing import Any, BinaryIO
@@ -13,7 +14,7 @@ from transforms.elements import Block, Shard
 from transforms.extents import ShardAccount
 from transforms.formats.features import Features
 from transforms.formats.reader import read_blocks
-from transforms.formats.source import InputSpec, SourceSpec
+from transforms.formats.source import Format, InputSpec, SourceSpec
 from transforms.storage import FileEntry, LocalStorage
 
 INPUTS = InputSpec("image", (8, 8, 3))
@@ -35,11 +36,15 @@ class _Files(LocalStorage):
 
 
 def read(damaged: DamagedSet, number: int, skip: tuple[int, ...] = ()) -> list[Block]:
-    data = damaged.files[number]
+    return list(_read(damaged.format, number, damaged.files[number], skip))
+
+
+@functools.lru_cache(maxsize=4 * FILES)  # Most sets have files that are as they were.
+def _read(format_: Format, number: int, data: bytes, skip: tuple[int, ...]) -> tuple[Block, ...]:
     shard = Shard(f"/data/{number}", len(data))
-    source = SourceSpec(damaged.format, Features("image", id="id"))
+    source = SourceSpec(format_, Features("image", id="id"))
     storage = _Files({shard.path: data})
-    return list(read_blocks(shard, source, INPUTS, BLOCK_SIZE, storage, skip))
+    return tuple(read_blocks(shard, source, INPUTS, BLOCK_SIZE, storage, skip))
 
 
 def account_of(blocks: list[Block]) -> ShardAccount:

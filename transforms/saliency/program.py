@@ -38,7 +38,7 @@ from transforms.saliency.attribution import (
     score,
 )
 from transforms.saliency.contract.method import MapForm, Method, Sign, SteppedMethod
-from transforms.saliency.contract.steps import Steps
+from transforms.saliency.contract.steps import Steps, steps_of
 from transforms.saliency.engines.engine import (
     DEFAULT_ENGINE,
     CompiledAttribution,
@@ -155,7 +155,7 @@ class Program:
         """
         if attribution is None:
             attribution = compile_attribution(attribution_function(model, spec), spec.engine)
-        steps = Steps(spec.method, field_specs(spec, model), spec.inputs.decoded_shape)
+        steps = steps_of(spec.method, tuple(field_specs(spec, model)), spec.inputs.decoded_shape)
         finish = compile_results(spec, steps.state, statistics, model)
         return cls(spec, attribution, steps, finish, len(model.fed_inputs))
 

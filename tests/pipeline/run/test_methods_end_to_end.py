@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,15 @@ INTEGRATED: dict[str, Any] = {
     "integrated_gradients": {"steps": 5, "baseline": [127.5, 110.0, 140.0]}
 }
 RISE: dict[str, Any] = {"rise": {"samples": 6, "grid_size": 3}}
-METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, "grad_cam", "occlusion", RISE]
+OCCLUSION: dict[str, Any] = {"occlusion": {"patch_size": 4, "patch_stride": 3}}
+METHODS: list[Any] = ["gradient_input", INTEGRATED, SMOOTH, "grad_cam", OCCLUSION, RISE]
 
 
 def name_of(method: Any) -> str:
     return method if isinstance(method, str) else next(iter(method))
+
+
+MakeAtlas = Callable[..., Atlas]
 
 
 def run(make_config: MakeConfig, path: Path, method: Any, **sections: Any) -> Atlas:
@@ -43,9 +50,24 @@ def run(make_config: MakeConfig, path: Path, method: Any, **sections: Any) -> At
     return Atlas.open(str(path))
 
 
-def test_signed_maps_come_back_with_their_signs(make_config: MakeConfig, tmp_path: Path) -> None:
-    exact = run(make_config, tmp_path / "exact", INTEGRATED, output={"codec": "float32"})
-    coded = run(make_config, tmp_path / "coded", INTEGRATED)
+@pytest.fixture(scope="module")
+def finished(config_at: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> MakeAtlas:
+    """Atlases by method and codec, each made once; for tests that change nothing in them."""
+    folder = tmp_path_factory.mktemp("atlases")
+    known: dict[str, Atlas] = {}
+
+    def make(method: Any, codec: str = "uint8") -> Atlas:
+        name = f"{name_of(method)}-{codec}"
+        if name not in known:
+            make_config = functools.partial(config_at, folder)
+            known[name] = run(make_config, folder / name, method, output={"codec": codec})
+        return known[name]
+
+    return make
+
+
+def test_signed_maps_come_back_with_their_signs(finished: MakeAtlas) -> None:
+    exact, coded = finished(INTEGRATED, "float32"), finished(INTEGRATED)
     assert coded.manifest["map_format"]["codec"] == "int8"
     maps = {each.example_id: each.values for each in exact.maps()}
     assert len(maps) == 37
@@ -66,21 +88,21 @@ def test_signed_maps_come_back_with_their_signs(make_config: MakeConfig, tmp_pat
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_an_atlas_is_whole_and_the_same_when_made_again(
-    method: Any, make_config: MakeConfig, tmp_path: Path
+    method: Any, finished: MakeAtlas, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    atlas = run(make_config, tmp_path / "first", method)
-    assert verify(str(tmp_path / "first"), LocalStorage())["problems"] == []
+    atlas = finished(method)
+    assert verify(atlas.path, LocalStorage())["problems"] == []
     config = Config.from_dict(atlas.manifest["config"])
-    assert verify(str(tmp_path / "first"), LocalStorage(), config)["problems"] == []
+    assert verify(atlas.path, LocalStorage(), config)["problems"] == []
     run(make_config, tmp_path / "second", method)
-    assert atlas_bytes(tmp_path / "first") == atlas_bytes(tmp_path / "second")
+    assert atlas_bytes(Path(atlas.path)) == atlas_bytes(tmp_path / "second")
 
 
 @pytest.mark.parametrize("method", [INTEGRATED, SMOOTH, "grad_cam", RISE], ids=name_of)
 def test_maps_do_not_depend_on_a_blocks_other_examples(
-    method: Any, make_config: MakeConfig, tmp_path: Path
+    method: Any, finished: MakeAtlas, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    whole = run(make_config, tmp_path / "whole", method, output={"codec": "float32"})
+    whole = finished(method, "float32")
     # Blocks of 5 instead of 8: other mini-batches, other neighbours, other places in them.
     other = run(
         make_config, tmp_path / "other", method, output={"codec": "float32", "block_size": 5}
@@ -90,9 +112,9 @@ def test_maps_do_not_depend_on_a_blocks_other_examples(
 
 
 def test_a_resumed_atlas_has_an_undisturbed_ones_bytes(
-    make_config: MakeConfig, tmp_path: Path
+    finished: MakeAtlas, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    run(make_config, tmp_path / "atlas", SMOOTH)
+    shutil.copytree(finished(SMOOTH).path, tmp_path / "atlas")
     expected = atlas_bytes(tmp_path / "atlas")
     for path in sorted((tmp_path / "atlas/maps").rglob("*.parquet"))[::2]:
         path.unlink()
@@ -133,9 +155,9 @@ def test_an_example_that_the_model_refuses_costs_itself_alone(
     assert found.table.equals(undisturbed.table.take(kept))
 
 
-def test_show_draws_what_lowers_the_score_in_blue(make_config: MakeConfig, tmp_path: Path) -> None:
-    atlas = run(make_config, tmp_path / "atlas", "gradient_input")
-    show(str(tmp_path / "atlas"), "1/3", str(tmp_path / "map.png"))
+def test_show_draws_what_lowers_the_score_in_blue(finished: MakeAtlas, tmp_path: Path) -> None:
+    atlas = finished("gradient_input")
+    show(atlas.path, "1/3", str(tmp_path / "map.png"))
     with Image.open(tmp_path / "map.png") as image:
         pixels = np.asarray(image)
     panel = (pixels.shape[1] - 16) // 3
@@ -149,10 +171,11 @@ def test_show_draws_what_lowers_the_score_in_blue(make_config: MakeConfig, tmp_p
 
 
 def test_the_completeness_error_and_its_sum_are_stored(
-    make_config: MakeConfig, tmp_path: Path
+    make_config: MakeConfig, tfrecords: Path, tmp_path: Path
 ) -> None:
     method = {"integrated_gradients": {"steps": 60}}
-    atlas = run(make_config, tmp_path / "atlas", method)
+    source = make_config().as_dict()["source"] | {"pattern": f"{tfrecords}/data-2.tfrecord"}
+    atlas = run(make_config, tmp_path / "atlas", method, source=source)
     errors = np.asarray(atlas.table(["completeness_error"])["completeness_error"])
     scores = np.asarray(atlas.table(["score"])["score"])
     assert np.abs(errors).max() < 0.02 * np.abs(scores).max()
@@ -182,10 +205,12 @@ def test_a_plan_counts_calls_and_multiplies_by_them(make_config: MakeConfig) -> 
     assert rates[0] / rates[1] > 10  # 100 but for what timing so little tells
 
 
-def test_another_method_is_refused_on_resume(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_another_method_is_refused_on_resume(
+    finished: MakeAtlas, make_config: MakeConfig, tmp_path: Path
+) -> None:
     from transforms.errors import ConfigurationError
 
-    run(make_config, tmp_path / "atlas", SMOOTH)
+    shutil.copytree(finished(SMOOTH).path, tmp_path / "atlas")
     manifest = json.loads((tmp_path / "atlas/manifest.json").read_text())
     assert manifest["settings"]["explain"]["method"] == {
         "smoothgrad": {"samples": 3, "noise": 38.25, "seed": 1}

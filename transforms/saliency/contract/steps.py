@@ -8,6 +8,7 @@ compiled, and so little that a method of k calls takes k times as long as one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 Call = Callable[[Any], Attribution]
 """The compiled function of perturbed inputs (N, *shape), for the targets of the first call."""
+
+_MOST_COMPILED = 16
+
+
+@functools.lru_cache(maxsize=_MOST_COMPILED)
+def steps_of(method: Method, specs: tuple[tf.TensorSpec, ...], shape: tuple[int, ...]) -> Steps:
+    """The steps of a method, compiled once in a process for equal arguments, which are `Steps`'."""
+    return Steps(method, specs, shape)
 
 
 class Steps:

@@ -29,7 +29,7 @@ from transforms.saliency.attribution import (
 )
 from transforms.saliency.batching.batches import array_batches, dataset_batches
 from transforms.saliency.contract.method import MapForm, Method
-from transforms.saliency.contract.steps import Steps
+from transforms.saliency.contract.steps import Steps, steps_of
 from transforms.saliency.reducers import check_reducer
 from transforms.saliency.scores.operators import Operator, classification, resolve_operator
 from transforms.saliency.scores.targets import Targets
@@ -194,7 +194,7 @@ class Explainer:
         method = self._method.of_inputs(inputs)
         form = MapForm(method.signs[0], self._reducer, inputs.positions, inputs.has_channels)
         specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in first.fields]
-        steps = Steps(method, specs, shape)
+        steps = steps_of(method, tuple(specs), shape)
 
         def finish(scores: tf.Tensor, unscaled: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
             values, _ = method.finish(state, unscaled, scores)

@@ -26,27 +26,37 @@ class Doubling(keras.layers.Layer):
         return 2 * inputs
 """
 
+MODULES = {
+    "registered_layers": "@keras.saving.register_keras_serializable('mine')",
+    "plain_layers": "",
+}
 SAVING = """
 import keras
-from {module} import Doubling
-keras.Sequential([keras.Input((3,)), Doubling()]).save("model.keras")
+from own_package import {modules}
+for module in ({modules}):
+    model = keras.Sequential([keras.Input((3,)), module.Doubling()])
+    model.save(module.__name__ + ".keras")
 """
 
 
-@pytest.mark.parametrize("registered", [True, False])
-def test_layers_of_ones_own(
-    registered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = f"own_layers_{registered}".lower()
-    decorator = "@keras.saving.register_keras_serializable('mine')" if registered else ""
-    (tmp_path / "own_package").mkdir()
-    (tmp_path / "own_package" / f"{module}.py").write_text(CODE.format(decorator=decorator))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    # Saved by another process: this one has never heard of the module.
-    saving = SAVING.format(module=f"own_package.{module}")
-    subprocess.run([sys.executable, "-c", saving], cwd=tmp_path, check=True)  # noqa: S603 - ours
-    (tmp_path / "own_package").rename(tmp_path / "moved")
-    uri, storage = str(tmp_path / "model.keras"), LocalStorage()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of another process's, of which this one has never heard; their code has moved."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_package").mkdir()
+    for module, decorator in MODULES.items():
+        code = CODE.format(decorator=decorator)
+        (folder / "own_package" / f"{module}.py").write_text(code)
+    saving = SAVING.format(modules=", ".join(MODULES))
+    subprocess.run([sys.executable, "-c", saving], cwd=folder, check=True)  # noqa: S603 - ours
+    (folder / "own_package").rename(folder / "moved")
+    return folder
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layers_of_ones_own(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    uri, storage = str(folder / f"own_package.{module}.keras"), LocalStorage()
 
     with pytest.raises(ConfigurationError, match=r"'Doubling', .*name its module in model.imports"):
         load_model(ModelSpec(uri), storage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from transforms.formats.source import InputSpec
-from transforms.saliency.block import load_explainer
+from transforms.saliency.block import BlockExplainer, ExplainSpec, load_explainer
 from transforms.saliency.examples import Example, Explanation, explain_examples, explain_spec
 from transforms.storage import LocalStorage
 
@@ -52,6 +53,12 @@ def tape_gradient(model: Any, inputs: Array, classes: Any) -> Array:
     return np.asarray(tape.gradient(scores, tensor))
 
 
+@functools.lru_cache(maxsize=32)
+def _loaded(spec: ExplainSpec) -> BlockExplainer:
+    """Loaded once: a test explains several inputs in the same way."""
+    return load_explainer(spec, LocalStorage())
+
+
 def explained(
     path: Path,
     inputs: Array,
@@ -76,7 +83,7 @@ def explained(
     program = dataclasses.replace(
         spec.program, engine=dataclasses.replace(spec.program.engine, name=engine)
     )
-    explainer = load_explainer(dataclasses.replace(spec, program=program), LocalStorage())
+    explainer = _loaded(dataclasses.replace(spec, program=program))
     names = ids or [f"example {row}" for row in range(len(inputs))]
     examples = [
         Example(name, each, None if labels is None else labels[row])

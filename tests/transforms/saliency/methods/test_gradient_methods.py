@@ -154,11 +154,9 @@ def test_targets_are_chosen_once_at_the_unperturbed_input(path: Path, model: Mod
     order = np.argsort(-np.asarray(model(inputs)), axis=-1)
     method = {"smoothgrad": {**NOISY, "noise": 3.0}}  # so strong that predictions change
     found = explained(path, inputs, method, {"top": 2})
+    each_class = [maps_of(explained(path, inputs, method, {"class": c})) for c in range(CLASSES)]
     for number in (0, 1):
         assert [each[number].target for each in found] == order[:, number].tolist()
-        each_class = [
-            maps_of(explained(path, inputs, method, {"class": c})) for c in range(CLASSES)
-        ]
         expected = np.stack([each_class[c][row] for row, c in enumerate(order[:, number])])
         close(maps_of(found, number), expected)
 
