@@ -21,6 +21,7 @@ from pipeline.arguments import Command, make_parser, split_beam_options
 from pipeline.plain_text import plain
 from pipeline.stopping import missing_modules_named, remembering_interrupts
 from transforms.errors import ConfigurationError, RunError
+from transforms.process.importing import importing
 from transforms.storage import LocalStorage
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ def _plan(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.set)
     progress = Progress(None if arguments.quiet else sys.stderr)
     with progress.starting(_IMPORTING):
-        _start_tensorflow(arguments)
-        from pipeline.commands.plan import plan
-        from transforms.filesystems import BeamStorage
+        with importing():
+            _start_tensorflow(arguments)
+            from pipeline.commands.plan import plan
+            from transforms.filesystems import BeamStorage
 
         made = plan(
             config,
@@ -113,8 +115,9 @@ def _run(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
     progress = Progress(None if arguments.quiet else sys.stderr)
-    with progress.starting(_IMPORTING):
+    with progress.starting(_IMPORTING), importing():
         _start_tensorflow(arguments)
+        import transforms.filesystems  # noqa: F401 - Beam, which a run needs
         from pipeline.commands.run import class_rows, run
 
     manifest = run(
