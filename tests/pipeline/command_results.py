@@ -12,6 +12,7 @@ MANIFEST: dict[str, Any] = {
     "wall_seconds": 75.2,
     "examples_per_second": 123.45,
     "map_bytes": 3 << 20,
+    "warned_images": 0,
 }
 PLAN: dict[str, Any] = {
     "atlas": "/atlases/train",
