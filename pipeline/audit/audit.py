@@ -12,6 +12,7 @@ from pipeline.audit.comparable import (
     check_reference,
     check_same_maps,
     check_same_statistics,
+    input_kind,
 )
 from pipeline.audit.estimation.intervals import simultaneous
 from pipeline.audit.exemplars import heaviest
@@ -139,7 +140,7 @@ class _Audit:
         ]
 
     def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:
-        if not _is_of_images(self._atlas):
+        if input_kind(self._atlas) != "image":
             return []
         try:
             scores = indicators(self._atlas)
@@ -205,11 +206,6 @@ class _Audit:
         for place, examples in zip(failed, ids, strict=True):
             found[place] = dataclasses.replace(found[place], examples=tuple(examples))
         return found
-
-
-def _is_of_images(atlas: Atlas) -> bool:
-    source = atlas.manifest["config"].get("source", {})
-    return bool(source.get("input", {}).get("kind") == "image")
 
 
 def _column(gate: GateSection) -> str | None:

@@ -12,6 +12,12 @@ from transforms.errors import ConfigurationError, RunError
 from transforms.statistics.columns import POINTING_HIT, region_energy
 
 
+def input_kind(atlas: Atlas) -> str | None:
+    """`image` or `tensor`; None where the atlas does not say."""
+    kind: str | None = atlas.manifest["config"].get("source", {}).get("input", {}).get("kind")
+    return kind
+
+
 def check_finished(atlas: Atlas) -> None:
     """Refuses an atlas that is not whole.
 
@@ -36,14 +42,9 @@ def check_reference(atlas: Atlas, other: Atlas) -> None:
       other: An atlas of `audit.reference`.
 
     Raises:
-      ConfigurationError: It is the atlas itself; its own audit, in its folder `audit`, has not
-        passed; or its grid, method or reducer is another one.
+      ConfigurationError: Its own audit, in its folder `audit`, has not passed; or its inputs, grid,
+        method or reducer are other ones.
     """
-    if other.path == atlas.path:
-        raise ConfigurationError(
-            f"audit.reference: {other.path} is the atlas itself, whose classes cannot be their own "
-            "reference: leave it out"
-        )
     if other.read_file("audit/BLESSED") is None:
         raise ConfigurationError(
             f"audit.reference: {other.path} has no audit/BLESSED, so its classes are no reference: "
@@ -61,10 +62,11 @@ def check_same_maps(atlas: Atlas, other: Atlas, role: Literal["baseline", "refer
       role: What the other is to it, for the message.
 
     Raises:
-      ConfigurationError: Its grid, method or reducer is another one.
+      ConfigurationError: Its inputs, grid, method or reducer are other ones.
     """
     ours, theirs = (
         {
+            "source.input.kind": input_kind(each),
             "statistics.sketch": each.manifest["map_format"]["sketch_shape"],
             "explain.method": each.manifest["settings"]["explain"]["method"],
             "explain.reducer": each.manifest["settings"]["explain"].get("reducer"),

@@ -11,6 +11,7 @@ from pipeline.audit.files.folder import read_previous, write_audit
 from pipeline.audit.result import AuditResult, Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
 from pipeline.config.audit_section import AuditSection
+from transforms.errors import ConfigurationError
 from transforms.storage import Storage
 
 
@@ -46,7 +47,7 @@ def audit_atlas(
         section,
         baseline=None if baseline_path is None else Atlas.open(baseline_path),
         previous=read_previous(folder, storage),
-        reference=[Atlas.open(path) for path in section.reference],
+        reference=_references(section, atlas_path, storage),
         confirm=_confirmer(atlas, section, storage) if confirms else None,
     )
     write_audit(folder, result, storage)
@@ -59,6 +60,24 @@ def _confirmer(
     from pipeline.confirm.confirm import Confirmer
 
     return Confirmer(atlas, storage, section.min_effect, section.confidence).confirm
+
+
+def _references(section: AuditSection, atlas_path: str, storage: Storage) -> list[Atlas]:
+    """The atlases of `audit.reference`, each of them once, and none the one that is audited."""
+    found: dict[str, Atlas] = {}
+    for path in section.reference:
+        absolute = storage.absolute(path)
+        if absolute == storage.absolute(atlas_path):
+            raise ConfigurationError(
+                f"audit.reference: {path} is the atlas itself, whose classes cannot be their own "
+                "reference: leave it out"
+            )
+        if absolute in found:
+            raise ConfigurationError(
+                f"audit.reference names {path!r} twice: its classes count once, leave it out"
+            )
+        found[absolute] = Atlas.open(path)
+    return list(found.values())
 
 
 def _recorded_section(config: Mapping[str, Any]) -> AuditSection:

@@ -182,7 +182,7 @@ class AuditSection(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> AuditSection:
-        problems = [*self._bounds(), *self._names(), *self._waivers(), *self._reference()]
+        problems = [*self._bounds(), *self._names(), *self._waivers()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -218,11 +218,6 @@ class AuditSection(Section):
                     f"{gate.title!r}: give one of them another name"
                 )
             first.setdefault(gate.title, number)
-
-    def _reference(self) -> Iterator[str]:
-        for path in dict.fromkeys(self.reference):
-            if self.reference.count(path) > 1:
-                yield f"audit.reference names {path!r} twice: its classes count once"
 
     def _waivers(self) -> Iterator[str]:
         titles = [gate.title for gate in self.gates]

@@ -36,6 +36,8 @@ _LOGGER = logging.getLogger(__name__)
 MAX_EXAMPLES = 100
 """Images of a class, and of the others, per candidate: twice what a verdict takes."""
 
+_LARGEST_SHARE = 0.25  # Of an image, that a mask may cover.
+
 
 class Confirmer:
     """An atlas's model and inputs, ready for experiments; the model is loaded once.
@@ -77,7 +79,8 @@ class Confirmer:
 
         Returns:
           The finding with what masking and pasting did, and the verdict; unchanged where there are
-          fewer than two images to try, and of a property, which has no place.
+          fewer than two images to try, of a property, which has no place, and of maps so small that
+          the surroundings of a peak are most of them.
 
         Raises:
           RunError: An input file cannot be read any more.
@@ -94,6 +97,13 @@ class Confirmer:
                 len(wanted),
             )
         masks = self._masks(candidate, chosen.own)
+        if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
+            _LOGGER.warning(
+                "class %d is not tried: the surroundings of a peak are more than a quarter of maps "
+                "as small as these, and masking them masks the object",
+                candidate.finding.class_number,
+            )
+            return candidate.finding
         subjects = [
             Subject(place.example_id, inputs[place], masks[place])
             for place in chosen.own

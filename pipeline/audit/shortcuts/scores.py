@@ -61,7 +61,12 @@ def share_above_others(values: Floats, is_own: npt.NDArray[np.bool_]) -> float:
 
     Args:
       values: (N,) of half a.
-      is_own: (N,) whose; some are, and some are not.
+      is_own: (N,) whose.
+
+    Returns:
+      0 where the class has none of the values, or it has them all.
     """
+    if is_own.all() or not is_own.any():
+        return 0.0
     usual = np.percentile(values[~is_own], _RARE_PERCENTILE)
     return float(np.mean(values[is_own] > usual))

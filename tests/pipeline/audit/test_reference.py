@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydantic
 import pytest
 from scipy import stats
 from simulated_atlas import GRID, fake_rows, write_atlas
@@ -138,18 +137,16 @@ def test_few_classes_are_not_ranked(paths: tuple[str, str, str], tmp_path: Path)
     )
 
 
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [(0, r"is the atlas itself"), (1, r"has no audit/BLESSED.*audit it first")],
-)
-def test_what_can_be_no_reference_is_refused(
-    paths: tuple[str, str, str], tmp_path: Path, place: int, said: str
-) -> None:
+def test_what_can_be_no_reference_is_refused(paths: tuple[str, str, str], tmp_path: Path) -> None:
+    path, clean, _ = paths
     other = write(tmp_path / "other", 3)
-    with pytest.raises(ConfigurationError, match=said):
-        audited(paths[0], tmp_path, (paths[0], other)[place])
-
-
-def test_an_atlas_is_named_once() -> None:
-    with pytest.raises(pydantic.ValidationError, match=r"audit.reference names 'a' twice"):
-        AuditSection.model_validate({**GATES, "reference": ["a", "b", "a"]})
+    refused = {
+        r"planted/? is the atlas itself": (f"{path}/",),
+        r"names .* twice": (clean, f"{Path(clean).parent}/./clean"),
+        r"has no audit/BLESSED.*audit it first": (other,),
+        r"is no atlas": (str(tmp_path / "nothing"),),
+    }
+    for said, reference in refused.items():
+        with pytest.raises(ConfigurationError, match=said):
+            audited(path, tmp_path / "audit", *reference)
+    assert not (tmp_path / "audit").exists()
