@@ -32,7 +32,7 @@ LEAST_PRESENCE = 0.15
 PLACE_LEAD = 0.4
 """Of S1: by so much a class stands out more than others do (`scores.lead`)."""
 
-REPEAT_LEAD = 0.2
+REPEAT_LEAD = 0.25
 """Of S2: by so much a class repeats itself more than others do."""
 
 FAR_APART = 3.0

@@ -23,7 +23,7 @@ def judge_shortcuts(
 
     The figure is what masking takes, a share of the class's median margin. A class passes that has
     no candidate, or whose candidates were all cleared; it is undecided while one of them is. Of
-    several, the comparison is about the one that is used, else one that is not cleared.
+    several, the comparison is about one that is used, else one that is not cleared.
 
     Args:
       gate: The gate.
@@ -75,10 +75,18 @@ def _compare(
     )
 
 
-def _weight(shortcut: Shortcut) -> tuple[bool, bool, float]:
-    """Of a class's shortcuts the last by it is what the class is judged by."""
+def _weight(shortcut: Shortcut) -> tuple[bool, bool, bool, float]:
+    """Of a class's shortcuts the last by it is what the class is judged by.
+
+    Of two that are used, the one that has a place: it is easier to look at.
+    """
     share = shortcut.mask.share if shortcut.mask else None
-    return shortcut.is_used, shortcut.verdict != "cleared", -math.inf if share is None else share
+    return (
+        shortcut.is_used,
+        shortcut.verdict != "cleared",
+        shortcut.indicator == "place",
+        -math.inf if share is None else share,
+    )
 
 
 def _verdict(shortcut: Shortcut | None) -> Verdict:
