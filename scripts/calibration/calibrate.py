@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,33 @@ LINES = Path(".cache/calibration/models.jsonl")
 RESULTS = "results.json"
 QUICK = (0, 2, 3)
 """Seeds of `--quick`: models of 10, 4 and 4 classes that take a few seconds each."""
-CLEAN, OTHERS = 100, 20
+CLEAN, OTHERS, TURNS_OF_ALL = 100, 20, 6
+FIRST = (
+    "clean",
+    *("mark, 100 %", "mark, 70 %", "mark, 50 %", "mark anywhere, 100 %"),
+    *("mark, not used", "mark in all classes", "letterboxes"),
+)
 
 
 def plan() -> Iterator[tuple[str, int]]:
-    """Kinds and seeds, dealt so that wherever one stops every kind has its share."""
+    """Kinds and seeds, dealt in turns so that wherever one stops every kind has some.
+
+    After the first turns come clean models, hard negatives and marks in most images alone: of those
+    it takes many, as what is asked of them is rare. The rest of the others comes last.
+    """
     from calibration.kinds import KINDS
 
-    per_round = CLEAN // OTHERS
-    for turn in range(OTHERS):
-        yield from (("clean", per_round * turn + number) for number in range(per_round))
-        yield from ((name, turn) for name in KINDS if name != "clean")
+    rest = [name for name in KINDS if name not in FIRST]
+    yield from _dealt(range(TURNS_OF_ALL), list(KINDS))
+    yield from _dealt(range(TURNS_OF_ALL, OTHERS), list(FIRST))
+    yield from _dealt(range(TURNS_OF_ALL, OTHERS), rest)
+
+
+def _dealt(turns: range, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for turn in turns:
+        for name in names:
+            each = CLEAN // OTHERS if name == "clean" else 1
+            yield from ((name, each * turn + number) for number in range(each))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

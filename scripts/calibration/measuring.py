@@ -80,7 +80,7 @@ def _drop(scene: Scene, trained: Network) -> float | None:
 
 
 def _rounded(scores: Scores) -> dict[str, Any]:
-    areas = scores.regions.mean(axis=(1, 2)) if isinstance(scores, Places) else None
+    areas = scores.areas if isinstance(scores, Places) else None
     return {
         "kind": scores.kind,
         "statistic": scores.statistic,
@@ -92,8 +92,7 @@ def _rounded(scores: Scores) -> dict[str, Any]:
 def _worth_trying(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
     """Classes that some decision may call candidates."""
     if isinstance(scores, Places):
-        areas = scores.regions.mean(axis=(1, 2))
-        chosen = np.flatnonzero((scores.score >= _TRIED_S1) & (areas <= _TRIED_AREA))
+        chosen = np.flatnonzero((scores.score >= _TRIED_S1) & (scores.areas <= _TRIED_AREA))
     elif isinstance(scores, Repeats):
         chosen = np.flatnonzero((scores.score >= _TRIED_S2) & (lead(scores.score) >= _TRIED_LEAD))
     else:

@@ -11,8 +11,8 @@ import numpy as np
 from calibration.kinds import KINDS, PLANTED
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import MaskEffect, TransplantEffect
-from pipeline.audit.shortcuts.candidates import LEAST_PRESENCE, is_large
-from pipeline.audit.shortcuts.scores import lead
+from pipeline.audit.shortcuts.candidates import LEAST_PRESENCE, large
+from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge
 
@@ -89,13 +89,11 @@ class Outcome:
 
 
 def _candidates(scores: dict[str, Any]) -> list[int]:
-    ahead = lead(np.array(scores["score"]))
-    areas = scores["areas"] or [None] * len(ahead)
-    return [
-        row
-        for row, (score, area) in enumerate(zip(scores["score"], areas, strict=True))
-        if is_large(scores["kind"], score, float(ahead[row]), area)
-    ]
+    areas = None if scores["areas"] is None else np.array(scores["areas"])
+    rows: list[int] = np.flatnonzero(
+        large(scores["kind"], np.array(scores["score"]), areas)
+    ).tolist()
+    return rows
 
 
 def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Found | None:
@@ -172,7 +170,7 @@ def table(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     rows = {}
     for name, every in by_kind.items():
         if name == "clean":
-            small = [each for each in every if each.classes < 8]  # noqa: PLR2004 - FEWEST_CLASSES
+            small = [each for each in every if each.classes < FEWEST_CLASSES]
             rows["clean"] = _row(name, [each for each in every if each not in small])
             rows["clean, 2 or 4 classes"] = _row(name, small)
             continue

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.audit.estimation.intervals import Floats
 from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts import place, properties, repeat
 from pipeline.audit.shortcuts.halves import Evidence
@@ -35,7 +36,7 @@ PLACE_LEAD = 0.4
 REPEAT_LEAD = 0.25
 """Of S2: by so much a class repeats itself more than others do."""
 
-FAR_APART = 3.0
+FAR_APART = 4.0
 """Of a property: so many standard deviations to the nearest other class."""
 
 
@@ -78,7 +79,8 @@ def find_candidates(
     )
     found: list[Candidate] = []
     for number, each in enumerate(scores):
-        rows = [row for row in range(len(each.targets)) if stands_out(each, row)]
+        areas = each.areas if isinstance(each, place.Places) else None
+        rows = np.flatnonzero(large(each.kind, each.score, areas)).tolist()
         if not rows:
             continue
         for row, presence in zip(rows, presences(evidence, each, rows), strict=True):
@@ -89,26 +91,25 @@ def find_candidates(
     return sorted(found, key=lambda each: each.finding.class_number)
 
 
-def stands_out(scores: Scores, row: int) -> bool:
-    """Whether a class's effect is large enough; what is left to look at is its presence."""
-    ahead = float(lead(scores.score)[row])
-    area = float(scores.regions[row].mean()) if isinstance(scores, place.Places) else None
-    return is_large(scores.kind, float(scores.score[row]), ahead, area)
-
-
-def is_large(kind: IndicatorKind, effect: float, ahead: float, area: float | None) -> bool:
-    """Whether an effect is large enough for a candidate.
+def large(kind: IndicatorKind, score: Floats, areas: Floats | None) -> npt.NDArray[np.bool_]:
+    """Which effects are large enough for a candidate.
 
     Args:
       kind: Of the indicator.
-      effect: The class's score.
-      ahead: Its lead (`scores.lead`).
-      area: The region's share of the image; None where it is no place.
+      score: (K,) its values.
+      areas: (K,) the regions' share of the image; None where they are no places.
+
+    Returns:
+      (K,).
     """
-    if kind == "place":
-        is_small = area is not None and area <= LARGEST_AREA
-        return is_small and effect >= LARGE_EFFECT and ahead >= PLACE_LEAD
-    return ahead >= REPEAT_LEAD if kind == "repeat" else effect >= FAR_APART
+    if kind == "property":
+        return score >= FAR_APART
+    if kind == "repeat":
+        return lead(score) >= REPEAT_LEAD
+    assert areas is not None  # noqa: S101 - places have regions
+    found = (score >= LARGE_EFFECT) & (areas <= LARGEST_AREA)
+    # Of few classes each stands out from some: there the effect alone makes a candidate.
+    return found & (lead(score) >= PLACE_LEAD) if len(score) >= FEWEST_CLASSES else found
 
 
 def presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:

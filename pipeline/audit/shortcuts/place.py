@@ -39,6 +39,12 @@ class Places(Scores):
 
     regions: npt.NDArray[np.bool_]
 
+    @property
+    def areas(self) -> Floats:
+        """(K,) the regions' share of the image."""
+        shares: Floats = self.regions.mean(axis=(1, 2))
+        return shares
+
 
 def indicate_places(folds: pa.Table) -> Places:
     """Computes the indicator from `statistics/folds.parquet`.

@@ -13,7 +13,8 @@ from pipeline.audit.shortcuts.candidates import find_candidates
 from pipeline.audit.shortcuts.properties import indicate_properties, presences
 from transforms.statistics.groups.folds import folds_of
 
-MEANS, DEVIATION, PER_CLASS = (0.2, 0.5, 0.55, 0.6), 0.05, 80
+MEANS, DEVIATION, PER_CLASS = (0.2, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8), 0.05, 80
+CLASSES = len(MEANS)
 
 
 class Tables:
@@ -50,27 +51,29 @@ class Tables:
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     random = np.random.default_rng(2)
-    return Tables(np.array(MEANS)[:, np.newaxis] + DEVIATION * random.normal(size=(4, PER_CLASS)))
+    return Tables(
+        np.array(MEANS)[:, np.newaxis] + DEVIATION * random.normal(size=(CLASSES, PER_CLASS))
+    )
 
 
 def test_the_indicator_is_the_distance_to_the_nearest_class(tables: Tables) -> None:
     (found,) = indicate_properties(tables)
     mean, std = tables.values.mean(axis=1), tables.values.std(axis=1)
-    for row in range(4):
+    for row in range(CLASSES):
         slow = min(
             abs(mean[row] - mean[k]) / np.sqrt((std[row] ** 2 + std[k] ** 2) / 2)
-            for k in range(4)
+            for k in range(CLASSES)
             if k != row
         )
         assert found.score[row] == pytest.approx(slow)
     assert found.score[0] == pytest.approx(6, abs=1)
     assert found.statistic == "luminance"
-    assert found.side.tolist() == [-1, -1, 1, 1]
+    assert found.side.tolist() == [-1] * 4 + [1] * 4
 
 
 def test_presence_is_the_share_beyond_the_others(tables: Tables) -> None:
     (found,) = indicate_properties(tables)
-    half = (folds_of(tables.ids) % 2 == 0).reshape(4, -1)
+    half = (folds_of(tables.ids) % 2 == 0).reshape(CLASSES, -1)
     others = tables.values[1:][half[1:]]
     slow = np.mean(-tables.values[0][half[0]] > np.quantile(-others, 0.95))
     assert presences(tables, found, [0]) == [pytest.approx(slow)]
@@ -85,9 +88,13 @@ def test_the_class_that_differs_is_a_candidate(tables: Tables) -> None:
 
 
 def test_values_that_do_not_vary_have_an_end() -> None:
-    values = np.repeat([[480.0], [480.0], [500.0]], 60, axis=1)
+    values = np.repeat([[480.0]] * 7 + [[500.0]], 60, axis=1)
     (found,) = indicate_properties(Tables(values))
-    assert found.score.tolist() == [0, 0, 100]
+    assert found.score.tolist() == [0] * 7 + [100]
+
+
+def test_few_classes_have_no_such_indicator(tables: Tables) -> None:
+    assert list(indicate_properties(Tables(tables.values[:7]))) == []
 
 
 def test_an_atlas_without_properties_has_no_such_indicator(tables: Tables) -> None:

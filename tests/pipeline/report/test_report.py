@@ -395,6 +395,24 @@ def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
         "kind 1 stands out at one place, the top right corner: it has not been tried whether the "
         "model uses it."
     ) in said(untried)
+    repeat = place.model_copy(
+        update={"indicator": "repeat", "region": None, "area": None, "effect": 0.62, "others": 0.2}
+    )
+    text = said(repeat)
+    assert (
+        "kind 1 is recognised by something that looks alike wherever it is: masked at their peaks, "
+        "97% of its images change class"
+    ) in text
+    assert "0.62, in other classes at most 0.20" in text
+    tint = {"indicator": "property", "statistic": "saturation", "mask": None, "effect": 4.2}
+    changed = {**tint, "verdict": "candidate", "calibrated": False, "q": 0.031}
+    text = said(repeat.model_copy(update=changed))
+    assert (
+        "kind 1 differs from every other class in the saturation of its images: it has no place "
+        "that could be masked, so look at the images."
+    ) in text
+    assert "4.2 standard deviations or more from every other class" in text
+    assert re.search(r"q ?0\.031.*too few classes to compare with", text)
     cleared = place.model_copy(update={"verdict": "cleared"})
     assert "Nothing needs a look." in said(cleared)
     assert "one place" not in said(cleared)
