@@ -107,7 +107,7 @@ class MaskEffect(Part):
     Attributes:
       n: Images.
       margin: The class's median margin, its output less the largest other one, over the images
-        that the model takes for the class as they are; 0 where there are none.
+        that the model takes for the class as they are; 0 where they are fewer than 10.
       drop: By how much masking the place lowers the margin, the mean over images and fills.
       control_drop: By how much masking elsewhere lowers it.
       share: `drop` less `control_drop`, by the margin; None, as `low`, `high` and `by_fill`, where

@@ -19,6 +19,7 @@ from pipeline.confirm.interventions import FILLS
 MIN_EXAMPLES = 50
 """With fewer images nothing is confirmed and nothing cleared."""
 
+_FEWEST_RECOGNISED = 10  # A median of fewer margins is no unit.
 _RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
 _SEED = 20_130_612
 
@@ -37,12 +38,12 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
     """
     differences = measured.drops - measured.control_drops
     recognised = measured.margins[measured.margins > 0]
-    margin = float(np.median(recognised)) if len(recognised) else 0.0
+    margin = float(np.median(recognised)) if len(recognised) >= _FEWEST_RECOGNISED else 0.0
     paired = differences.mean(axis=1)
     interval = mean_interval(Moments.of(paired), confidence)
 
     def share(value: float) -> float | None:
-        # A class that the model sees in none of its own images has no margin to lose.
+        # A class that the model hardly sees in its own images has no margin to lose.
         return float(value) / margin if margin > 0 else None
 
     by_fill = dict(zip(FILLS, differences.mean(axis=0).tolist(), strict=True))
