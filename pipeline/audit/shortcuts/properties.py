@@ -22,16 +22,7 @@ import numpy as np
 from pipeline.audit.estimation.intervals import Floats
 from pipeline.audit.shortcuts.halves import Evidence, half_of_rows
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, Scores, share_above_others
-
-PROPERTIES = (
-    "luminance",
-    "contrast",
-    "saturation",
-    "sharpness",
-    "input_height",
-    "input_width",
-)
-"""Columns of the maps table; an atlas may have none of them."""
+from transforms.statistics.columns import INPUT_PROPERTIES, INPUT_SIZES
 
 _LARGEST = 100.0
 """Where values do not vary within classes, any difference between them is as good as endless."""
@@ -54,7 +45,7 @@ def indicate_properties(evidence: Evidence) -> Iterator[Properties]:
     All images count, not half a alone: there is no experiment that the others are kept for.
     """
     classes = evidence.classes
-    for name in PROPERTIES:
+    for name in (*INPUT_PROPERTIES, *INPUT_SIZES):  # An older atlas has none of them.
         if f"{name}_mean" not in classes.column_names:
             continue
         known = classes.filter(classes[f"{name}_mean"].is_valid())
