@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from model_trials.kind import IMAGE, ROW, SERIES, TOKENS, FileKind, Kind
+import numpy as np
+
+from model_trials.kind import EXAMPLES, IMAGE, ROW, SERIES, TOKENS, FileKind, Kind
 
 _FIRST = (3, 16, 20)
 _SEQUENCE = SERIES[:1]
@@ -31,6 +33,8 @@ def kinds_of_inputs() -> Iterator[Kind]:
         yield Kind(
             f"detection, {file}", _detector, IMAGE, file, operator="detection", plain=_confidence
         )
+    yield from _fed_kinds()
+    yield Kind("a column per feature", _row, ROW, columns=True)
     yield Kind("channels first, not said", _channels_first, _FIRST, refusal="channels: first")
     yield Kind(
         "tokens as a bag", _bag, _SEQUENCE, data="tokens", refusal="export it with a floating-point"
@@ -42,6 +46,44 @@ def kinds_of_inputs() -> Iterator[Kind]:
         operator="detection",
         refusal="it needs boxes before suppression",
     )
+
+
+def _fed_kinds() -> Iterator[Kind]:
+    generator = np.random.default_rng(5)
+    values = {
+        "age": generator.normal(size=(EXAMPLES, 1)).astype(np.float32),
+        "site": generator.integers(0, 3, (EXAMPLES, 1)).astype(np.int32),
+    }
+
+    def plain(model: Any, rows: Any) -> Any:
+        import tensorflow as tf
+
+        others = {name: tf.constant(each) for name, each in values.items()}
+        return _gradient(lambda inputs: model({"row": inputs, **others}), rows)
+
+    for file in _FILES:
+        for engine in ("tensorflow", "openvino"):
+            yield Kind(
+                f"two inputs fed by features, {file}, {engine}",
+                _of_three_inputs,
+                ROW,
+                file,
+                engine=engine,
+                explained="row",
+                fed=values,
+                plain=plain,
+            )
+
+
+def _of_three_inputs() -> Any:
+    import keras
+
+    k = keras.layers
+    row, age = keras.Input(ROW, name="row"), keras.Input((1,), name="age")
+    site = keras.Input((1,), dtype="int32", name="site")
+    embedded = k.Flatten()(k.Embedding(3, ROW[0])(site))
+    hidden = k.Dense(8, "tanh")(row * age + row * embedded)
+    return keras.Model({"row": row, "age": age, "site": site}, k.Dense(3)(hidden))
 
 
 def _channels_first() -> Any:

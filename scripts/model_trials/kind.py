@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy.typing as npt
 
 FileKind = Literal["model.keras", "model.h5", "saved"]
 Data = Literal["numbers", "bytes", "tokens"]
@@ -13,6 +15,9 @@ Data = Literal["numbers", "bytes", "tokens"]
 IMAGE = (32, 32, 3)
 SERIES = (12, 4)
 ROW = (9,)
+EXAMPLES = 3
+"""Of each kind that are explained at once."""
+
 TOKENS = 20
 """How many a vocabulary has."""
 
@@ -33,6 +38,8 @@ class Kind:
       channels: `first` where the model takes them so and the run is told.
       signature: The signature that is called; None for the default.
       explained: The input that is explained, of several; the others are held at 0.5.
+      fed: What feeds the others instead, by name: (N, ...) of N examples.
+      columns: Whether inputs come from a Parquet file with a column per number.
       engine: Who computes the gradient.
       write: Saves it at a path, where `file` does not say how.
       plain: Gradients of the score by a plain tape, where the usual way is not one: (the model,
@@ -50,6 +57,8 @@ class Kind:
     channels: Literal["first"] | None = None
     signature: str | None = None
     explained: str | None = None
+    fed: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
+    columns: bool = False
     engine: str = "tensorflow"
     write: Callable[[Any, Path], None] | None = None
     plain: Callable[[Any, Any], Any] | None = None

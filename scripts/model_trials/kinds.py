@@ -6,10 +6,12 @@ All have random weights: what is compared are gradients, not what a model has le
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from model_trials.inputs import kinds_of_inputs
 from model_trials.kind import IMAGE, ROW, SERIES, FileKind, Kind
+from model_trials.made_under_jax import kinds_of_jax
 from model_trials.makers import kinds_of_makers
 
 # Sides below which an architecture has nothing left to pool; the others take 32.
@@ -33,13 +35,19 @@ _APPLICATIONS = {
 }
 
 
-def all_kinds() -> Iterator[Kind]:
-    """Every kind, each once; nothing is made yet."""
+def all_kinds(jax: Path | None = None) -> Iterator[Kind]:
+    """Every kind, each once; nothing is made yet.
+
+    Args:
+      jax: An environment with JAX; None leaves out what needs one.
+    """
     yield from _recurrent()
     yield from _images()
     yield from _refused()
     yield from kinds_of_inputs()
     yield from kinds_of_makers()
+    if jax is not None:
+        yield from kinds_of_jax(jax)
     # Last, as they take the longest.
     for name, side in _APPLICATIONS.items():
         shape = (side, side, 3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from model_trials import trial
 from model_trials.kind import Kind
@@ -32,6 +34,8 @@ def test_names_are_distinct_and_many() -> None:
         ("channels first, model.keras", "right"),
         ("detection, model.keras", "right"),
         ("a signature by its name", "right"),
+        ("a column per feature", "right"),
+        ("two inputs fed by features, saved, openvino", "right"),
     ],
 )
 def test_quick_ones(name: str, verdict: str, tmp_path: Path) -> None:
@@ -52,3 +56,19 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert broken(table, tmp_path) == "WRONG"
     monkeypatch.setattr(trial, "_explained", lambda *_: 1 / 0)
     assert broken(table, tmp_path) == "TRACEBACK"
+
+
+def test_a_tie_is_told_from_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = trial._plain, []
+
+    def off_once(kind: Kind, model: Any, values: Any) -> Any:
+        calls.append(values)
+        gradients = np.array(plain(kind, model, values))
+        gradients[0] *= 1.004 if len(calls) == 1 else 1
+        return gradients
+
+    monkeypatch.setattr(trial, "_plain", off_once)
+    outcome = trial.attempt(KINDS["table, model.keras"], tmp_path)
+    assert outcome.verdict == "right"
+    assert "1 of 9 maps at a tie" in outcome.detail
+    assert not (calls[0] == calls[1]).any()  # other inputs
