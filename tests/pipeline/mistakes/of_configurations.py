@@ -17,6 +17,24 @@ IN_KEYS = (
     of("the label's key misspelt", "source.features.lable=y", "did you mean label?"),
     of("a feature named by number", "source.features.label=3", "source.features.label is 3"),
     of("a feature without a name", "source.features.input=''", "source.features.input is"),
+    of(
+        "features of an image",
+        f"{IMAGES} ; source.features.input=[a, b]",
+        "is 'image', which is one",
+    ),
+    of(
+        "a feature too few", "source.features.input=[a]", "names 1 features of one number each, but"
+    ),
+    of("a feature twice", "source.features.input=[a, a]", "names 'a' twice"),
+    of("no features", "source.features.input=[]", "source.features.input is []"),
+    of("a sample of none", "source.sample=0", "must be how many examples to explain, from 1"),
+    of("a sample in percent", "source.sample=10%", "must be how many examples to explain, from 1"),
+    of("half an example sampled", "source.sample=0.5", "must be how many examples to explain"),
+    of(
+        "an input fed twice",
+        "model.inputs={explained: a, constants: {b: 1}, features: {b: c}}",
+        "gives 'b' a constant and a feature; give one of them",
+    ),
     of("boxes in a table", "source.features.boxes=b", "boxes lie in images"),
     of("masks in a table", "source.features.mask=m", "masks lie in images"),
     of("regions in a table", "statistics.regions={top: [[0, 0, 0.1, 1]]}", "regions lie in images"),
