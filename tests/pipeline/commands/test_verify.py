@@ -71,6 +71,7 @@ def test_a_whole_atlas_has_no_problems(atlas: Path, config: Any) -> None:
         "explained_examples": 37,
         "failed_records": 3,
         "left_out_records": 0,
+        "warned_images": 0,
         "problems": [],
     }
 

@@ -50,6 +50,7 @@ class Model:
 
     classes = explicable = CLASSES
     batch = None
+    fed_inputs = ()
 
     def read_as(self, _: str) -> Model:
         return self
