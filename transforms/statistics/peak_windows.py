@@ -10,6 +10,7 @@ Windows are made of a map's `uint8` codes, which are 255 sqrt(A / max A) already
 from __future__ import annotations
 
 import functools
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ WINDOW_UNIT_BITS = 14
 WINDOW_BYTES = 2 * WINDOW_CELLS**2
 """Of a stored window."""
 
+_Integers: TypeAlias = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]
+
+_MOST = np.iinfo(np.uint32).max
 _SIDES = 64  # the square's side is 11 of 64 parts of the shorter side
 _BOX_PART = 9  # that of the box whose mass is largest is one of nine
 
@@ -51,16 +55,18 @@ def peak_windows(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     Returns:
       (N, 11, 11); all 0 where a window is flat, as that of an all-zero map is: it is undefined.
     """
-    windows = np.zeros((len(codes), WINDOW_CELLS, WINDOW_CELLS), np.int16)
     side = _square_side(codes.shape[1:])
-    shares = _pooling(side)
-    for window, code in zip(windows, codes, strict=True):
+    squares = np.empty((len(codes), side, side))
+    for square, code in zip(squares, codes, strict=True):
         top, left = _square_corner(code)
-        pooled = shares @ code[top : top + side, left : left + side] @ shares.T
-        centred = pooled - pooled.mean()
-        norm = np.sqrt((centred * centred).sum())
-        if norm > _FLAT:
-            window[:] = np.rint(centred / norm * float(1 << WINDOW_UNIT_BITS))
+        square[:] = code[top : top + side, left : left + side]
+    shares = _pooling(side)
+    cells = shares @ squares @ shares.T
+    cells -= cells.mean(axis=(1, 2), keepdims=True)
+    norms = np.sqrt(np.einsum("nij,nij->n", cells, cells))
+    norms[norms <= _FLAT] = np.inf
+    units = cells / norms[:, np.newaxis, np.newaxis] * float(1 << WINDOW_UNIT_BITS)
+    windows: npt.NDArray[np.int16] = np.rint(units).astype(np.int16)
     return windows
 
 
@@ -177,13 +183,19 @@ def _square_corner(codes: npt.NDArray[np.uint8]) -> tuple[int, int]:
     """Top and left of the square: around the box of most mass, the first of equals, moved inside.
 
     Boxes lie wholly in the map: one that reached over its edge would hold no more than one moved
-    inside. Sums of squared codes are exact integers (of a box modulo 2**32, below which it is).
+    inside. Sums of squared codes are exact integers. Rows are summed where they lie, one after the
+    other: the boxes that begin in one and end in the next are left out afterwards.
     """
+    height, width = codes.shape
     box = max(1, (2 * min(codes.shape) + _BOX_PART) // (2 * _BOX_PART))
-    mass = np.square(codes.astype(np.uint16)).astype(np.uint32)
-    mass = _box_sums(_box_sums(mass, box).T, box).T
-    place = int(mass.argmax())
-    corner = divmod(place, mass.shape[1])
+    mass = codes.reshape(-1).astype(np.uint16)
+    mass *= mass
+    exact = np.uint32 if (box * (LEVELS - 1)) ** 2 <= _MOST else np.uint64
+    sums = _sums(_sums(mass.astype(exact), box, width), box, 1)
+    boxes = np.zeros((height - box + 1, width), exact)
+    boxes.reshape(-1)[: len(sums)] = sums
+    boxes[:, width - box + 1 :] = 0
+    corner = divmod(int(boxes.argmax()), width)
     side = _square_side(codes.shape)
     top, left = (
         min(max(start + (box - side) // 2, 0), length - side)
@@ -192,21 +204,25 @@ def _square_corner(codes: npt.NDArray[np.uint8]) -> tuple[int, int]:
     return top, left
 
 
-def _box_sums(values: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint32]:
-    """Sums of so many consecutive rows, from each row on: (H, W) -> (H - length + 1, W).
+def _sums(values: _Integers, terms: int, step: int) -> _Integers:
+    """Sums of so many values, a step from each to the next, from each value on: (N,) -> fewer.
 
-    By doubling, of vectors: a quarter of the time that running sums take.
+    By doubling: 12 additions of whole vectors for boxes of 25 x 25, in two fifths of the time that
+    they take by rows and by columns, as the rows of a transposed matrix do not lie together.
     """
-    count = len(values) - length + 1
-    sums: npt.NDArray[np.uint32] = np.zeros((count, *values.shape[1:]), np.uint32)
-    width, offset = 1, 0
-    while width <= length:
-        if length & width:
-            sums += values[offset : offset + count]
-            offset += width
-        values = values[width:] + values[:-width]  # each the sum of twice as many
+    count = len(values) - step * (terms - 1)
+    sums: _Integers | None = None
+    width, first = 1, 0
+    while True:
+        if terms & width:
+            part = values[first * step :][:count]
+            sums = part if sums is None else sums + part
+            first += width
         width *= 2
-    return sums
+        if sums is not None and width > terms:
+            return sums
+        half = step * width // 2
+        values = values[half:] + values[:-half]  # each the sum of twice as many
 
 
 @functools.cache

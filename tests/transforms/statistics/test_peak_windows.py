@@ -77,6 +77,15 @@ def test_windows_are_those_of_the_definition(height: int, width: int) -> None:
         np.testing.assert_allclose(window, expected, atol=0.51)
 
 
+def test_boxes_of_more_mass_than_32_bits_hold_are_told_apart() -> None:
+    values = np.zeros((2400, 2400), np.float32)
+    values[100:367, 100:367] = 1  # one box: 4.6e9 in squared codes, modulo 2**32 0.3e9
+    values[2000:2200, 2000:2200] = 1  # 2.6e9
+    rows, columns = np.nonzero(peak_square(values))
+    assert rows.max() < 500
+    assert columns.max() < 500
+
+
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (0, 63), (63, 0), (63, 63), (30, 31)])
 def test_a_window_at_the_edge_is_moved_inside(y: int, x: int) -> None:
     spot = np.zeros((64, 64), np.float32)

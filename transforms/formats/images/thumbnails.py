@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image
 
 LONGEST_SIDE = 96
@@ -18,7 +18,8 @@ Pixels = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 _MIN_BYTES = 1024  # Tables and headers alone take 600.
 _PIXELS_PER_BYTE = 3
 _QUALITIES = (80, 60, 40, 20, 5)  # Noise of 96 x 96 pixels takes 2.5 KB at 20.
-_WHITE = 255.0
+_WHITE = 255
+_MOST_ROWS = np.iinfo(np.uint16).max // _WHITE  # whose levels add up in 16 bits
 
 
 class ThumbnailEncoder:
@@ -29,9 +30,9 @@ class ThumbnailEncoder:
     its size. Alpha is dropped. A picture takes at most `max_bytes`: what is mostly noise is encoded
     again, at a lower quality.
 
-    Whole factors, and rows averaged before the image is made, take half of the time of a resize to
-    exactly 96 pixels. Measured on 224 x 224 beside other work, in microseconds: 230 in all, where
-    Pillow's box filter alone takes 265 and TensorFlow's area method 570.
+    Whole factors, and rows averaged before the image is made, take a third of the time of a resize
+    to exactly 96 pixels. Measured on 224 x 224 beside other work, in microseconds of CPU time: 75
+    in all, 16 of them for the JPEG, where Pillow's box filter alone takes 137.
 
     Args:
       shape: (H, W, C) of the decoded inputs, C being 1, 3 or 4.
@@ -54,15 +55,16 @@ class ThumbnailEncoder:
         Args:
           pixels: (H, W, C), in 0..255; what lies beyond is cut off.
         """
-        image = self._shrunk(pixels)
+        shown = self._shrunk(pixels)
+        kinds = ("GRAY", "Gray") if shown.shape[-1] == 1 else ("RGB", "420")
+        data = b""
         for quality in _QUALITIES:
-            sink = io.BytesIO()
-            image.save(sink, format="JPEG", quality=quality)
-            if sink.tell() <= self.max_bytes:
+            data = simplejpeg.encode_jpeg(shown, quality, *kinds, fastdct=False)
+            if len(data) <= self.max_bytes:
                 break
-        return sink.getvalue()
+        return data
 
-    def _shrunk(self, pixels: Pixels) -> Image.Image:
+    def _shrunk(self, pixels: Pixels) -> npt.NDArray[np.uint8]:
         height, width, channels = pixels.shape
         factor = self._factor
         rows = pixels.reshape(height, width * channels)
@@ -74,7 +76,8 @@ class ThumbnailEncoder:
             levels[-1:] = _mean_levels(rows[np.newaxis, whole:])
         shown = levels.reshape(-1, width, channels)
         shown = shown[..., 0] if channels == 1 else shown[..., :3]
-        return Image.fromarray(np.ascontiguousarray(shown)).reduce((factor, 1))
+        small = np.asarray(Image.fromarray(np.ascontiguousarray(shown)).reduce((factor, 1)))
+        return small.reshape(*self.shape, -1)
 
 
 def thumbnail_shape(shape: Sequence[int], longest_side: int) -> tuple[int, int]:
@@ -98,7 +101,14 @@ def _factor(height: int, width: int, longest_side: int) -> int:
 
 def _mean_levels(rows: Pixels) -> npt.NDArray[np.uint8]:
     """(N, K, W) in 0..255 -> (N, W), each the mean of K; the same additions on every machine."""
-    exact = np.uint32 if rows.dtype == np.uint8 else np.float32
-    sums = np.add.reduce(rows, axis=1, dtype=exact).astype(np.float32, copy=False)
-    means: npt.NDArray[np.float32] = sums * np.float32(1 / rows.shape[1])
-    return np.clip(means, 0, _WHITE, out=means).astype(np.uint8)
+    count = rows.shape[1]
+    if rows.dtype == np.uint8:
+        exact = np.uint16 if count <= _MOST_ROWS else np.uint32
+        levels = rows[:, 0].astype(exact)
+        for row in range(1, count):  # Of whole vectors: two fifths of what a reduction takes.
+            np.add(levels, rows[:, row], out=levels)
+        means: npt.NDArray[np.uint8] = (levels // exact(count)).astype(np.uint8)
+        return means
+    sums: npt.NDArray[np.float32] = np.add.reduce(rows, axis=1)
+    sums /= np.float32(count)
+    return np.clip(sums, 0, _WHITE, out=sums).astype(np.uint8)
