@@ -106,9 +106,6 @@ class _Steps:
 
     def microseconds(self) -> Figures:
         """CPU time an image of each step."""
-        from transforms.formats.images.decoding import InputDecoder
-
-        job = self._job
         taken = {
             "read": _cpu_seconds(self._read),
             "checksum": _cpu_seconds(self._frames),
@@ -116,23 +113,35 @@ class _Steps:
         }
         blocks = self._blocks()
         images = sum(len(block.examples) for block in blocks)
-        decoder = InputDecoder(job.inputs, threads=1)
-        size = job.explain.program.batch_size
-        taken["decode"] = _cpu_seconds(
-            lambda: [
-                decoder.decode(block.examples.inputs[start : start + size])
-                for block in blocks
-                for start in range(0, len(block.examples), size)
-            ]
-        )
-        taken |= self._storing(blocks, taken["decode"])
+        decoding = self._decoding(blocks)
+        taken |= decoding
+        taken |= self._storing(blocks, sum(decoding.values()))
         taken["parse"] -= taken["checksum"]
         taken["checksum"] -= taken["read"]
         return {name: 1e6 * seconds / images for name, seconds in taken.items()}
 
+    def _decoding(self, blocks: list[Block]) -> Figures:
+        """From encoded images to pixels, and what those look like."""
+        from transforms.formats.images.decoding import InputDecoder
+        from transforms.formats.images.properties import input_properties
+
+        decoder = InputDecoder(self._job.inputs, threads=1)
+        size = self._job.explain.program.batch_size
+        taken = {"decode": 0.0, "properties": 0.0}
+        for block in blocks:
+            for start in range(0, len(block.examples), size):
+                begun = time.process_time()
+                pixels, _ = decoder.decode(block.examples.inputs[start : start + size])
+                decoded = time.process_time()
+                input_properties(pixels)
+                taken["decode"] += decoded - begun
+                taken["properties"] += time.process_time() - decoded
+        return taken
+
     def _storing(self, blocks: list[Block], decoding: float) -> Figures:
         """From decoded images to statistics."""
         from transforms.statistics.maps import gini_from_codes
+        from transforms.statistics.peak_windows import peak_windows
         from transforms.store.block_file import encode_block
         from transforms.store.blocks import commit_block
         from transforms.store.lease_file import run_folder
@@ -145,6 +154,7 @@ class _Steps:
         )
         codes = [map_codes(block.table) for block in explained]
         gini = _cpu_seconds(lambda: [gini_from_codes(each) for each in codes])
+        windows = _cpu_seconds(lambda: [peak_windows(each) for each in codes])
         encoding = _cpu_seconds(lambda: [encode_block(each, "bench") for each in explained])
         self._storage.make_folder(run_folder(job.atlas, job.attempt))
         committed: list[Any] = []
@@ -161,8 +171,9 @@ class _Steps:
                 sums.add(block.summary)
 
         return {
-            "rows": explaining - decoding - gini,
+            "rows": explaining - decoding - gini - windows,
             "gini": gini,
+            "windows": windows,
             "encode": encoding,
             "commit": committing - encoding,
             "aggregate": _cpu_seconds(aggregate),

@@ -47,9 +47,8 @@ class _WindowSums(NamedTuple):
     shape_squares: int
 
     @classmethod
-    def of(cls, windows: npt.NDArray[np.int64]) -> _WindowSums:
-        """Of windows (N, 11, 11)."""
-        shapes = autocorrelations(windows)
+    def of(cls, windows: npt.NDArray[np.int64], shapes: npt.NDArray[np.int64]) -> _WindowSums:
+        """Of windows (N, 11, 11) and their autocorrelations."""
         return cls(
             len(windows),
             windows.sum(axis=0),
@@ -118,8 +117,9 @@ class FoldSums:
         if windows is None:
             return
         has_window: npt.NDArray[np.bool_] = np.asarray(windows.any(axis=(1, 2)))
+        shapes = autocorrelations(windows)
         for key, members in _by_fold(rows, folds, has_window):
-            self._add_windows(key, _WindowSums.of(windows[members]))
+            self._add_windows(key, _WindowSums.of(windows[members], shapes[members]))
 
     def merge(self, other: FoldSums) -> None:
         """Adds the sums of another."""
