@@ -15,6 +15,7 @@ from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.gate import class_title, describe
 from pipeline.plain_text import plain
 from pipeline.run.progress import describe_seconds
+from transforms.statistics.columns import POSITIVE_SHARE
 
 _SHOWN_COMPARISONS = 40
 _VERDICT_STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow"}
@@ -168,7 +169,7 @@ def _print_classes(rows: Sequence[Mapping[str, Any]]) -> None:
     energies = [name.removesuffix("_mean") for name in columns if name.endswith("_energy_mean")]
     statistics = [
         name
-        for name in dict.fromkeys((*_MAIN_STATISTICS, *energies))
+        for name in dict.fromkeys((*_MAIN_STATISTICS, *energies, POSITIVE_SHARE))
         if any(row.get(f"{name}_mean") is not None for row in rows)
     ]
     table = Table()

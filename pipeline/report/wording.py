@@ -32,6 +32,7 @@ STATISTIC_NAMES = {
     "sharpness": "sharpness of the input",
     "input_height": "height of the input, in pixels",
     "input_width": "width of the input, in pixels",
+    "positive_share": "raising the score",
     "score": "score",
     "accuracy": "accuracy",
     "drift": "drift",
@@ -54,6 +55,7 @@ STATISTIC_MEANINGS = {
     "contrast": "how far pixels are from their mean brightness: 1/2 is half black, half white",
     "saturation": "how colourful the images are: 0 is grey",
     "sharpness": "how much neighbouring pixels differ: a blur makes it smaller",
+    "positive_share": "the share of the saliency that raises the score; the rest lowers it",
 }
 
 

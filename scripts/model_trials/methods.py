@@ -92,7 +92,7 @@ def attempt(kind: Kind, method: str, folder: Path) -> Outcome:
 def _spec(kind: Kind, uri: str, method: str, count: int) -> ExplainSpec:
     inputs = InputSpec("tensor", kind.shape, channels=kind.channels)
     chosen = find_method({method: METHODS[method]}).of_inputs(inputs)
-    form = resolve_form(chosen, inputs, None, None)
+    form = resolve_form(chosen, inputs, None, "signed")  # Positive maps may be all zero.
     program = ProgramSpec(
         inputs=inputs,
         target=TargetSpec("class", 1),

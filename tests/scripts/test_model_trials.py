@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_trials import trial
+from model_trials import methods, trial
 from model_trials.kind import Kind
 from model_trials.kinds import all_kinds
 
@@ -40,6 +40,15 @@ def test_names_are_distinct_and_many() -> None:
 )
 def test_quick_ones(name: str, verdict: str, tmp_path: Path) -> None:
     assert trial.attempt(KINDS[name], tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("a model in a model", "right"), ("table, model.keras", "refused")],
+)
+def test_methods_are_tried_on_them(name: str, verdict: str, tmp_path: Path) -> None:
+    assert set(methods.REFUSALS) <= set(KINDS)
+    assert methods.attempt(KINDS[name], "grad_cam", tmp_path).verdict == verdict
 
 
 def broken(kind: Kind, tmp_path: Path, **changes: object) -> str:

@@ -33,6 +33,7 @@ class AggregateByClass(beam.PTransform):
       with_boxes: Whether examples have boxes.
       with_masks: Whether they have masks.
       regions: Names of the regions that statistics are of.
+      signed: Whether maps have a sign.
 
     With `committed`, the blocks of `WriteBlocks`:
 
@@ -50,9 +51,11 @@ class AggregateByClass(beam.PTransform):
         with_boxes: bool,
         with_masks: bool = False,
         regions: Sequence[str] = (),
+        *,
+        signed: bool = False,
     ) -> None:
         super().__init__()
-        self._names = statistic_names(with_boxes, with_masks, regions)
+        self._names = statistic_names(with_boxes, with_masks, regions, signed=signed)
         self._combine = ClassStatisticsCombineFn(tuple(sketch_shape), self._names)
 
     def expand(

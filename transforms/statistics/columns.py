@@ -77,7 +77,11 @@ def region_energy(region: str) -> str:
 
 
 def statistic_names(
-    with_boxes: bool, with_masks: bool = False, regions: Iterable[str] = ()
+    with_boxes: bool,
+    with_masks: bool = False,
+    regions: Iterable[str] = (),
+    *,
+    signed: bool = False,
 ) -> tuple[str, ...]:
     """Names of all statistics, in the order of the tables' columns.
 
@@ -85,8 +89,10 @@ def statistic_names(
       with_boxes: Whether examples have boxes.
       with_masks: Whether they have masks.
       regions: Names of the regions.
+      signed: Whether maps have a sign.
     """
     places = {BOX_ENERGY: with_boxes, MASK_ENERGY: with_masks}
     energies = [name for name, is_there in places.items() if is_there]
     hit = (POINTING_HIT,) if energies else ()
-    return (*STATISTICS, *energies, *map(region_energy, regions), *hit)
+    share = (POSITIVE_SHARE,) if signed else ()
+    return (*STATISTICS, *energies, *map(region_energy, regions), *hit, *share)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from transforms.elements import CommittedBlock, Shard
-from transforms.statistics.columns import INPUT_PROPERTIES, INPUT_SIZES
+from transforms.statistics.columns import INPUT_PROPERTIES, INPUT_SIZES, POSITIVE_SHARE
 from transforms.store.map_format import PICTURES, THUMBNAIL, MapFormat
 
 
@@ -106,7 +106,8 @@ def _value_problems(summary: pa.Table, shard: Shard, stored: MapFormat) -> Itera
     for name in INPUT_SIZES if stored.with_properties else ():
         if not (np.asarray(summary[name]) > 0).all():
             yield f"its {name} is not above 0 somewhere"
-    for name in (*stored.statistic_names, *properties):
+    shares = (POSITIVE_SHARE,) if stored.signed else ()
+    for name in (*stored.statistic_names, *properties, *shares):
         values = summary[name].drop_null().to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
             yield f"its {name} is not within 0 and 1 somewhere"

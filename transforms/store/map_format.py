@@ -15,6 +15,7 @@ import pyarrow as pa
 from transforms.statistics.columns import (
     INPUT_PROPERTIES,
     INPUT_SIZES,
+    POSITIVE_SHARE,
     SHARES,
     statistic_names,
 )
@@ -81,7 +82,13 @@ class MapFormat:
     def no_sums(self) -> AtlasSums:
         """What the statistics of rows are added to."""
         properties = INPUT_PROPERTIES + INPUT_SIZES if self.with_properties else ()
-        return AtlasSums(self.sketch_shape, self._statistics + properties, self.slices)
+        names = statistic_names(self.with_boxes, self.with_masks, self.regions, signed=self.signed)
+        return AtlasSums(self.sketch_shape, names + properties, self.slices)
+
+    @property
+    def signed(self) -> bool:
+        """Whether maps have a sign."""
+        return POSITIVE_SHARE in self.measures
 
     @property
     def _statistics(self) -> tuple[str, ...]:

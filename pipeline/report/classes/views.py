@@ -18,12 +18,12 @@ from pipeline.plain_text import plain
 from pipeline.report import wording
 from pipeline.report.drawing import charts
 from pipeline.report.drawing.maps import Maps
-from transforms.statistics.columns import UNIFORM_SHARES
+from transforms.statistics.columns import POSITIVE_SHARE, UNIFORM_SHARES
 from transforms.store.map_format import tensor_values
 
 OF_IMAGES = ("corner_energy", "border_energy", "center_energy")
 OF_TENSORS = ("entropy", "gini")
-_ALL = (*OF_IMAGES, *OF_TENSORS, "spread")
+_ALL = (*OF_IMAGES, *OF_TENSORS, "spread", POSITIVE_SHARE)
 CONFIDENCE = 0.95
 _MOST_SHOWN = 3
 _LAZY = 200  # classes above which pictures wait until they are scrolled to

@@ -84,6 +84,12 @@ def test_signed_maps_come_back_with_their_signs(finished: MakeAtlas) -> None:
         assert row["positive_share"] == pytest.approx(share, abs=1e-5)
         row_of_peak = np.unravel_index(np.abs(values).argmax(), values.shape)[0]
         assert row["peak_y"] == pytest.approx((row_of_peak + 0.5) / SIDE)
+    for each in coded.classes.to_pylist():
+        shares = [row["positive_share"] for row in rows if row["target"] == each["class"]]
+        assert each["positive_share_mean"] == pytest.approx(np.mean(shares), abs=1e-9)
+        assert sum(each["positive_share_histogram"]) == len(shares) == each["n"]
+    slices = coded.slices.column_names
+    assert "positive_share_q50" in slices
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
@@ -168,6 +174,12 @@ def test_show_draws_what_lowers_the_score_in_blue(finished: MakeAtlas, tmp_path:
         y, x = np.unravel_index((sign * values).argmax(), values.shape)
         red, _, blue = draw(values, None)[y * side, x * side].astype(int)
         assert np.sign(red - blue) == sign
+
+
+def test_only_maps_with_a_sign_have_a_share_of_it(make_config: MakeConfig, tmp_path: Path) -> None:
+    atlas = run(make_config, tmp_path / "atlas", "saliency")
+    names = [*atlas.table().column_names, *atlas.classes.column_names]
+    assert not any("positive" in name for name in names)
 
 
 def test_the_completeness_error_and_its_sum_are_stored(
