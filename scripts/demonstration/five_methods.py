@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.commands.drawing.maps import draw
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from transforms.saliency.explainers.explainer import Explainer
 
 SIDE = 224
-GAP, CAPTION = 8, 20
-COLOURS = 192  # enough for a photograph and two colour maps, in a third of the bytes
+GAP, CAPTION, LETTERS = 8, 30, 18  # pixels
+COLOURS = 256  # enough for a photograph and two colour maps, in a third of the bytes
 CENTRE = (0.42, 0.5)  # of the square that is cut from the photograph: the animal's face
 
 
@@ -67,11 +67,11 @@ def make(model_path: Path) -> Image.Image:
         panels[name] = draw(values, pixels)[:, -SIDE:]
     width = len(panels) * (SIDE + GAP) - GAP
     picture = Image.new("RGB", (width, SIDE + CAPTION), (255, 255, 255))
-    pen = ImageDraw.Draw(picture)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(LETTERS)
     for number, (name, panel) in enumerate(panels.items()):
         left = number * (SIDE + GAP)
         picture.paste(Image.fromarray(panel), (left, 0))
-        pen.text((left, SIDE + 4), name, fill=(0, 0, 0))
+        pen.text((left, SIDE + 4), name, fill=(0, 0, 0), font=font)
     return picture
 
 
