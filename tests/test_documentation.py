@@ -200,7 +200,7 @@ def test_statistics_are_those_of_the_tables() -> None:
         for cell, *_ in documentation.rows(TRANSFORMS, "statistic")
         for name in re.findall(r"`(\w+)`", cell)
     ]
-    names = statistic_names(with_boxes=True, with_masks=True, regions=["NAME"])
+    names = statistic_names(with_boxes=True, with_masks=True, regions=["NAME"], signed=True)
     assert sorted(documented) == sorted(names)
 
 
