@@ -11,6 +11,7 @@ from transforms.elements import NO_LABEL, Examples, Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.drawing import draw_sample
 from transforms.formats.estimate import estimate_records, most_records
+from transforms.formats.images.masks import decode_mask, encode_mask
 from transforms.formats.reader import feature_names, probe
 from transforms.formats.sample import DrawnSample
 from transforms.formats.source import InputSpec, SourceSpec
@@ -231,8 +232,7 @@ def regions_of(config: Config, storage: Storage) -> tuple[Region, ...]:
         else:
             try:
                 with storage.open(storage.absolute(given)) as stream:
-                    region = Region(name, mask=stream.read())
-                inside = region.cells.inside
+                    inside = decode_mask(stream.read(), spec.max_pixels)
             except (OSError, ValueError) as error:
                 raise ConfigurationError(
                     f"{key}: {given} cannot be read as a mask ({error}); give a PNG file in which "
@@ -243,6 +243,7 @@ def regions_of(config: Config, storage: Storage) -> tuple[Region, ...]:
                     f"{key}: {given} is black or transparent throughout, so nothing is in the "
                     "region; draw it in another colour"
                 )
+            region = Region(name, mask=encode_mask(inside))  # small, as it goes to all workers
         _check_area(key, region.area_in(spec))
         found.append(region)
     return tuple(found)

@@ -32,7 +32,8 @@ class Region:
     Attributes:
       name: Its column is `NAME_energy`.
       rectangles: Those it is made of, where it has no mask.
-      mask: A PNG file over the whole image, of any size of its own; None where there is none.
+      mask: A PNG file over the whole image, of any size of its own, such as `encode_mask` makes;
+        None where there is none.
 
     >>> Region("header", ((0, 0, 0.1, 1),)).cells.inside.tolist()
     [[True], [False]]
@@ -50,7 +51,7 @@ class Region:
           ValueError: The mask is no PNG that can be decoded.
         """
         if self.mask is not None:
-            inside = decode_mask(self.mask, MAX_MASK_PIXELS)
+            inside = decode_mask(self.mask)
             height, width = inside.shape
             return Cells(np.arange(height + 1) / height, np.arange(width + 1) / width, inside)
         corners = np.array(self.rectangles, np.float64)
@@ -84,10 +85,6 @@ class Region:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Region, (self.name, self.rectangles, self.mask)  # less the cells, which are large
-
-
-MAX_MASK_PIXELS = 1 << 26
-"""A region's mask that declares more is refused."""
 
 
 @functools.lru_cache(_PLACEMENTS)

@@ -12,17 +12,12 @@ import pytest
 from PIL import Image
 
 from transforms.formats.images.geometry import Placement
+from transforms.formats.images.masks import encode_mask
 from transforms.formats.source import Fit, InputSpec
 from transforms.statistics.regions import Corners, Region, pixel_shares
 
 STRETCHED = InputSpec("image", (6, 9, 3))
 FINE = 60  # points of a pixel's side, for the slow reference
-
-
-def png(inside: npt.NDArray[np.bool_]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(inside).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def counted(
@@ -63,7 +58,7 @@ def test_a_union_of_rectangles(rectangles: tuple[Corners, ...]) -> None:
 def test_a_mask_counts_by_area_whatever_its_size(size: tuple[int, int]) -> None:
     inside = np.random.default_rng(2).random(size) < 0.5
     inside[0, 0] = True
-    shares = pixel_shares(Region("here", mask=png(inside)), Placement.of(STRETCHED, 10, 10))
+    shares = pixel_shares(Region("here", mask=encode_mask(inside)), Placement.of(STRETCHED, 10, 10))
     # Onto a grid that both divide, then means over pixels.
     fine = inside.repeat(6 * 9, axis=0).repeat(6 * 9, axis=1).astype(float)
     fine = fine.reshape(6, 9 * size[0], 9, 6 * size[1])
@@ -83,7 +78,7 @@ def test_regions_follow_every_fit_crop_and_turn(fit: Fit, orientation: int) -> N
         np.testing.assert_allclose(shares, expected, atol=1.5 / 20)
         mask = np.zeros((64, 64), bool)
         mask[24:32, 32:40] = True
-        of_mask = pixel_shares(Region("spot", mask=png(mask)), placement)
+        of_mask = pixel_shares(Region("spot", mask=encode_mask(mask)), placement)
         np.testing.assert_allclose(of_mask, shares, atol=1e-6)
 
 
@@ -99,10 +94,10 @@ def test_what_counts_of_a_mask_is_what_it_shows() -> None:
     inside = np.eye(3, dtype=bool)
     grey = io.BytesIO()
     Image.fromarray(inside.astype(np.uint8) * 200).save(grey, "PNG")
-    one, other = Region("a", mask=png(inside)), Region("a", mask=grey.getvalue())
+    one, other = Region("a", mask=encode_mask(inside)), Region("a", mask=grey.getvalue())
     assert one != other
     assert one.settings == other.settings
-    assert one.settings != Region("a", mask=png(~inside)).settings
+    assert one.settings != Region("a", mask=encode_mask(~inside)).settings
     assert Region("a", ((0, 0, 0.5, 1),)).settings == [[0, 0, 0.5, 1]]
     assert len(pickle.dumps(one)) < 400  # the file travels, not its pixels
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 - our own

@@ -14,7 +14,7 @@ _WITH_ALPHA = ("LA", "RGBA", "PA")
 _TO_COLORS = ("1", "L", "P", "RGB", "PA")  # what Pillow makes RGBA of, transparency included
 
 
-def decode_mask(png: bytes, max_pixels: int) -> npt.NDArray[np.bool_]:
+def decode_mask(png: bytes, max_pixels: int | None = None) -> npt.NDArray[np.bool_]:
     """Decodes a mask: what is neither black nor transparent belongs to it.
 
     So masks of 0 and 1, of 0 and 255, of 16 bits, of numbers of objects, of a palette whose first
@@ -22,7 +22,7 @@ def decode_mask(png: bytes, max_pixels: int) -> npt.NDArray[np.bool_]:
 
     Args:
       png: The file.
-      max_pixels: As many as it may declare.
+      max_pixels: As many as it may declare; None where the file is ours.
 
     Returns:
       (H, W).
@@ -33,7 +33,7 @@ def decode_mask(png: bytes, max_pixels: int) -> npt.NDArray[np.bool_]:
     header = read_header(png)
     if header.kind != "PNG":
         raise ValueError(f"it is {header.kind}, not PNG")
-    if header.pixels > max_pixels:
+    if max_pixels is not None and header.pixels > max_pixels:
         raise ValueError(
             f"it declares {header.height} x {header.width} pixels, more than limits.max_pixels "
             f"({max_pixels})"
@@ -52,3 +52,14 @@ def decode_mask(png: bytes, max_pixels: int) -> npt.NDArray[np.bool_]:
     if image.mode not in _WITH_ALPHA:
         return np.asarray(pixels.any(axis=-1))
     return np.asarray(pixels[..., :-1].any(axis=-1) & (pixels[..., -1] > 0))
+
+
+def encode_mask(inside: npt.NDArray[np.bool_]) -> bytes:
+    """A mask as a small PNG, of a bit per pixel.
+
+    Args:
+      inside: (H, W).
+    """
+    stream = io.BytesIO()
+    Image.fromarray(inside).save(stream, "PNG", optimize=True)
+    return stream.getvalue()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transforms.formats.images.masks import decode_mask
+from transforms.formats.images.masks import decode_mask, encode_mask
 
 INSIDE = np.array([[True, False, False], [False, True, True]])
 
@@ -66,6 +66,14 @@ def test_what_is_neither_black_nor_transparent_is_inside(make: Callable[[], byte
     mask = decode_mask(make(), 6)
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, INSIDE)
+
+
+def test_a_mask_is_stored_by_the_bit() -> None:
+    inside = np.zeros((300, 400), bool)
+    inside[50:200, 7] = True
+    stored = encode_mask(inside)
+    assert len(stored) < 500
+    np.testing.assert_array_equal(decode_mask(stored), inside)
 
 
 def claims(width: int, height: int) -> bytes:
