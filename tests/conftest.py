@@ -11,6 +11,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ["TF_NUM_INTRAOP_THREADS"] = "2"
 os.environ["TF_NUM_INTEROP_THREADS"] = "2"
 
+# No test knows what another one has left in the user's cache folder.
+os.environ["SALIENCY_ATLAS_CACHE"] = ""
+
 import hypothesis
 import numpy as np
 import pytest

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from pipeline.config.keys import Config
 from pipeline.run.first_look.trial import DecodedExamples
@@ -20,6 +24,7 @@ from transforms.elements import Examples
 from transforms.errors import ConfigurationError
 from transforms.models.devices import has_gpu
 from transforms.models.loading import LoadedModel
+from transforms.process.cache_folder import cache_folder
 from transforms.saliency.batching.size import (
     BatchSizeChoice,
     fewest_examples,
@@ -28,6 +33,7 @@ from transforms.saliency.batching.size import (
 )
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
+from transforms.saliency.engines.remembered import ChoiceMemory
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
 from transforms.saliency.first_outputs import FirstOutputs, first_outputs
 from transforms.saliency.program import (
@@ -36,6 +42,7 @@ from transforms.saliency.program import (
     comparable_maps,
     find_layer_of,
 )
+from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest
 
@@ -203,6 +210,22 @@ def measure_batch_size(
     return choice
 
 
+def _memory(
+    loaded: ModelOfRun,
+    program: ProgramSpec,
+    wanted: EngineSpec,
+    examples: Sequence[npt.NDArray[Any]],
+) -> ChoiceMemory | None:
+    """Of what the same comparison came to earlier; None where it cannot be known to be the same."""
+    folder = cache_folder()
+    # What is in modules of the user's own has no digest here.
+    has_own_code = program.operator not in OPERATOR_NAMES or loaded.spec.imports
+    if folder is None or has_own_code:
+        return None
+    subject = f"{loaded.model.digest} {loaded.spec} {program}"
+    return ChoiceMemory(folder, subject, wanted, examples)
+
+
 def _decide_engine(
     config: Config,
     recorded: Manifest | None,
@@ -233,7 +256,9 @@ def _decide_engine(
     try:
         labels = program.first_labels(compared.labels)
         maps = comparable_maps(program)
-        return choose_engine(wanted, function, maps, compared.inputs, labels, compared.beside)
+        inputs, beside = compared.inputs, compared.beside
+        memory = _memory(loaded, program, wanted, (inputs, labels, *beside))
+        return choose_engine(wanted, function, maps, inputs, labels, beside, memory)
     except ConfigurationError as error:
         if begun_with is None:
             raise

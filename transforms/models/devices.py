@@ -63,9 +63,16 @@ def usable_cores() -> int:
 
 def has_gpu() -> bool:
     """Whether TensorFlow computes on a GPU."""
+    return bool(gpu_names())
+
+
+def gpu_names() -> tuple[str, ...]:
+    """What the GPUs are that TensorFlow computes on."""
     import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    devices = tf.config.list_physical_devices("GPU")
+    details = (tf.config.experimental.get_device_details(device) for device in devices)
+    return tuple(str(each.get("device_name", "unknown")) for each in details)
 
 
 def spare_cores() -> int:

@@ -15,10 +15,13 @@ from pipeline.atlas import Atlas
 from pipeline.commands.run import run
 from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
+from pipeline.run.job import prepare
 from pipeline.run.progress import Progress
 from transforms.errors import ConfigurationError
+from transforms.process.cache_folder import CACHE_VARIABLE
 from transforms.saliency.engines import selection
 from transforms.saliency.engines.agreement import Agreement
+from transforms.storage import LocalStorage
 
 pytest.importorskip("openvino")
 
@@ -141,3 +144,37 @@ def test_an_unknown_engine_is_refused(make_config: MakeConfig) -> None:
     settings["explain"]["engine"] = "onnx"
     with pytest.raises(ConfigurationError, match="engine is 'onnx'; it must be auto, openvino or"):
         Config.from_dict(settings)
+
+
+def test_a_run_like_an_earlier_one_compares_nothing(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    config = make_config(explain={"engine": "auto"})
+    first = prepare(config, LocalStorage(), "new").job.publication.manifest
+
+    def compare(*_: object) -> None:
+        raise AssertionError("engines are compared again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(selection._Comparison, "compare", compare)
+        again = prepare(config, LocalStorage(), "new").job.publication.manifest
+    assert again.engine_notes[:-1] == first.engine_notes
+    assert "engines were compared on 20" in again.engine_notes[-1]
+    assert (again.engine, again.engine_agreement) == (first.engine, first.engine_agreement)
+    assert again.fingerprint == first.fingerprint
+
+
+def test_nothing_is_remembered_of_code_of_ones_own(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "own_operators.py").write_text(
+        "import tensorflow as tf\n"
+        "def total(model, inputs, targets):\n"
+        "    return tf.reduce_sum(model(inputs) * targets, axis=-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    explain = {"engine": "openvino", "operator": "own_operators:total"}
+    prepare(make_config(explain=explain), LocalStorage(), "new")
+    assert not (tmp_path / "cache").exists()

@@ -25,6 +25,7 @@ from transforms.saliency.engines.engine import (
     try_compile,
     unusable,
 )
+from transforms.saliency.engines.remembered import ChoiceMemory, RememberedChoice
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,6 +65,7 @@ def choose_engine(  # noqa: PLR0917 - what is compiled, and what it is tried on
     inputs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int32],
     beside: Beside = (),
+    memory: ChoiceMemory | None = None,
 ) -> EngineChoice:
     """Compiles the engine that is wanted, or for `auto` the fastest that agrees.
 
@@ -74,6 +76,7 @@ def choose_engine(  # noqa: PLR0917 - what is compiled, and what it is tried on
       inputs: (n, *shape) float32, the first examples; at most a batch, maybe none.
       labels: (n, *label_shape) int32.
       beside: What feeds other inputs, each (n, ...).
+      memory: Of what the same comparison came to earlier; None compares.
 
     Raises:
       ConfigurationError: An engine that is asked for by name cannot be used, or computes maps in
@@ -85,13 +88,40 @@ def choose_engine(  # noqa: PLR0917 - what is compiled, and what it is tried on
         name=REFERENCE if wanted.name == AUTO else wanted.name,
         precision="float32" if wanted.precision == AUTO else wanted.precision,
     )
+    compares = AUTO in (wanted.name, wanted.precision) or named != comparison.exact
+    if memory is None or not compares or not len(inputs):
+        return _compared(comparison, wanted, named)
+    choice = _remembered(comparison, memory)
+    if choice is None:
+        choice = _compared(comparison, wanted, named)
+        if comparison.is_conclusive:
+            kept = RememberedChoice(choice.spec, choice.agreement, choice.notes, time.time())
+            memory.keep(kept)
+    return choice
+
+
+def _remembered(comparison: _Comparison, memory: ChoiceMemory) -> EngineChoice | None:
+    """The engine of an earlier comparison, compiled; None where there was none."""
+    known = memory.recall()
+    if known is None:
+        return None
+    try:
+        choice = comparison.choice(known.spec)
+    except EngineUnavailableError:  # Comparing again says why.
+        return None
+    noted = (*known.notes, f"engines were compared on {known.day}, in an earlier run of the same")
+    return dataclasses.replace(choice, agreement=known.agreement, notes=noted)
+
+
+def _compared(comparison: _Comparison, wanted: EngineSpec, named: EngineSpec) -> EngineChoice:
+    """The engine `named`, or where `wanted` says `auto` the fastest that agrees."""
     try:
         choice = _with_agreement(comparison, named)
     except EngineUnavailableError as error:
         raise unusable(named, error) from error
     if AUTO not in (wanted.name, wanted.precision):
         return choice
-    if not len(inputs):
+    if not comparison.examples:
         return _noting(choice, "no example to compare engines on")
     names = engine_names() if wanted.name == AUTO else (wanted.name,)
     others = [dataclasses.replace(named, name=name) for name in names if name != named.name]
@@ -170,7 +200,13 @@ class _IncomparableError(Exception):
 
 
 class _Comparison:
-    """The first batch, and what the reference makes of it."""
+    """The first batch, and what the reference makes of it.
+
+    Attributes:
+      exact: The reference, in float32.
+      examples: How many there are.
+      is_conclusive: Whether no engine has failed on the batch, which may not happen again.
+    """
 
     def __init__(  # noqa: PLR0917 - the same
         self,
@@ -184,6 +220,7 @@ class _Comparison:
         self.function = function
         self.exact = EngineSpec(threads=threads)
         self.examples = len(inputs)
+        self.is_conclusive = True
         self._make_maps = make_maps
         if self.examples:
             rows = np.arange(function.batch_size) % self.examples
@@ -208,6 +245,7 @@ class _Comparison:
         try:
             return measure_agreement(self._reference_maps, self._maps(choice))
         except Exception as error:  # whatever a model raises on data, or an engine's library
+            self.is_conclusive = False
             raise _IncomparableError(f"the first batch cannot be explained: {error}") from error
 
     def share_of_time(self, choice: EngineChoice, reference: EngineChoice, limit: float) -> float:
