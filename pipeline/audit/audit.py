@@ -37,7 +37,7 @@ from pipeline.audit.result import (
     Verdict,
 )
 from pipeline.audit.selection import Statistics, check_gates, check_labels
-from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Candidate, find_candidates
 from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.reference import Reference
@@ -134,10 +134,11 @@ class _Audit:
 
         # Last: trying candidates takes the model, and a wrong gate should be told before.
         self.reference: ReferenceClasses | None = None
-        self.shortcuts = [
-            each.finding if confirm is None else confirm(each)
-            for each in self._candidates(reference, is_asked=confirm is not None)
-        ]
+        self.shortcuts: list[Shortcut] = []
+        for each in self._candidates(reference, is_asked=confirm is not None):
+            found = each.finding if confirm is None else confirm(each)
+            if each.stands_out or found.is_used:
+                self.shortcuts.append(found)
 
     def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:
         if input_kind(self._atlas) != "image":
@@ -153,7 +154,8 @@ class _Audit:
         if atlases:
             reference = Reference.of(atlases, self._section.min_n)
             self.reference = reference.describe([each.path for each in atlases], scores)
-        return find_candidates(self._atlas, scores, self._section.min_n, reference)
+        bounds = WORTH_TRYING if is_asked else CANDIDATE
+        return find_candidates(self._atlas, scores, self._section.min_n, reference, bounds)
 
     def comparisons(self) -> Iterator[Comparison]:
         """Of all gates, in their order."""

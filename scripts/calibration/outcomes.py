@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from calibration.kinds import KINDS, PLANTED
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import MaskEffect, TransplantEffect
-from pipeline.audit.shortcuts.candidates import LEAST_PRESENCE, large
+from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Bounds, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge
@@ -66,14 +67,18 @@ class Outcome:
 
     @classmethod
     def of(cls, line: dict[str, Any]) -> Outcome:
-        """Decides again on a model's figures."""
+        """Decides again on a model's figures, as an audit does that tries them on the model."""
         tried = {(each["statistic"], each["class"]): each for each in line["tried"]}
-        found = [
-            each
-            for scores in line["scores"]
-            for row in _candidates(scores)
-            if (each := _found(scores, row, tried.get((scores["statistic"], row)))) is not None
-        ]
+        found = []
+        for scores in line["scores"]:
+            in_question, is_large = (_large(scores, each) for each in (WORTH_TRYING, CANDIDATE))
+            for row in np.flatnonzero(in_question | is_large).tolist():
+                each = tried.get((scores["statistic"], row))
+                one = _found(scores["kind"], row, each)
+                if (is_large[row] and _shows(scores, each, CANDIDATE)) or (
+                    in_question[row] and one.verdict in USED and _shows(scores, each, WORTH_TRYING)
+                ):
+                    found.append(one)
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 
     @classmethod
@@ -88,25 +93,25 @@ class Outcome:
         return [self.kind, self.seed, self.classes, self.drop, found]
 
 
-def _candidates(scores: dict[str, Any]) -> list[int]:
+def _large(scores: dict[str, Any], bounds: Bounds) -> npt.NDArray[np.bool_]:
     areas = None if scores["areas"] is None else np.array(scores["areas"])
-    rows: list[int] = np.flatnonzero(
-        large(scores["kind"], np.array(scores["score"]), areas)
-    ).tolist()
-    return rows
+    return large(scores["kind"], np.array(scores["score"]), areas, bounds)
 
 
-def _found(scores: dict[str, Any], row: int, tried: dict[str, Any] | None) -> Found | None:
-    if scores["kind"] == "property":
-        return Found(row, "property", "candidate", None)
-    if scores["kind"] == "place" and (tried is None or tried["presence"] < LEAST_PRESENCE):
-        return None  # What is not tried has less.
+def _shows(scores: dict[str, Any], tried: dict[str, Any] | None, bounds: Bounds) -> bool:
+    """Whether a place is in maps enough; what was not tried is not."""
+    if scores["kind"] != "place":
+        return True
+    return tried is not None and tried["presence"] >= bounds.presence
+
+
+def _found(kind: str, row: int, tried: dict[str, Any] | None) -> Found:
     if tried is None or tried["mask"] is None:
-        return Found(row, scores["kind"], "candidate", None)
+        return Found(row, kind, "candidate", None)
     defaults = AuditSection.model_validate({})
     mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
     verdict = judge(tried["indicator"], mask, transplant, defaults.min_effect, defaults.confidence)
-    return Found(row, scores["kind"], verdict, tried["on_mark"])
+    return Found(row, kind, verdict, tried["on_mark"])
 
 
 @dataclasses.dataclass(frozen=True)

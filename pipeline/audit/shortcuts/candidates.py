@@ -21,23 +21,40 @@ from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, IndicatorKind, Scores, lead
 
-LARGE_EFFECT = math.log(4)
-"""Of S1: four times the saliency that is usual at a place, for the class and for the place."""
-
-LARGEST_AREA = 0.15
-"""A region with a larger share of the image is no place: masking it masks the object."""
-
-LEAST_PRESENCE = 0.15
-"""A place that stands out in fewer of the class's maps is that of some images, not of the class."""
-
-PLACE_LEAD = 0.4
-"""Of S1: by so much a class stands out more than others do (`scores.lead`)."""
-
-REPEAT_LEAD = 0.25
-"""Of S2: by so much a class repeats itself more than others do."""
-
 FAR_APART = 4.0
 """Of a property: so many standard deviations to the nearest other class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """From which effect on a class is in question.
+
+    Attributes:
+      effect: Least S1 of a place: ln 4 is four times the saliency that is usual there.
+      area: Largest share of the image of a region: masking a larger one masks the object.
+      presence: Least presence of a place; with less it is that of some images, not of the class.
+      place_lead: Least lead of S1 (`scores.lead`), from eight classes on.
+      repeat_lead: Least lead of S2.
+    """
+
+    effect: float
+    area: float
+    presence: float
+    place_lead: float
+    repeat_lead: float
+
+
+CANDIDATE = Bounds(effect=math.log(4), area=0.15, presence=0.15, place_lead=0.4, repeat_lead=0.25)
+"""Of a candidate: rare enough among clean classes to be told without an experiment."""
+
+WORTH_TRYING = Bounds(
+    effect=math.log(3), area=0.05, presence=0.1, place_lead=-math.inf, repeat_lead=0.1
+)
+"""Of what is tried where there is a model to try it on: an experiment finds marks that maps alone
+do not tell from clean classes (`scripts/calibrate`)."""
+
+MOST_TRIED = 20
+"""Classes by one indicator that are tried though they are no candidates, by their effect."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +64,13 @@ class Candidate:
     Attributes:
       finding: As it stands in `audit.json`.
       cells: (rows, columns) bool, the region on the grid of sketches; None where it is no place.
+      stands_out: Whether it is a candidate, experiment or not; what does not is of interest only if
+        an experiment finds that it is used.
     """
 
     finding: Shortcut
     cells: npt.NDArray[np.bool_] | None
+    stands_out: bool = True
 
 
 def find_candidates(
@@ -58,6 +78,7 @@ def find_candidates(
     scores: Sequence[Scores],
     min_n: int,
     reference: Reference | None = None,
+    bounds: Bounds = CANDIDATE,
 ) -> list[Candidate]:
     """The classes whose maps or images differ from all other classes' as few do.
 
@@ -69,6 +90,7 @@ def find_candidates(
       scores: Its indicators.
       min_n: Classes with fewer maps in half a are `undecided`.
       reference: What q values are made by; None makes none.
+      bounds: `CANDIDATE`, or `WORTH_TRYING` for an experiment.
 
     Returns:
       By class, then by indicator.
@@ -80,24 +102,41 @@ def find_candidates(
     found: list[Candidate] = []
     for number, each in enumerate(scores):
         areas = each.areas if isinstance(each, place.Places) else None
-        rows = np.flatnonzero(large(each.kind, each.score, areas)).tolist()
+        is_large = large(each.kind, each.score, areas, CANDIDATE)
+        weaker = large(each.kind, each.score, areas, bounds) & ~is_large
+        rows = _rows(each.score, is_large, weaker)
         if not rows:
             continue
         for row, presence in zip(rows, presences(evidence, each, rows), strict=True):
-            if each.kind == "place" and presence < LEAST_PRESENCE:
+            is_place = each.kind == "place"
+            stands_out = bool(is_large[row]) and not (is_place and presence < CANDIDATE.presence)
+            if is_place and not stands_out and presence < bounds.presence:
                 continue
             q = None if q_values is None else q_values[number][row]
-            found.append(candidate_of(each, row, names, min_n, presence=presence, q=q))
+            one = candidate_of(each, row, names, min_n, presence=presence, q=q)
+            found.append(dataclasses.replace(one, stands_out=stands_out))
     return sorted(found, key=lambda each: each.finding.class_number)
 
 
-def large(kind: IndicatorKind, score: Floats, areas: Floats | None) -> npt.NDArray[np.bool_]:
-    """Which effects are large enough for a candidate.
+def _rows(
+    score: Floats, is_large: npt.NDArray[np.bool_], weaker: npt.NDArray[np.bool_]
+) -> list[int]:
+    """Rows in question: all whose effect is large, and of the weaker ones the first."""
+    others = np.flatnonzero(weaker)
+    most = others[np.argsort(-score[others], kind="stable")][:MOST_TRIED]
+    return sorted([*np.flatnonzero(is_large).tolist(), *most.tolist()])
+
+
+def large(
+    kind: IndicatorKind, score: Floats, areas: Floats | None, bounds: Bounds
+) -> npt.NDArray[np.bool_]:
+    """Which effects are large enough.
 
     Args:
       kind: Of the indicator.
       score: (K,) its values.
       areas: (K,) the regions' share of the image; None where they are no places.
+      bounds: From which on.
 
     Returns:
       (K,).
@@ -105,11 +144,11 @@ def large(kind: IndicatorKind, score: Floats, areas: Floats | None) -> npt.NDArr
     if kind == "property":
         return score >= FAR_APART
     if kind == "repeat":
-        return lead(score) >= REPEAT_LEAD
+        return lead(score) >= bounds.repeat_lead
     assert areas is not None  # noqa: S101 - places have regions
-    found = (score >= LARGE_EFFECT) & (areas <= LARGEST_AREA)
+    found = (score >= bounds.effect) & (areas <= bounds.area)
     # Of few classes each stands out from some: there the effect alone makes a candidate.
-    return found & (lead(score) >= PLACE_LEAD) if len(score) >= FEWEST_CLASSES else found
+    return found & (lead(score) >= bounds.place_lead) if len(score) >= FEWEST_CLASSES else found
 
 
 def presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:

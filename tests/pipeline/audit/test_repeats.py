@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.audit.shortcuts.candidates import REPEAT_LEAD, find_candidates
+from pipeline.audit.shortcuts.candidates import CANDIDATE, find_candidates
 from pipeline.audit.shortcuts.repeat import indicate_repeats, presences
 from pipeline.audit.shortcuts.scores import lead
 from transforms.statistics.groups.folds import folds_of
@@ -111,7 +111,7 @@ def test_the_indicator_is_the_mean_over_pairs(
         norm = np.mean([each @ each for each in own])
         assert repeats.n[row] == len(own)
         assert repeats.score[row] == pytest.approx(np.mean(pairs) / norm, abs=1e-3)
-    assert lead(repeats.score)[PLANTED] > REPEAT_LEAD
+    assert lead(repeats.score)[PLANTED] > CANDIDATE.repeat_lead
 
 
 def test_presence_is_the_share_that_looks_alike(
@@ -132,7 +132,7 @@ def test_a_class_that_repeats_itself_is_a_candidate_without_a_place(tables: Tabl
     assert (finding.class_number, finding.indicator, finding.statistic) == (PLANTED, "repeat", "S2")
     assert (found.cells, finding.region, finding.area) == (None, None, None)
     assert finding.others is not None
-    assert finding.effect - finding.others > REPEAT_LEAD
+    assert finding.effect - finding.others > CANDIDATE.repeat_lead
     assert finding.verdict == "candidate"
     assert not finding.calibrated  # three classes
 
