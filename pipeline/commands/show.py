@@ -86,7 +86,9 @@ def _find_rows(atlas: Atlas, example_id: str) -> list[dict[str, Any]]:
     searched = [str(known) for known in ids[:_SEARCHED_IDS]]
     nearest = difflib.get_close_matches(example_id, searched, n=_NEAREST, cutoff=0)
     suggestion = f"; the nearest are {', '.join(nearest)}" if nearest else ""
-    raise ConfigurationError(f"the atlas has no example {example_id}{suggestion}")
+    sample = atlas.sample
+    of = "" if sample is None or sample.sample is None else f"; it has {sample}"
+    raise ConfigurationError(f"the atlas has no example {example_id}{suggestion}{of}")
 
 
 def _find_failure(atlas: Atlas, example_id: str) -> dict[str, Any] | None:

@@ -74,8 +74,16 @@ class LoadedModel:
     def _beside(self, inputs: tf.Tensor) -> Sequence[tf.Tensor]:
         import tensorflow as tf
 
-        others = zip(self.function.others, self.function.held(tf.shape(inputs)[0]), strict=True)
-        return [self._fed.get(each.name, held) for each, held in others]
+        for name, values in self._fed.items():
+            if not values.shape[:1].is_compatible_with(inputs.shape[:1]):
+                raise ConfigurationError(
+                    f"{self.function.title} is called with {inputs.shape[0]} examples where there "
+                    f"are {values.shape[0]}, each with its own value of input {name!r}: let the "
+                    "operator call it with as many as it is given, or hold that input at a constant"
+                )
+        held = self.function.held(tf.shape(inputs)[0])
+        others = zip(self.function.others, held, strict=True)
+        return [self._fed.get(each.name, constant) for each, constant in others]
 
     @property
     def fed_inputs(self) -> tuple[ModelInput, ...]:

@@ -19,6 +19,7 @@ OutputKind = Literal["softmax", "sigmoid", "logits", "numbers"]
 """`numbers` are read as no classes, such as those of a regression."""
 
 _MOST_CHANNELS = 16
+_MOST_FEATURES = 40
 """More are described together."""
 
 _SUM_TOLERANCE = 1e-3
@@ -132,17 +133,20 @@ class FirstLook:
         }
 
 
-def channel_ranges(inputs: npt.NDArray[np.floating[Any]]) -> tuple[ValueRange, ...]:
+def channel_ranges(
+    inputs: npt.NDArray[np.floating[Any]], *, have_names: bool = False
+) -> tuple[ValueRange, ...]:
     """Ranges of a batch's values, by channel.
 
     Args:
       inputs: (n, H, W, C), (n, T, W) or (n, W), n at least 1. The last axis holds channels, series
         or features.
+      have_names: Whether these have names, by which more of them can be read.
 
     >>> len(channel_ranges(np.zeros((2, 4, 4, 3)))), len(channel_ranges(np.zeros((2, 500))))
     (3, 1)
     """
-    if inputs.shape[-1] > _MOST_CHANNELS:
+    if inputs.shape[-1] > (_MOST_FEATURES if have_names else _MOST_CHANNELS):
         return (ValueRange.of(inputs),)
     return tuple(ValueRange.of(inputs[..., channel]) for channel in range(inputs.shape[-1]))
 
@@ -242,7 +246,7 @@ def look(
         examples=explained,
         different_ids=len(set(table["example_id"].to_pylist())),
         stored=ValueRange.of(decoded) if decoded.size else None,
-        inputs=channel_ranges(scaled) if scaled.size else (),
+        inputs=channel_ranges(scaled, have_names=bool(features)) if scaled.size else (),
         labels=labels_seen(examples.labels),
         predicted_correctly=correct,
         labelled=labelled,

@@ -179,6 +179,21 @@ def test_what_feeds_no_input_is_refused(case: str, settings: dict[str, Any]) -> 
         run_in_memory(Config.from_dict(settings))
 
 
+def test_an_operator_that_calls_the_model_with_other_examples_is_refused(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twice_as_many.py").write_text(
+        "import tensorflow as tf\n"
+        "def total(model, inputs, targets):\n"
+        "    outputs = model(tf.concat([inputs, inputs], axis=0))[:len(inputs)]\n"
+        "    return tf.reduce_sum(outputs * targets, axis=-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings["explain"]["operator"] = "twice_as_many:total"
+    with pytest.raises(ConfigurationError, match="called with 6 examples where there are 3, each"):
+        run_in_memory(Config.from_dict(settings))
+
+
 def test_only_what_is_fed_counts_in_a_fingerprint(settings: dict[str, Any]) -> None:
     held = {"explained": "row", "constants": {"age": 1.0}}
     settings["model"]["inputs"] = held

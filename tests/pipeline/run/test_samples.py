@@ -16,6 +16,7 @@ from pipeline.atlas import Atlas
 from pipeline.commands import console
 from pipeline.commands.plan import plan
 from pipeline.commands.run import run
+from pipeline.commands.show import show
 from pipeline.commands.summarize import summarize
 from pipeline.commands.verify import verify
 from pipeline.report.writing import write
@@ -141,6 +142,9 @@ def test_it_is_said_wherever_its_numbers_are(
     write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "page.html"))
     assert said in (tmp_path / "page.html").read_text()
     assert said in Atlas.open(str(tmp_path / "atlas"))._repr_html_()
+
+    with pytest.raises(ConfigurationError, match=r"the nearest are .*; it has 9 of 40 examples"):
+        show(str(tmp_path / "atlas"), "9/9", str(tmp_path / "one.png"))
 
     config = make_config(source=_sampled(make_config), output={"path": str(tmp_path / "planned")})
     planned = plan(config, BeamStorage())

@@ -121,6 +121,7 @@ def test_the_names_are_shown(model: str, tmp_path: Path, monkeypatch: pytest.Mon
     planned = plan(settings, BeamStorage(), picture=str(tmp_path / "first.png"))
     assert planned.first_look is not None
     assert planned.first_look.features == tuple(NAMES)
+    assert [each.high for each in planned.first_look.inputs] == [41.0, 30.25, 1.0]
     run_in_memory(settings)
     atlas = Atlas.open(str(tmp_path / "atlas"))
     drawn: list[Any] = []

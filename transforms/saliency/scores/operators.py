@@ -200,6 +200,9 @@ def check_operator(model: LoadedModel, operator: Operator, input_shape: tuple[in
     # Not as many examples as classes: sums over the wrong axis must not pass.
     examples = model.batch or (3 if model.classes == 2 else 2)  # noqa: PLR2004 - see above
 
+    fed = [tf.zeros((examples, *each.known_shape), each.dtype) for each in model.fed_inputs]
+    model = model.feeding(fed)
+
     def traced(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return scores_of(model, operator, inputs, target_argument(labels, model.classes))
 
