@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipeline.explained import ExplainedExample, ExplainedMap, find_mean_map, read_maps
+from pipeline.explained import ExplainedExample, ExplainedMap, MeanMap, find_mean_map, read_maps
 from pipeline.notebook import atlas_html
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
@@ -282,7 +282,7 @@ class Atlas:
         self,
         target: int | str,
         slice: Mapping[str, str | None] | None = None,  # noqa: A002 - the statistics' own word
-    ) -> npt.NDArray[np.float32]:
+    ) -> MeanMap:
         """The mean of a class's unit-mass maps, on the sketch's grid.
 
         Args:

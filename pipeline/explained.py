@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pipeline.notebook import map_picture
 from transforms.codec import decode
-from transforms.store.map_format import MAP, PICTURES, map_codes
+from transforms.store.map_format import MAP, PICTURES, THUMBNAIL, map_codes
 
 _BATCH_ROWS = 64  # Maps decoded at a time: 64 of 224 x 224 in float32 are 13 MB.
 
@@ -36,6 +37,10 @@ class ExplainedMap:
     target: int
     values: npt.NDArray[np.float32]
 
+    def _repr_png_(self) -> bytes:
+        """The map, in a notebook."""
+        return map_picture(self.values)
+
 
 @dataclasses.dataclass(frozen=True)
 class ExplainedExample:
@@ -44,6 +49,7 @@ class ExplainedExample:
     Attributes:
       row: Its columns by name, but for pictures.
       values: The map: (H, W), (H, W, C), (T, W) or (W,) float32, the gradient's own units.
+      thumbnail: A small JPEG of the input; None where the atlas has none.
 
     >>> (found,) = Atlas.open("atlases/train").examples(order_by="corner_energy", limit=1)
     >>> found.row["example_id"], found.values.shape
@@ -52,6 +58,11 @@ class ExplainedExample:
 
     row: Mapping[str, Any]
     values: npt.NDArray[np.float32]
+    thumbnail: bytes | None = None
+
+    def _repr_png_(self) -> bytes:
+        """The input, the map over it, and the map, in a notebook."""
+        return map_picture(self.values, self.thumbnail)
 
     @classmethod
     def read(cls, dataset: ds.Dataset, record: int, target: int) -> ExplainedExample:
@@ -64,11 +75,29 @@ class ExplainedExample:
         """
         names = [name for name in dataset.schema.names if name not in PICTURES]
         where = (pc.field("record") == record) & (pc.field("target") == target)
-        rows = dataset.to_table([*names, MAP], filter=where)
+        pictures = [name for name in PICTURES if name in dataset.schema.names]
+        rows = dataset.to_table([*names, *pictures], filter=where)
         (batch,) = rows.combine_chunks().to_batches()
         (values,) = decode(map_codes(batch), batch.column("map_scale").to_numpy())
         (row,) = rows.select(names).to_pylist()
-        return cls(row, values)
+        thumbnail = rows[THUMBNAIL][0].as_py() if THUMBNAIL in pictures else None
+        return cls(row, values, thumbnail)
+
+
+class MeanMap(np.ndarray[tuple[int, ...], np.dtype[np.float32]]):
+    """An array that a notebook shows as a picture; what is calculated from it is a plain one."""
+
+    def _repr_png_(self) -> bytes:
+        """The map, in a notebook."""
+        return map_picture(np.asarray(self))
+
+    def __array_wrap__(
+        self, array: npt.NDArray[Any], context: object = None, return_scalar: bool = False
+    ) -> Any:
+        """Gives what NumPy calculates as it is: a difference of two maps is no map."""
+        del context
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
 
 
 def read_maps(dataset: ds.Dataset, where: pc.Expression | None) -> Iterator[ExplainedMap]:
@@ -97,7 +126,7 @@ def read_maps(dataset: ds.Dataset, where: pc.Expression | None) -> Iterator[Expl
             yield ExplainedMap(example_id, target, values)
 
 
-def find_mean_map(groups: pa.Table, target: int | str) -> npt.NDArray[np.float32]:
+def find_mean_map(groups: pa.Table, target: int | str) -> MeanMap:
     """The mean map of a class.
 
     Args:
@@ -111,5 +140,5 @@ def find_mean_map(groups: pa.Table, target: int | str) -> npt.NDArray[np.float32
     rows = groups.filter(pc.field(key) == target)
     if not rows.num_rows:
         raise KeyError(target)
-    found: npt.NDArray[np.float32] = rows["mean_map"].combine_chunks().to_numpy_ndarray()[0]
-    return found
+    found = rows["mean_map"].combine_chunks().to_numpy_ndarray()[0].view(MeanMap)
+    return cast("MeanMap", found)

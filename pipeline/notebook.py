@@ -1,8 +1,11 @@
-"""What a notebook shows of an atlas."""
+"""What a notebook shows of an atlas, and of what it gives."""
 
 from __future__ import annotations
 
 import html
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.plain_text import plain
 from transforms.store.manifest import Manifest
@@ -26,3 +29,17 @@ def atlas_html(path: str, manifest: Manifest) -> str:
     said = (path, f"{manifest.status}: {counts}", manifest.config["model"]["uri"])
     shown, state, model = (html.escape(plain(each)) for each in said)
     return f"<p><b>Saliency atlas</b> <code>{shown}</code><br>{state}<br>model {model}</p>"
+
+
+def map_picture(values: npt.NDArray[np.floating], thumbnail: bytes | None = None) -> bytes:
+    """A map as a PNG, on the scale of colours that reports have too.
+
+    Args:
+      values: (H, W), (H, W, C), (T, W) or (W,).
+      thumbnail: A JPEG of the input; with it the picture is the input, the map over it in grey, and
+        the map.
+    """
+    from pipeline import pictures  # Pillow, which nothing else here needs
+
+    plane = pictures.in_times_uniform(values)
+    return pictures.map_over_png(plane, thumbnail)

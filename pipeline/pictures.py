@@ -24,6 +24,10 @@ DARKEST = "#00204d"
 COARSE, FINE = 16, 64
 """How many levels: a picture of 16 takes half of the space of one of 64."""
 
+_LOOKED_AT = 224  # pixels of a map that is not part of a page
+_GAP = 4
+_INPUT_SHARE = 0.6  # of an input's contrast below a map
+
 _CIVIDIS = np.array(
     [
         [0, 32, 77], [0, 42, 106], [18, 53, 112], [45, 66, 109], [64, 79, 108], [81, 91, 110],
@@ -66,6 +70,32 @@ def map_png(multiples: Floats, levels: int = COARSE) -> bytes:
     codes = np.rint(np.clip(places, 0, 1) * (levels - 1)).astype(np.uint8)
     colours, alphas = _palette(levels)
     return _palette_png(codes, colours, levels, alphas)
+
+
+def map_over_png(multiples: Floats, thumbnail: bytes | None) -> bytes:
+    """A map of a size to look at; beside its input, and over it, where there is a picture of it.
+
+    Args:
+      multiples: (H, W) in times uniform; small maps are magnified by a whole number.
+      thumbnail: A JPEG of the input, or None.
+    """
+    factor = max(1, _LOOKED_AT // max(multiples.shape))
+    size = (multiples.shape[1] * factor, multiples.shape[0] * factor)
+    with Image.open(io.BytesIO(map_png(multiples, FINE))) as small:
+        over = small.convert("RGBA").resize(size, Image.Resampling.NEAREST)
+    panels = [Image.alpha_composite(Image.new("RGBA", size, DARKEST), over)]
+    if thumbnail is not None:
+        with Image.open(io.BytesIO(thumbnail)) as stored:
+            shown = stored.convert("RGBA").resize(size, Image.Resampling.NEAREST)
+        grey = shown.convert("L").convert("RGBA")
+        faint = Image.blend(Image.new("RGBA", size, "white"), grey, _INPUT_SHARE)
+        panels = [shown, Image.alpha_composite(faint, over), *panels]
+    whole = Image.new("RGB", (len(panels) * (size[0] + _GAP) - _GAP, size[1]), "white")
+    for number, panel in enumerate(panels):
+        whole.paste(panel.convert("RGB"), (number * (size[0] + _GAP), 0))
+    sink = io.BytesIO()
+    whole.save(sink, format="PNG")
+    return sink.getvalue()
 
 
 def difference_png(differences: Floats, levels: int = COARSE) -> bytes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+from PIL import Image
 from small_dataset import BLOCK_SIZE, SIDE
 
 from pipeline.atlas import Atlas
+from pipeline.explained import ExplainedMap
 from transforms.errors import ConfigurationError
 
 
@@ -80,3 +83,29 @@ def test_a_mean_map_of_nothing_is_refused(atlas: Atlas) -> None:
         atlas.mean_map(99)
     with pytest.raises(KeyError, match="camera"):
         atlas.mean_map(2, slice={"camera": "A"})
+
+
+def test_a_notebook_shows_a_map_in_the_colours_of_reports(atlas: Atlas) -> None:
+    (found,) = atlas.examples(limit=1)
+    assert found.thumbnail == atlas.thumbnail(found.row["example_id"])
+    assert found.thumbnail is not None
+    with Image.open(io.BytesIO(found._repr_png_())) as picture:
+        shown = np.asarray(picture)
+    side = 224 // SIDE * SIDE
+    assert shown.shape == (side, 3 * side + 8, 3)
+    (alone,) = (each for each in atlas.maps() if each.example_id == found.row["example_id"])
+    with Image.open(io.BytesIO(alone._repr_png_())) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), shown[:, -side:])
+    # An even map is 1 times uniform: a third of the way from a quarter to 16, and of the colours.
+    with Image.open(
+        io.BytesIO(ExplainedMap("a", 0, np.ones((4, 4), np.float32))._repr_png_())
+    ) as picture:
+        assert {*picture.getdata()} == {(81, 91, 110)}
+
+
+def test_what_is_calculated_from_a_mean_map_is_no_picture(atlas: Atlas) -> None:
+    mean_map = atlas.mean_map(2)
+    assert mean_map._repr_png_().startswith(b"\x89PNG")
+    assert type(mean_map - atlas.mean_map(1)) is np.ndarray
+    assert type(mean_map.sum()) is np.float32
+    assert mean_map.sum() == pytest.approx(1, abs=1e-5)
