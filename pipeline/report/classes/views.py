@@ -18,12 +18,11 @@ from pipeline.plain_text import plain
 from pipeline.report import wording
 from pipeline.report.drawing import charts
 from pipeline.report.drawing.maps import Maps
-from transforms.statistics.columns import POSITIVE_SHARE, UNIFORM_SHARES
+from transforms.statistics.columns import UNIFORM_SHARES
 from transforms.store.map_format import tensor_values
 
 OF_IMAGES = ("corner_energy", "border_energy", "center_energy")
 OF_TENSORS = ("entropy", "gini")
-_ALL = (*OF_IMAGES, *OF_TENSORS, "spread", POSITIVE_SHARE)
 CONFIDENCE = 0.95
 _MOST_SHOWN = 3
 _LAZY = 200  # classes above which pictures wait until they are scrolled to
@@ -201,7 +200,6 @@ def _view(
 ) -> ClassView:
     number, n, correct = row["class"], row["n"], row["n_correct"]
     accuracy = None if correct is None or not n else correct / n
-    energies = [name.removesuffix("_mean") for name in row if name.endswith("_energy_mean")]
     return ClassView(
         number=number,
         name=names[number],
@@ -213,7 +211,7 @@ def _view(
         histogram=_histogram(row, next(iter(intervals), ""), window),
         statistics=tuple(
             _statistic_row(row, name)
-            for name in dict.fromkeys((*_ALL, *energies))
+            for name in (column.removesuffix("_mean") for column in row if column != "score_mean")
             if row.get(f"{name}_mean") is not None
         ),
     )

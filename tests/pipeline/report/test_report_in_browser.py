@@ -256,7 +256,7 @@ def test_the_first_sections_print_on_four_pages(tmp_path: Path, open_page: Open)
     audit_atlas(str(tmp_path / "atlas"), section, None, None, LocalStorage())
     write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
     page = open_page(tmp_path / "report.html")
-    assert page.locator(".card").count() == 12
+    assert page.locator(".card").count() >= 12
     page.evaluate("for (const e of document.querySelectorAll('section:not(#look)')) e.remove()")
     pdf = page.pdf(format="A4")
     assert 2 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 4
