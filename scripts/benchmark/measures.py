@@ -180,6 +180,19 @@ def measure_storing(config_path: str, _: Sequence[str]) -> Figures:
     return figures
 
 
+def measure_report(config_path: str, _: Sequence[str]) -> Figures:
+    """The page of the atlas that a run with this configuration has made."""
+    from pipeline.atlas import Atlas
+    from pipeline.config.keys import load_config
+    from pipeline.report import write
+
+    path = load_config(config_path).output.path
+    stopwatch = Stopwatch()
+    atlas = Atlas.open(path)
+    written = write(atlas, f"{path}/report.html")
+    return stopwatch.figures(atlas.manifest["explained_examples"]) | {"bytes": written["bytes"]}
+
+
 def _prepare(config_path: str) -> Prepared:
     from pipeline.config.keys import load_config
     from pipeline.run.job import prepare
@@ -237,6 +250,7 @@ MEASURES: dict[str, Callable[[str, Sequence[str]], Figures]] = {
     "batch_sizes": measure_batch_sizes,
     "plan": measure_plan,
     "storing": measure_storing,
+    "report": measure_report,
 }
 
 if __name__ == "__main__":

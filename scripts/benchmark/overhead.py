@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmark.workload import Workload, make_model, write_config
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 SMALL_SIDE = 64
 PARALLEL = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
@@ -139,6 +139,31 @@ class Bench:
         """Codecs and statistics."""
         return measure("storing", write_config(self._folder, self._load, self._sizes.few))
 
+    def report(self) -> Figures:
+        """What thumbnails cost a run, and what a report of its atlas takes."""
+        count = self._sizes.small
+        stored = write_config(self._folder, self._small, count)
+        plain = write_config(
+            self._folder, dataclasses.replace(self._small, thumbnails=False), count
+        )
+        runs = interleave(self._sizes.repeats, stored=[stored], plain=[plain])
+        examples = runs["stored"][0]["examples"]
+
+        def of_thumbnails(figure: str) -> float:
+            pairs = zip(runs["stored"], runs["plain"], strict=True)
+            differences = [float(one[figure] - other[figure]) for one, other in pairs]
+            return statistics.median(differences) / examples
+
+        written = measure("report", stored)
+        return {
+            "examples": examples,
+            "thumbnail_us": 1e6 * of_thumbnails("cpu_seconds"),
+            "thumbnail_bytes": of_thumbnails("map_bytes"),
+            "report_cpu_seconds": written["cpu_seconds"],
+            "report_kib": written["bytes"] / KIB,
+            "report_peak_mib": written["peak_bytes"] / MIB,
+        }
+
     def plan(self) -> Figures:
         """What `plan` predicted over what the run took."""
         config = write_config(self._folder, self._load, self._sizes.many)
@@ -156,6 +181,7 @@ SECTIONS: Mapping[str, Callable[[Bench], Figures]] = {
     "workers": Bench.workers,
     "batch_sizes": Bench.batch_sizes,
     "storing": Bench.storing,
+    "report": Bench.report,
     "plan": Bench.plan,
 }
 

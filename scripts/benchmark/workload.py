@@ -70,7 +70,8 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
     if load.pattern is None and not data.exists():
         write_photographs(data, examples, load.side)
     batch_size = load.batch_size if load.batch_size == "auto" else int(load.batch_size)
-    name = f"{pathlib.Path(load.model).stem}-{examples}"
+    without = "" if load.thumbnails else "-without-thumbnails"
+    name = f"{pathlib.Path(load.model).stem}-{examples}{without}"
     document: dict[str, Any] = {
         "source": {
             "pattern": load.pattern or str(data / "*.tfrecord"),

@@ -99,13 +99,16 @@ def test_a_quick_benchmark_ends_with_a_table_and_a_document(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = tmp_path / "bench.json"
-    assert bench.main(["--quick", "--only", "overhead", "--json", str(document)]) == 0
+    assert bench.main(["--quick", "--only", "overhead,report", "--json", str(document)]) == 0
     printed = capsys.readouterr().out
     report = json.loads(document.read_text())
     assert report["machine"]["cores"] >= 1
     assert report["overhead"]["few"]["examples"] == 16
     assert report["overhead"]["many"]["examples"] == 40
     assert {"cpu_ratio", "cpu_ratio_with_start_up"} <= set(report["overhead"]["many"])
+    assert report["report"]["examples"] == 24
+    assert report["report"]["thumbnail_bytes"] > 100
+    assert report["report"]["report_kib"] > 30
     assert "overhead: memory growth mib" in printed
 
 
