@@ -152,7 +152,7 @@ class Bench:
         def of_thumbnails(figure: str) -> float:
             pairs = zip(runs["stored"], runs["plain"], strict=True)
             differences = [float(one[figure] - other[figure]) for one, other in pairs]
-            return statistics.median(differences) / examples
+            return float(statistics.median(differences) / examples)
 
         written = measure("report", stored)
         return {
