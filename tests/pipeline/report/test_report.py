@@ -304,23 +304,28 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     assert "kind 1 differs from all other classes" in text
 
 
-def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
-    write_atlas(tmp_path / "atlas", Fake(names=[f"kind {n}" for n in range(10)]))
-    gates = [{"statistic": "border_energy_mean", "below": 0.9, "name": "no border"}]
-    section = AuditSection.model_validate({"gates": gates, "min_n": 20})
-    root = tmp_path / "atlas"
-    result = audit_atlas(str(root), section, None, None, LocalStorage())
+def used_place() -> Shortcut:
+    """A place that an experiment found to be used."""
     mask = MaskEffect(
         n=60, margin=9.0, drop=14.9, control_drop=0.1, share=1.6, low=1.5, high=1.7,
         p=0.001, flips=0.97, control_flips=0.02, by_fill=None,
     )  # fmt: skip
-    place = Shortcut.model_validate(
+    return Shortcut.model_validate(
         {
             "class": PLANTED, "class_name": "kind 1", "indicator": "place", "statistic": "s1",
             "n": 25, "q": None, "effect": 2.0, "presence": 0.9, "region": (0.0, 0.8, 0.2, 1.0),
             "area": 0.04, "verdict": "used", "mask": mask, "transplant": None,
         }
     )  # fmt: skip
+
+
+def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
+    write_atlas(tmp_path / "atlas", Fake(names=[f"kind {n}" for n in range(10)]))
+    gates = [{"statistic": "border_energy_mean", "below": 0.9, "name": "no border"}]
+    section = AuditSection.model_validate({"gates": gates, "min_n": 20})
+    root = tmp_path / "atlas"
+    result = audit_atlas(str(root), section, None, None, LocalStorage())
+    place = used_place()
 
     def said(shortcut: Shortcut) -> str:
         audited = result.model_copy(update={"shortcuts": [shortcut]})
