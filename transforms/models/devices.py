@@ -61,6 +61,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def is_machine_busy() -> bool:
+    """Whether more wants to be computed here than there are cores, and one process beside.
+
+    What is timed meanwhile tells of the others, too. Where the system does not tell, it is not.
+    """
+    if not hasattr(os, "getloadavg"):
+        return False
+    return os.getloadavg()[0] > (os.cpu_count() or 1) + 1
+
+
 def has_gpu() -> bool:
     """Whether TensorFlow computes on a GPU."""
     return bool(gpu_names())

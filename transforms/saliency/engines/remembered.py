@@ -3,7 +3,7 @@
 Comparing engines is half of what comes before the first gradient of a run. What it comes to depends
 on the model, on what is computed of it, on the examples compared, on this code and its libraries,
 and on the processor: a choice is kept under a digest of all of that, and holds for a month, as
-speeds are those of a moment.
+speeds are those of a moment. What was timed on a machine that others kept busy is not kept.
 
 No byte depends on whether a choice is remembered, only on which engine it is. As speeds that come
 out otherwise would choose another one, whose maps differ in their last bits, runs that are alike

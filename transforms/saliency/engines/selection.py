@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
+from transforms.models.devices import is_machine_busy
 from transforms.saliency.attribution import Attribution, AttributionFunction, Beside
 from transforms.saliency.engines.agreement import Agreement, measure_agreement
 from transforms.saliency.engines.engine import (
@@ -94,7 +95,7 @@ def choose_engine(  # noqa: PLR0917 - what is compiled, and what it is tried on
     choice = _remembered(comparison, memory)
     if choice is None:
         choice = _compared(comparison, wanted, named)
-        if comparison.is_conclusive:
+        if comparison.is_conclusive and not (comparison.has_timed and is_machine_busy()):
             kept = RememberedChoice(choice.spec, choice.agreement, choice.notes, time.time())
             memory.keep(kept)
     return choice
@@ -206,6 +207,7 @@ class _Comparison:
       exact: The reference, in float32.
       examples: How many there are.
       is_conclusive: Whether no engine has failed on the batch, which may not happen again.
+      has_timed: Whether engines have been timed.
     """
 
     def __init__(  # noqa: PLR0917 - the same
@@ -221,6 +223,7 @@ class _Comparison:
         self.exact = EngineSpec(threads=threads)
         self.examples = len(inputs)
         self.is_conclusive = True
+        self.has_timed = False
         self._make_maps = make_maps
         if self.examples:
             rows = np.arange(function.batch_size) % self.examples
@@ -250,6 +253,7 @@ class _Comparison:
 
     def share_of_time(self, choice: EngineChoice, reference: EngineChoice, limit: float) -> float:
         """An engine's time as a share of another's, measured until it is clear against a limit."""
+        self.has_timed = True
 
         def run(each: EngineChoice) -> None:
             np.asarray(each.compiled.run(*self._batch).fields[-1])

@@ -118,7 +118,8 @@ class Counting:
             return real(comparison, choice)
 
         monkeypatch.setattr(selection._Comparison, "compare", compare)
-        monkeypatch.setattr(selection._Comparison, "share_of_time", lambda *_: 0.5)
+        monkeypatch.setattr(selection, "share_of_time", lambda *_: 0.5)
+        monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 99.0, 99.0))
 
     def choose(self, wanted: EngineSpec, model: Any = lambda inputs: inputs**2) -> EngineChoice:
         inputs, labels = batch_of(SHAPE)
@@ -146,6 +147,19 @@ def test_engines_are_compared_once(wanted: EngineSpec, counting: Counting) -> No
     assert (second.spec, second.agreement) == (first.spec, first.agreement)
     said = "engines were compared on 1970-01-01, in an earlier run of the same"
     assert second.notes == (*first.notes, said)
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(AUTO, 0), (EngineSpec("openvino", threads=1), 1)])
+def test_speeds_of_a_busy_machine_are_not_remembered(
+    wanted: EngineSpec,
+    kept: int,
+    counting: Counting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: ((os.cpu_count() or 1) + 1.1, 0.0, 0.0))
+    assert counting.choose(wanted).spec.name == "openvino"
+    assert len(list(tmp_path.rglob("*.json"))) == kept
 
 
 def test_the_reference_by_name_is_compared_with_nothing(counting: Counting, tmp_path: Path) -> None:
