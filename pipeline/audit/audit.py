@@ -31,6 +31,7 @@ from pipeline.audit.pairs import CORRECT, paired_sums
 from pipeline.audit.result import (
     AuditResult,
     Comparison,
+    PreviousAudit,
     ReferenceClasses,
     Shortcut,
     Status,
@@ -50,7 +51,7 @@ def audit(
     atlas: Atlas,
     section: AuditSection,
     baseline: Atlas | None = None,
-    previous: AuditResult | None = None,
+    previous: PreviousAudit | None = None,
     *,
     now: datetime.datetime | None = None,
     reference: Sequence[Atlas] = (),
@@ -232,9 +233,9 @@ def _pairs(atlas: Atlas, baseline: Atlas, gates: Sequence[GateSection]) -> dict[
     }
 
 
-def _with_status(comparisons: list[Comparison], previous: AuditResult | None) -> list[Comparison]:
+def _with_status(comparisons: list[Comparison], previous: PreviousAudit | None) -> list[Comparison]:
     """Says of each whether it is new, known or resolved."""
-    before = {each.identity for each in previous.gates if _is_open(each)} if previous else set()
+    before = previous.open_failures if previous else frozenset()
     found = []
     for each in comparisons:
         status: Status | None = None
@@ -244,11 +245,6 @@ def _with_status(comparisons: list[Comparison], previous: AuditResult | None) ->
             status = "resolved" if each.verdict == "pass" else "known"
         found.append(each if status is None else dataclasses.replace(each, status=status))
     return found
-
-
-def _is_open(comparison: Comparison) -> bool:
-    """Whether it failed, or has been undecided since it failed."""
-    return comparison.verdict == "fail" or comparison.status == "known"
 
 
 def _verdict(comparisons: Sequence[Comparison], section: AuditSection) -> Verdict:

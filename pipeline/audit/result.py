@@ -14,6 +14,8 @@ AUDIT_FORMAT: Literal[1] = 1
 Verdict = Literal["pass", "fail", "undecided"]
 Severity = Literal["fail", "warn"]
 Status = Literal["new", "known", "resolved"]
+Identity = tuple[str, int | None, str | None, str | None]
+"""Of a comparison: its gate, class, slice and the slice's value."""
 
 
 class Part(pydantic.BaseModel):
@@ -91,9 +93,14 @@ class Comparison:
     examples: tuple[str, ...]
 
     @property
-    def identity(self) -> tuple[str, int | None, str | None, str | None]:
+    def identity(self) -> Identity:
         """What is compared, the same in every audit with these gates."""
         return self.gate, self.class_number, self.slice, self.slice_value
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it failed, or has been undecided since it failed."""
+        return self.verdict == "fail" or self.status == "known"
 
     @property
     def counts_as_failure(self) -> bool:
@@ -279,3 +286,58 @@ class AuditResult(Part):
           pydantic.ValidationError: It is none.
         """
         return cls.model_validate_json(data)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviousAudit:
+    """What an audit has to know of the one before it.
+
+    Attributes:
+      made: When it was made.
+      open_failures: What failed, or has been undecided since it failed.
+    """
+
+    made: str
+    open_failures: frozenset[Identity]
+
+    @classmethod
+    def of(cls, result: AuditResult) -> PreviousAudit:
+        """That of an audit."""
+        return cls(result.made, frozenset(each.identity for each in result.gates if each.is_open))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> PreviousAudit:
+        """That of `audit.json`, of which it reads a third in a third of the time.
+
+        Raises:
+          pydantic.ValidationError: It is none.
+        """
+        audit = _Audit.model_validate_json(data)
+        return cls(
+            audit.made,
+            frozenset(
+                (each.gate, each.class_number, each.slice, each.slice_value)
+                for each in audit.gates
+                if each.verdict == "fail" or each.status == "known"
+            ),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Judged:
+    """Of a comparison, what says whether it is open."""
+
+    gate: str
+    class_number: Annotated[int | None, Field(alias="class")]
+    slice: str | None
+    slice_value: str | None
+    verdict: Verdict
+    status: Status | None
+
+
+class _Audit(Part):
+    """Of an audit, what the next one has to know."""
+
+    format: Literal[1]
+    made: str
+    gates: list[_Judged]

@@ -11,7 +11,7 @@ import pydantic
 from pipeline.audit.files.junit import junit_xml
 from pipeline.audit.files.markdown import summary_markdown
 from pipeline.audit.files.prometheus import prometheus_text
-from pipeline.audit.result import AUDIT_FORMAT, AuditResult
+from pipeline.audit.result import AUDIT_FORMAT, AuditResult, PreviousAudit
 from transforms.errors import RunError
 from transforms.storage import Storage, join
 
@@ -23,7 +23,7 @@ FILES = (JUNIT, SUMMARY, METRICS, AUDIT, BLESSED, NOT_BLESSED)
 _STAGING = ".writing"
 
 
-def read_previous(folder: str, storage: Storage) -> AuditResult | None:
+def read_previous(folder: str, storage: Storage) -> PreviousAudit | None:
     """The audit that is in a folder; None where there is none.
 
     Raises:
@@ -32,7 +32,7 @@ def read_previous(folder: str, storage: Storage) -> AuditResult | None:
     path = join(folder, AUDIT)
     try:
         with storage.open(path) as stream:
-            return AuditResult.from_json(stream.read())
+            return PreviousAudit.from_json(stream.read())
     except FileNotFoundError:
         return None
     except pydantic.ValidationError as error:

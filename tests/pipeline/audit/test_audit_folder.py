@@ -10,7 +10,7 @@ import pytest
 from simulated_atlas import fake_rows, write_atlas
 
 from pipeline.audit.files.folder import read_previous, write_audit
-from pipeline.audit.result import AuditResult
+from pipeline.audit.result import AuditResult, PreviousAudit
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from transforms.disk import SystemDisk
@@ -71,7 +71,8 @@ def test_one_audit_takes_the_place_of_another(
         assert set(content(tmp_path)) == {
             "audit.json", "junit.xml", "summary.md", "metrics.prom", blessing, "report.html"
         }  # fmt: skip
-        assert read_previous(str(tmp_path), LocalStorage()) == result
+        assert AuditResult.from_json((tmp_path / "audit.json").read_bytes()) == result
+        assert read_previous(str(tmp_path), LocalStorage()) == PreviousAudit.of(result)
     undecided = good.model_copy(update={"verdict": "undecided"})
     write_audit(str(tmp_path), undecided, LocalStorage())
     assert not {"BLESSED", "NOT_BLESSED"} & set(content(tmp_path))
@@ -110,7 +111,7 @@ def test_a_full_disk_never_leaves_a_blessing_beside_other_figures(
             there = content(folder)
             assert "NOT_BLESSED" not in there
             if "BLESSED" in there:
-                assert read_previous(str(folder), LocalStorage()) == good
+                assert AuditResult.from_json(there["audit.json"]) == good
             fates.add("BLESSED" in there)
     assert fates == {True, False}
 

@@ -13,7 +13,7 @@ from simulated_atlas import Rows, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
-from pipeline.audit.result import AuditResult, Comparison
+from pipeline.audit.result import AuditResult, Comparison, PreviousAudit
 from pipeline.config.audit_section import AuditSection
 
 NOW = datetime.datetime(2026, 11, 24, 6, tzinfo=datetime.timezone.utc)
@@ -37,7 +37,7 @@ def judge(
         Atlas.open(path),
         AuditSection.model_validate({"gates": list(gates), **section}),
         None if baseline is None else Atlas.open(baseline),
-        previous,
+        None if previous is None else PreviousAudit.of(previous),
         now=now,
     )
 
