@@ -44,17 +44,7 @@ def make_parser(given: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
 
-    plan = _add_command(
-        commands, "plan", given["plan"], "check everything without writing anything"
-    )
-    _add_config(plan)
-    _add_runner(plan)
-    plan.add_argument(
-        "--picture",
-        metavar="PNG",
-        help="draw the first 16 inputs as the model sees them, with their maps",
-    )
-
+    _add_plan(commands, given["plan"])
     _add_run(commands, given["run"])
 
     summarize = _add_command(
@@ -100,6 +90,23 @@ def _add_show(commands: Any, command: Command) -> None:
         "--target", metavar="CLASS", help="which of its maps, by the class's number or name"
     )
     show.add_argument("--output", metavar="PNG", help="the file to write (default: EXAMPLE_ID.png)")
+
+
+def _add_plan(commands: Any, command: Command) -> None:
+    plan = _add_command(commands, "plan", command, "check everything without writing anything")
+    _add_config(plan)
+    _add_runner(plan)
+    plan.add_argument(
+        "--picture",
+        metavar="PNG",
+        help="draw the first 16 inputs as the model sees them, with their maps",
+    )
+    plan.add_argument(
+        "--certificate",
+        action="store_true",
+        help="try on a sample what the maps say about the model: with its weights drawn anew, for "
+        "another class, and as the most salient places are taken away",
+    )
 
 
 def _add_report(commands: Any, command: Command) -> None:

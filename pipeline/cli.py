@@ -87,6 +87,7 @@ def _execute(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> None:
     from pipeline.commands.console import print_plan
     from pipeline.config.keys import load_config
+    from pipeline.config.sections import CERTIFIED_ON
     from pipeline.run.progress import Progress
 
     config = load_config(arguments.config, arguments.set)
@@ -103,6 +104,7 @@ def _plan(arguments: argparse.Namespace) -> None:
             arguments.beam_options,
             arguments.runner,
             picture=arguments.picture,
+            samples=CERTIFIED_ON if arguments.certificate else None,
             announce=progress.announce,
         )
     _print(arguments, made.as_dict(), print_plan)

@@ -13,6 +13,8 @@ from pipeline.audit.files.markdown import reference_sentence, verdict_sentence
 from pipeline.audit.files.words import sentence
 from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.gate import class_title, describe
+from pipeline.certificate.result import Certificate
+from pipeline.certificate.words import sentences, title
 from pipeline.plain_text import plain
 from pipeline.run.progress import describe_seconds
 from transforms.statistics.columns import POSITIVE_SHARE
@@ -58,6 +60,9 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     if plan["sample"]:
         means = [(name, _number(value)) for name, value in plan["sample"].items()]
         print_rows("Means over the first examples", means)
+    if plan["certificate"]:
+        certificate = Certificate.model_validate(plan["certificate"])
+        print_rows(title(certificate), sentences(certificate))
     if plan["picture"]:
         print_line(f"wrote {plan['picture']}")
     for warning in plan["warnings"]:

@@ -57,6 +57,7 @@ class Plan:
       picture: The contact sheet that was written; None where none was asked for.
       first_look: What the model gets and makes of the first examples; None where there are none.
       sample: Means over the examples that were tried, by column.
+      certificate: What the maps say about the model; None where it was not tried.
       warnings: What no check refuses but a user should know.
     """
 
@@ -76,6 +77,7 @@ class Plan:
     picture: str | None
     first_look: FirstLook | None
     sample: dict[str, float]
+    certificate: dict[str, Any] | None
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def plan(
     preset: str | None = None,
     *,
     picture: str | None = None,
+    samples: int | None = None,
     announce: Announce = unheard,
 ) -> Plan:
     """Checks a configuration as `run` would, and estimates. Writes nothing but a picture.
@@ -102,6 +105,8 @@ def plan(
       preset: The same.
       picture: A PNG to write, with the first inputs as the model sees them and their maps; None
         for none.
+      samples: How many examples to try on what the maps say about the model, where the
+        configuration does not say so; None tries it only where that asks for it.
       announce: Is told which step begins.
 
     Raises:
@@ -115,15 +120,26 @@ def plan(
     # An existing atlas is no reason not to plan: `run` says what may be done with it.
     begun = time.perf_counter()
     prepared = prepare(
-        config, storage, "overwrite", processes=processes_here(options), announce=announce
+        config,
+        storage,
+        "overwrite",
+        processes=processes_here(options),
+        certified_on=config.certified_on or samples,
+        announce=announce,
     )
     start_up = time.perf_counter() - begun + _GRAPH_SECONDS
     if picture is not None:
         _draw(prepared, picture)
-    job, program = prepared.job, prepared.job.explain.program
-    examples = prepared.examples_estimated
     announce("explaining a block, to estimate")
     measured = _measure(prepared, storage) if prepared.examples else None
+    return _plan(prepared, measured, start_up, picture)
+
+
+def _plan(
+    prepared: Prepared, measured: Measurement | None, start_up: float, picture: str | None
+) -> Plan:
+    job, program = prepared.job, prepared.job.explain.program
+    examples = prepared.examples_estimated
     estimate = None if measured is None else predict(measured, examples, start_up)
     return Plan(
         atlas=job.atlas,
@@ -142,6 +158,7 @@ def plan(
         picture=picture,
         first_look=None if prepared.trial is None else prepared.trial.look,
         sample={} if measured is None else dict(measured.means),
+        certificate=job.publication.manifest.certificate,
         warnings=prepared.warnings,
     )
 

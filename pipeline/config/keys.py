@@ -214,6 +214,12 @@ class Config(Section):
             section[key] = True
         return self.model_dump(mode="json", by_alias=True, exclude=unused)
 
+    @property
+    def certified_on(self) -> int | None:
+        """How many examples a certificate is of; None where none is asked for."""
+        certificate = self.explain.certificate
+        return None if certificate is None else certificate.samples
+
     def fingerprint_settings(self) -> dict[str, Any]:
         """The settings: what the bytes of an atlas depend on, as JSON's types.
 

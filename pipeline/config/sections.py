@@ -45,6 +45,9 @@ from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.saliency.scores.targets import NamedTarget
 from transforms.statistics.columns import MAPS_COLUMNS, MOST_REGIONS, region_energy
 
+CERTIFIED_ON = 64
+"""Examples that a certificate is of where no number is given."""
+
 _Counts = Annotated[tuple[_Count, ...], _Lenient]
 _Numbers = Annotated[tuple[float, ...], _Lenient]
 _Rectangle = Annotated[tuple[float, float, float, float], _Lenient]
@@ -174,6 +177,14 @@ class TopTarget(Section):
     top: _Count
 
 
+class CertificateSection(Section):
+    """What is tried of the method and the model, before a run begins."""
+
+    samples: Annotated[int, Field(ge=3, le=10_000)] = Field(
+        CERTIFIED_ON, description="how many examples to try it on, from 3 to 10,000"
+    )
+
+
 class ExplainSection(Section):
     """Which maps are made of an example, and how."""
 
@@ -210,6 +221,9 @@ class ExplainSection(Section):
     engine: _Text = Field(AUTO, description=alternatives((AUTO, *engine_names())))
     precision: WantedPrecision = Field(
         "float32", description=alternatives((AUTO, *get_args(Precision)))
+    )
+    certificate: CertificateSection | None = Field(
+        None, description="{samples: N} with N from 3, or null for none"
     )
 
 

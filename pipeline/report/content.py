@@ -41,6 +41,7 @@ from pipeline.report.findings.judged import (
 from pipeline.report.findings.verdict import Verdict, describing
 from pipeline.report.page import fragment, packed
 from pipeline.report.provenance import (
+    certified,
     command,
     details,
     facts,
@@ -123,6 +124,7 @@ class Content:
             "details": details(manifest, atlas.path),
             "command": command(manifest),
             "settings": settings(manifest),
+            "certificate": certified(manifest),
             "maps": self._drawn,
             "opened": self._opened,
         }

@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.certificate.result import Certificate
+from pipeline.certificate.words import sentences, title
 from pipeline.report import wording
 
 _GROUPS = 50  # kinds of failures that are listed
@@ -118,6 +120,19 @@ def command(manifest: Mapping[str, Any]) -> str:
 def settings(manifest: Mapping[str, Any]) -> str:
     """The whole configuration: JSON, which YAML's readers read too."""
     return json.dumps(manifest["config"], indent=2, ensure_ascii=False)
+
+
+def certified(manifest: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]] | None:
+    """What was tried of the method on the model: of how many, and what came of it; None for none.
+
+    Args:
+      manifest: The atlas's.
+    """
+    found = manifest.get("certificate")
+    if found is None:
+        return None
+    certificate = Certificate.model_validate(found)
+    return title(certificate), sentences(certificate)
 
 
 def image_warnings(manifest: Mapping[str, Any]) -> tuple[int, list[tuple[str, int, str]]]:

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import uuid
+from typing import Any
 
 from pipeline.config.keys import Config
 from pipeline.run.begin import Mode, check_atlas
@@ -22,7 +24,7 @@ from pipeline.run.progress import Announce, unheard
 from transforms.elements import Portion, Shard
 from transforms.formats.portions import plan_portions, unsplit_warning
 from transforms.formats.source import InputSpec, SourceSpec
-from transforms.models.loading import LoadedModel
+from transforms.models.loading import LoadedModel, load_model
 from transforms.process.version import installed_versions
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.storage import Storage
@@ -126,6 +128,7 @@ def prepare(
     runner: str | None = None,
     processes: int = 1,
     *,
+    certified_on: int | None = None,
     announce: Announce = unheard,
 ) -> Prepared:
     """Checks everything that can be known before the first block. Writes nothing.
@@ -136,6 +139,8 @@ def prepare(
       mode: What may be found at the output path.
       runner: The runner's name, for the manifest; None where nothing will be run.
       processes: How many worker processes will share this machine's cores.
+      certified_on: How many examples to try on what the maps say about the model; None is what the
+        configuration says.
       announce: Is told which step begins.
 
     Raises:
@@ -149,18 +154,14 @@ def prepare(
     loaded = load_for_run(config, inputs, recorded, storage, processes)
     choice = choose_explainer(config, inputs, loaded, recorded, storage, announce=announce)
     manifest = _manifest(config, inputs, loaded, choice, recorded, started=started, runner=runner)
+    samples = certified_on or config.certified_on
+    if samples is not None:
+        announce(f"trying on {samples:,} examples what maps say about the model")
+        certificate = _certificate(samples, inputs, loaded, choice, recorded, storage=storage)
+        manifest = manifest.model_copy(update={"certificate": certificate})
     job = _assemble(config, inputs, choice, manifest, started=started, mode=mode, storage=storage)
-    trial = None
     announce("explaining the first examples")
-    if choice.first is not None:
-        trial = try_examples(
-            choice.first.shard,
-            choice.first.examples,
-            choice.decoded,
-            explainer=choice.explainer,
-            model=loaded.model,
-            outputs=choice.outputs,
-        )
+    trial = _trial(choice, loaded.model)
     return Prepared(
         job=job,
         model=loaded.model,
@@ -175,6 +176,20 @@ def prepare(
             *_slice_warnings(choice.first),
             *unsplit_warning(job.portions, inputs.source),
         ),
+    )
+
+
+def _trial(choice: Choice, model: LoadedModel) -> Trial | None:
+    """The first examples, explained; None where there are none."""
+    if choice.first is None:
+        return None
+    return try_examples(
+        choice.first.shard,
+        choice.first.examples,
+        choice.decoded,
+        explainer=choice.explainer,
+        model=model,
+        outputs=choice.outputs,
     )
 
 
@@ -249,6 +264,33 @@ def _manifest(
         started=timestamp(started),
         versions=installed_versions(),
     )
+
+
+def _certificate(
+    samples: int,
+    inputs: Inputs,
+    loaded: ModelOfRun,
+    choice: Choice,
+    recorded: Manifest | None,
+    *,
+    storage: Storage,
+) -> dict[str, Any] | None:
+    """What maps say about the model; None where there are no examples to try it on.
+
+    An atlas that is completed keeps what it has.
+    """
+    known = recorded.certificate if recorded else None
+    if known is not None and known["samples"] == samples:
+        return known
+    # Few runs want one, and it takes a second to import.
+    from pipeline.certificate.certify import certify
+    from pipeline.certificate.sampling import sample_examples
+
+    examples = sample_examples(inputs.shards, inputs.source, inputs.spec, storage, samples)
+    if examples is None:
+        return None
+    reload = functools.partial(load_model, loaded.spec, storage)
+    return certify(loaded.model, reload, choice.explainer, examples, samples).as_dict()
 
 
 def _slice_warnings(first: FirstExamples | None) -> list[str]:

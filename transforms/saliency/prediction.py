@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
 from transforms.saliency.preprocess import apply_scale
+from transforms.saliency.program import ProgramSpec, explained_inputs
+from transforms.saliency.scores.operators import resolve_operator
+from transforms.saliency.scores.targets import target_argument
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -47,3 +51,32 @@ def predictor(
         return np.concatenate(parts).astype(np.float32)
 
     return predict
+
+
+def scorer(model: LoadedModel, spec: ProgramSpec) -> Callable[..., tf.Tensor]:
+    """A compiled function from inputs as they are decoded to what is explained of them.
+
+    Args:
+      model: As the operator of `spec` reads it.
+      spec: What a run computes.
+
+    Returns:
+      ((n, *decoded shape) inputs, (n,) int32 targets, (n, ...) of each other input that is fed) ->
+      (n, C) float32 probabilities of the classes; (n,) the operator's scores of the targets where
+      the model returns no scores of classes.
+    """
+    import tensorflow as tf
+
+    operator, classes = resolve_operator(spec.operator), model.classes
+    is_probability = model.softmax is not None
+
+    @functools.partial(tf.function, autograph=False, reduce_retracing=True)
+    def scores(inputs: tf.Tensor, targets: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
+        taking, given = explained_inputs(inputs, model.feeding(fed), spec)
+        if classes is None:
+            return operator(taking, given, target_argument(targets, classes))
+        outputs = tf.cast(taking(given), tf.float32)
+        return outputs if is_probability else tf.nn.softmax(outputs)
+
+    compiled: Callable[..., tf.Tensor] = scores
+    return compiled

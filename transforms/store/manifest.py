@@ -137,6 +137,8 @@ class Manifest(Part):
       runner: Beam's, or `in_memory`; None of a plan.
       started: When, in ISO 8601.
       versions: Of Python and of the distributions that made the atlas.
+      certificate: What the maps say about the model, by trials on a sample; None where none was
+        asked for.
       result: What the run came to; None while it is incomplete.
     """
 
@@ -158,6 +160,7 @@ class Manifest(Part):
     runner: str | None
     started: str
     versions: dict[str, str]
+    certificate: Json | None = None
     result: RunResult | None = None
 
     @property

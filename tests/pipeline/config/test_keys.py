@@ -84,6 +84,7 @@ def test_defaults_are_those_of_the_documentation(write: WriteConfig) -> None:
             "threads": None,
             "engine": "auto",
             "precision": "float32",
+            "certificate": None,
         },
         "output": {"path": "atlases/train", "codec": "uint8", "block_size": 512, "thumbnail": 96},
         "statistics": {"sketch": [28, 28], "regions": {}},

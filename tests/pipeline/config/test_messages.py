@@ -132,7 +132,7 @@ LINES = [
     (
         "explain=4",
         "explain is 4: it must be a mapping with the keys method, target, operator, reducer, "
-        "sign, batch_size, threads, engine, precision",
+        "sign, layer, batch_size, threads, engine, precision, certificate",
     ),
 ]
 

@@ -33,9 +33,12 @@ class TensorFlowEngine:
     Attributes:
       xla: Whether XLA compiles; None: where there is a GPU. On CPUs it made networks for images
         slower, up to ten times.
+      frozen: Whether weights become constants, which is faster on CPUs; otherwise what is compiled
+        computes with those that the model has at the time.
     """
 
     xla: bool | None = None
+    frozen: bool = True
 
     def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
         """Traces, freezes, and compiles; see `Engine`."""
@@ -50,7 +53,7 @@ class TensorFlowEngine:
         notes: list[str] = []
         if spec.precision != "float32":
             call = _in_precision(traced, precision)
-        elif xla:
+        elif xla or not self.frozen:
             call = traced  # XLA takes weights as arguments: as constants they slow its compiler.
         else:
             call = _frozen(traced, notes)
