@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ from pipeline.run.in_memory import run_in_memory
 from pipeline.run.progress import Progress
 from transforms.errors import RunError
 from transforms.filesystems import BeamStorage
+from transforms.models.loading import load_model
+from transforms.saliency.attribution import AttributionFunction
+from transforms.saliency.engines.engine import CompiledAttribution, EngineSpec, try_compile
+from transforms.storage import LocalStorage
 
 RUNNER = ["--runner=FnApiRunner"]
 RunIn = Callable[..., dict[str, Any]]
@@ -41,8 +46,25 @@ def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     PLAN.reset()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_model() -> Iterator[None]:
+    """Loads and compiles once: the model is on a sound disk, and the same in all runs here."""
+    loaded = functools.lru_cache(lambda spec: load_model(spec, LocalStorage()))
+    compiled: dict[EngineSpec, CompiledAttribution] = {}
+
+    def compile_once(function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
+        if spec not in compiled:
+            compiled[spec] = try_compile(function, spec)
+        return compiled[spec]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.run.load.load_model", lambda spec, _: loaded(spec))
+        patch.setattr("transforms.saliency.engines.selection.try_compile", compile_once)
+        yield
+
+
 @pytest.fixture(scope="module")
-def run_in(config_at: MakeConfig, tfrecords: Path) -> RunIn:
+def run_in(config_at: MakeConfig, tfrecords: Path, _one_model: None) -> RunIn:
     """Runs into a folder, all inputs and outputs through the faulty file system."""
 
     def start(root: Path, mode: Any = "new", with_beam: bool = False) -> dict[str, Any]:
