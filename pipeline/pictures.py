@@ -170,7 +170,7 @@ def small_jpeg(jpeg: bytes, longest: int, quality: int = 70) -> bytes:
         if factor == 1:
             return jpeg
         sink = io.BytesIO()
-        image.reduce(factor).save(sink, format="JPEG", quality=quality)
+        image.reduce(factor).save(sink, format="JPEG", quality=quality, optimize=True)
         return sink.getvalue()
 
 

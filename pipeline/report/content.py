@@ -57,6 +57,7 @@ _DETAILED_CLASSES = 60
 _OF_FINDINGS = 6
 _PER_RULE = ((20, 4), (60, 2))  # up to so many classes
 _COMPACT_EXEMPLARS = 1000  # per rule, over all classes
+_COMPACT_MAP = 16  # pixels of their maps: a thousand classes have three thousand of them
 
 
 class Content:
@@ -117,6 +118,7 @@ class Content:
             "names": self._names,
             "legend": charts.legend(),
             "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,
+            "is_finished": manifest["status"] != "incomplete",
             "is_of_images": manifest["config"]["source"]["input"]["kind"] == "image",
             "failures": failure_groups(failed),
             "failure_count": failed.num_rows,
@@ -158,7 +160,7 @@ class Content:
             per_rule=per_rule,
             per_rule_of={finding.number: _OF_FINDINGS for finding in findings},
             whole_maps=self._detailed,
-            longest=LONGEST_MAP if self._drawn.has_colours else None,
+            longest=self._longest_map(),
             regions={
                 finding.number: finding.region
                 for finding in reversed(findings)  # of several places of a class the first counts
@@ -166,6 +168,11 @@ class Content:
             },
             ids=frozenset(name for finding in findings for name in finding.ids),
         )
+
+    def _longest_map(self) -> int | None:
+        if not self._drawn.has_colours:
+            return None
+        return LONGEST_MAP if self._detailed else _COMPACT_MAP
 
     def _classes(self) -> Iterator[tuple[ClassView, str]]:
         """Each class with what opens below it, packed."""

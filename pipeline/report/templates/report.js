@@ -8,7 +8,11 @@
   const filter = document.getElementById("filter");
   const found = document.getElementById("found");
   const bodies = [...table.tBodies];
-  const columns = table.tHead.rows[0].cells.length;
+  // Small screens hide columns, and a cell that spans more than there are would make new ones.
+  const columns = () => [...table.tHead.rows[0].cells].filter((cell) => cell.offsetWidth).length;
+  addEventListener("resize", () => {
+    for (const cell of table.querySelectorAll(".detail > td")) cell.colSpan = columns();
+  });
   const packed = new Map();
   for (const each of table.querySelectorAll("template")) {
     packed.set(each.dataset.of, each);
@@ -46,7 +50,7 @@
     row.className = "detail";
     row.id = `detail-${body.dataset.class}`;
     const cell = row.insertCell();
-    cell.colSpan = columns;
+    cell.colSpan = columns();
     button.setAttribute("aria-controls", row.id);
     body.append(row);
     if (!("DecompressionStream" in window)) {

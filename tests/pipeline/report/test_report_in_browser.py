@@ -236,6 +236,9 @@ def test_nothing_is_wider_than_the_screen(report: Path, open_page: Open, width: 
     page = open_page(report, "#class-1", viewport={"width": width, "height": 800})
     page.get_by_role("heading", name="Typical", exact=True).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # An opened row that spans more columns than are shown would squeeze the others.
+    shown = "[...document.querySelectorAll('#table > thead th')].filter(e => e.offsetWidth).length"
+    assert page.evaluate(f"document.querySelector('.detail > td').colSpan == {shown}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
