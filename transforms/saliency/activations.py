@@ -216,6 +216,12 @@ class _Recorded:
         """The layer of a path, where it can be explained."""
         if path not in self._outputs:
             raise self._refusal(path, f"computes nothing when {self._title} is called")
+        if self._is_within(self._outputs[path]):
+            raise self._refusal(
+                path,
+                f"of {self._title} runs inside a tf.function, condition or loop of its own, out of "
+                "reach",
+            )
         if path not in self._with_places:
             shape = getattr(self._outputs[path], "shape", "several tensors")
             raise self._refusal(
@@ -247,8 +253,8 @@ class _Recorded:
         layout = None
         for path, output in self._outputs.items():
             layout = getattr(by_path[path], "data_format", None) or layout
-            if not (tf.is_symbolic_tensor(output) and output.graph is self._inputs.graph):
-                continue  # None, several tensors, or one of a graph within, out of reach
+            if not tf.is_symbolic_tensor(output) or self._is_within(output):
+                continue  # None, several tensors, or out of reach
             sizes = output.shape
             if sizes.rank != _RANK or None in sizes[1:] or not output.dtype.is_floating:
                 continue
@@ -256,3 +262,9 @@ class _Recorded:
             height, width, channels = (*sizes[2:], sizes[1]) if is_first else sizes[1:]
             if sizes[0] in (self._inputs.shape[0], None) and height * width > 1:
                 yield path, ActivationLayer(path, (height, width, channels), is_first)
+
+    def _is_within(self, output: Any) -> bool:
+        """Whether a tensor is of another graph than the inputs, such as a loop's."""
+        import tensorflow as tf
+
+        return bool(tf.is_symbolic_tensor(output) and output.graph is not self._inputs.graph)
