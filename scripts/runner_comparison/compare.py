@@ -39,6 +39,8 @@ METHODS = (
     "{rise: {samples: 3, grid_size: 4}}",
 )
 """One of each kind: a gradient, several, with noise, a layer's, and scores alone."""
+FEW = "demo/data/tfrecord/tiles-0000[01]-*"
+"""What the others than the first are compared on, as starting takes most of the time."""
 RESUMABLE = 3  # the exit code of a run that failed and may go on
 _EXTERNAL = ("--environment_type=EXTERNAL", "--sdk_worker_parallelism=2")
 
@@ -194,9 +196,13 @@ def succeeds(command: Sequence[str], log: Path) -> bool:
 def run(way: Way, reference: Path | None, method: str, *, kill: bool = False) -> Outcome:
     """Makes the atlas one way, and compares it with the reference."""
     atlas = ATLASES / way.name
+    settings = [f"explain.method={method}", f"output.path={atlas}"]
+    if method != METHODS[0]:
+        settings.append(f"source.pattern={FEW}")
     command = [
         *(".venv/bin/saliency-atlas", "run", CONFIG, "--quiet", "--overwrite"),
-        *("--set", f"explain.method={method}", "--set", f"output.path={atlas}", *way.options),
+        *(part for setting in settings for part in ("--set", setting)),
+        *way.options,
     ]
     if way.needs == "flink" and ASSEMBLED_FLINK.exists():
         command.append(f"--flink_job_server_jar={ASSEMBLED_FLINK}")
