@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from transforms.formats.images.files.headers import ImageHeader
 from transforms.formats.images.files.tiff import without_orientation
@@ -118,6 +118,8 @@ def _decoded(data: bytes, header: ImageHeader) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=[header.kind.upper()])
         image.load()
+    except UnidentifiedImageError as error:  # Its message has an address of memory in it.
+        raise ValueError(f"Pillow makes out no {header.kind} in it") from error
     except Exception as error:  # Pillow's parsers raise whatever they stumble over in bad data.
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     if image.size != (header.width, header.height):
