@@ -38,7 +38,13 @@ from pipeline.audit.result import (
     Verdict,
 )
 from pipeline.audit.selection import Statistics, check_gates, check_labels
-from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Candidate, find_candidates
+from pipeline.audit.shortcuts.candidates import (
+    CANDIDATE,
+    WORTH_TRYING,
+    Candidate,
+    convinces,
+    find_candidates,
+)
 from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.reference import Reference
@@ -138,7 +144,7 @@ class _Audit:
         self.shortcuts: list[Shortcut] = []
         for each in self._candidates(reference, is_asked=confirm is not None):
             found = each.finding if confirm is None else confirm(each)
-            if each.stands_out or found.is_used:
+            if each.stands_out or convinces(found.indicator, found.verdict, found.mask):
                 self.shortcuts.append(found)
 
     def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:

@@ -20,6 +20,7 @@ MIN_EXAMPLES = 50
 """With fewer images nothing is confirmed and nothing cleared."""
 
 _FEWEST_RECOGNISED = 10  # A median of fewer margins is no unit.
+_MORE_FLIPS = 2
 _RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
 _SEED = 20_130_612
 
@@ -117,7 +118,8 @@ def judge(
 
     - `used`: masking the place takes more than `min_effect` of the median margin beyond what
       masking elsewhere takes: the whole interval is above it, so is what each fill takes by itself
-      (another class's patch may bring that class's content in), and the sign-flip test agrees.
+      (another class's patch may bring that class's content in), the sign-flip test agrees, and at
+      least twice as many images change class as with the controls.
     - `portable`: used, and the patch turns other classes' images into this class more often than
       another patch does.
     - `cleared`: the whole interval is below `min_effect`.
@@ -138,7 +140,8 @@ def judge(
     if mask.high < min_effect:
         return "cleared"
     agrees = min(mask.by_fill.values()) > min_effect and mask.p < 1 - confidence
-    if mask.low <= min_effect or not agrees:
+    flips_more = mask.flips >= _MORE_FLIPS * mask.control_flips
+    if mask.low <= min_effect or not agrees or not flips_more:
         return "candidate"
     if transplant.low > 0 and transplant.p < 1 - confidence:
         return "portable"

@@ -19,7 +19,7 @@ LINES = Path(".cache/calibration/models.jsonl")
 RESULTS = "results.json"
 QUICK = (0, 2, 3)
 """Seeds of `--quick`: models of 10, 4 and 4 classes that take a few seconds each."""
-CLEAN, OTHERS, TURNS_OF_ALL = 100, 20, 6
+CLEAN, OTHERS, TURNS_OF_ALL = 160, 20, 6
 FIRST = (
     "clean",
     *("mark, 100 %", "mark, 70 %", "mark, 50 %", "mark anywhere, 100 %"),

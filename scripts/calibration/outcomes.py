@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from calibration.kinds import KINDS, PLANTED
 from pipeline.audit.estimation.intervals import share_interval
-from pipeline.audit.result import MaskEffect, TransplantEffect
-from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Bounds, large
+from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
+from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Bounds, convinces, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge
@@ -74,11 +74,12 @@ class Outcome:
             in_question, is_large = (_large(scores, each) for each in (WORTH_TRYING, CANDIDATE))
             for row in np.flatnonzero(in_question | is_large).tolist():
                 each = tried.get((scores["statistic"], row))
-                one = _found(scores["kind"], row, each)
-                if (is_large[row] and _shows(scores, each, CANDIDATE)) or (
-                    in_question[row] and one.verdict in USED and _shows(scores, each, WORTH_TRYING)
-                ):
-                    found.append(one)
+                mask, verdict = _verdict(each)
+                stands_out = is_large[row] and _shows(scores, each, CANDIDATE)
+                is_tried = in_question[row] and _shows(scores, each, WORTH_TRYING)
+                if stands_out or (is_tried and convinces(scores["kind"], verdict, mask)):
+                    on_mark = None if each is None else each["on_mark"]
+                    found.append(Found(row, scores["kind"], verdict, on_mark))
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 
     @classmethod
@@ -105,13 +106,13 @@ def _shows(scores: dict[str, Any], tried: dict[str, Any] | None, bounds: Bounds)
     return tried is not None and tried["presence"] >= bounds.presence
 
 
-def _found(kind: str, row: int, tried: dict[str, Any] | None) -> Found:
+def _verdict(tried: dict[str, Any] | None) -> tuple[MaskEffect | None, ShortcutVerdict]:
     if tried is None or tried["mask"] is None:
-        return Found(row, kind, "candidate", None)
+        return None, "candidate"
     defaults = AuditSection.model_validate({})
     mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
-    verdict = judge(tried["indicator"], mask, transplant, defaults.min_effect, defaults.confidence)
-    return Found(row, kind, verdict, tried["on_mark"])
+    effect, confidence = defaults.min_effect, defaults.confidence
+    return mask, judge(tried["indicator"], mask, transplant, effect, confidence)
 
 
 @dataclasses.dataclass(frozen=True)

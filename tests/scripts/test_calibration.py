@@ -82,9 +82,9 @@ def test_rates_have_wilsons_interval() -> None:
 
 def test_every_kind_has_its_share_wherever_one_stops() -> None:
     planned = list(calibrate.plan())
-    assert len(planned) == len(set(planned)) == 100 + 20 * (len(KINDS) - 1)
-    some = planned[: 5 * (4 + len(KINDS))]
-    assert [name for name, _ in some].count("clean") == 25
+    assert len(planned) == len(set(planned)) == 160 + 20 * (len(KINDS) - 1)
+    some = planned[: 5 * (8 + len(KINDS) - 1)]
+    assert [name for name, _ in some].count("clean") == 40
     assert all([name for name, _ in some].count(name) == 5 for name in KINDS if name != "clean")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audit.estimation.intervals import Floats
-from pipeline.audit.result import Shortcut
+from pipeline.audit.result import MaskEffect, Shortcut, ShortcutVerdict
 from pipeline.audit.shortcuts import place, properties, repeat
 from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.reference import Reference
@@ -57,6 +57,10 @@ MOST_TRIED = 20
 """Classes by one indicator that are tried though they are no candidates, by their effect."""
 
 
+CONVINCING_SHARE = 0.75
+"""Of the median margin: what masking the peaks takes of a class that maps alone did not tell."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """A class and what is in question about it.
@@ -65,7 +69,7 @@ class Candidate:
       finding: As it stands in `audit.json`.
       cells: (rows, columns) bool, the region on the grid of sketches; None where it is no place.
       stands_out: Whether it is a candidate, experiment or not; what does not is of interest only if
-        an experiment finds that it is used.
+        an experiment `convinces`.
     """
 
     finding: Shortcut
@@ -116,6 +120,23 @@ def find_candidates(
             one = candidate_of(each, row, names, min_n, presence=presence, q=q)
             found.append(dataclasses.replace(one, stands_out=stands_out))
     return sorted(found, key=lambda each: each.finding.class_number)
+
+
+def convinces(indicator: IndicatorKind, verdict: ShortcutVerdict, mask: MaskEffect | None) -> bool:
+    """Whether an experiment says by itself that something is used, whatever maps say.
+
+    It does where pasting agrees with masking; at peaks, where any model looks, masking has to take
+    most of the margin, too.
+
+    Args:
+      indicator: Of what was tried.
+      verdict: Of the experiment.
+      mask: What masking did.
+    """
+    if verdict != "portable":
+        return False
+    is_most = mask is not None and mask.low is not None and mask.low >= CONVINCING_SHARE
+    return is_most or indicator == "place"
 
 
 def _rows(

@@ -22,6 +22,7 @@ from pipeline.audit.shortcuts.candidates import (
     CANDIDATE,
     WORTH_TRYING,
     Candidate,
+    convinces,
     find_candidates,
 )
 from pipeline.audit.shortcuts.gate import judge_shortcuts
@@ -143,7 +144,7 @@ def test_an_experiment_tries_weaker_places_and_tells_what_is_used(
     assert (found.finding.class_number, found.stands_out) == (PLANTED, False)
     gates = [{"statistic": "corner_energy_mean", "below": 0.9}]
     section = AuditSection.model_validate({"gates": gates})
-    for verdict, told in (("cleared", 0), ("candidate", 0), ("used", 1), ("portable", 1)):
+    for verdict, told in (("cleared", 0), ("candidate", 0), ("used", 0), ("portable", 1)):
 
         def confirm(candidate: Candidate, verdict: str = verdict) -> Shortcut:
             return candidate.finding.model_copy(update={"verdict": verdict})
@@ -226,6 +227,14 @@ def shortcut(verdict: str, share: float | None = None) -> Shortcut:
             "verdict": verdict, "mask": mask, "transplant": None,
         }
     )  # fmt: skip
+
+
+def test_peaks_convince_only_where_masking_takes_most_of_the_margin() -> None:
+    for share, convinced in ((0.7, False), (0.8, True)):
+        mask = shortcut("portable", share).mask
+        assert convinces("repeat", "portable", mask) == convinced
+        assert convinces("place", "portable", mask)
+        assert not convinces("place", "used", mask)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def test_a_model_that_looks_at_the_mark_uses_it_and_the_mark_is_portable() -> No
     assert (transplant.moved, transplant.control_moved) == (1.0, 0.0)
     assert transplant.rise == pytest.approx(1 - 30 / 255, abs=0.01)
     assert judge("place", mask, transplant, 0.1, 0.95) == "portable"
+    as_elsewhere = mask.model_copy(update={"control_flips": 0.51 * mask.flips})
+    assert judge("place", as_elsewhere, transplant, 0.1, 0.95) == "candidate"
     still = transplant.model_copy(update={"low": 0.0})
     assert judge("place", mask, still, 0.1, 0.95) == "used"
     assert judge("repeat", mask, transplant, 0.1, 0.95) == "portable"
