@@ -68,7 +68,7 @@ class Fake:
       status: Of the atlas; `incomplete` leaves out all tables.
       model: Which model; another one than `first` looks at another corner, and is wrong elsewhere.
       folder: Of the input files.
-      cameras: Values of a slice `camera`, which the rows have in turn; 0 for no slice.
+      cameras: Values of a slice `camera`, which a class's rows have in turn; none for no slice.
     """
 
     classes: int = 10
@@ -84,7 +84,7 @@ class Fake:
     status: str = "complete"
     model: str = "first"
     folder: str = "/made-up"
-    cameras: int = 0
+    cameras: Sequence[str | None] = ()
 
     @property
     def map_format(self) -> MapFormat:
@@ -152,9 +152,8 @@ def _tables(fake: Fake) -> Iterator[pa.Table]:
             "map_scale": np.ones(len(rows), np.float32),
         }
         if fake.cameras:
-            made["camera"] = pa.array(
-                [f"camera {row // fake.classes % fake.cameras}" for row in rows]
-            )
+            turns = (rows // fake.classes % len(fake.cameras)).tolist()
+            made["camera"] = pa.array([fake.cameras[turn] for turn in turns], pa.string())
         for name, values in columns.items():
             if isinstance(values, pa.Array):
                 made[name] = values.take(pa.array(taken))

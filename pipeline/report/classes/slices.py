@@ -201,6 +201,12 @@ def _order(key: Key) -> tuple[bool, str, bool, str]:
     return name == OUTCOME, name, value is None, value or ""
 
 
+def _named(value: str | None) -> str:
+    if value is None:
+        return "none"
+    return value if value.strip() else "its value is empty"
+
+
 def _bounded(places: Mapping[Key, list[int]], n: npt.NDArray[np.int64]) -> dict[Key, list[int]]:
     """As many values as a page may hold, the commonest; in the same order."""
     sizes = {key: int(n[at].sum()) for key, at in places.items()}
@@ -227,7 +233,7 @@ def _value(
     return SliceValue(
         number=number,
         slice=key[0],
-        value="none" if key[1] is None else key[1],
+        value=_named(key[1]),
         n=n,
         classes=len(rows),
         accuracy=wording.percent(accuracy, n),

@@ -42,6 +42,8 @@ HOSTILE = (
 )
 
 
+CAMERAS = tuple(f"camera {number}" for number in range(4))
+
 Make = Callable[[Fake], str]
 
 
@@ -125,7 +127,7 @@ def test_hostile_names_are_harmless_and_readable(make: Make, place: int) -> None
 
 
 def test_slices_stand_in_a_table_and_in_the_menu(make: Make, tmp_path: Path) -> None:
-    page = make(Fake(classes=3, examples=50, cameras=3))
+    page = make(Fake(classes=3, examples=50, cameras=CAMERAS[:3]))
     rows = Atlas.open(str(tmp_path / "atlas")).slices
     columns = ["slice", "value", "class", "n", "n_correct", "corner_energy_mean"]
     known = [row for row in rows.select(columns).to_pylist() if row["slice"] == "camera"]
@@ -150,7 +152,7 @@ def test_slices_stand_in_a_table_and_in_the_menu(make: Make, tmp_path: Path) -> 
 def test_of_many_slices_the_commonest_are_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "MOST_ROWS", 12)
     monkeypatch.setattr(slices, "MOST_MAPS", 11)
-    page = make(Fake(classes=3, examples=10, cameras=4))
+    page = make(Fake(classes=3, examples=10, cameras=CAMERAS))
     assert page.count("<template data-slice") == 4
     assert "2 rarer values are left out here and in the menu" in text_of(page)
     assert 'class="classes without-maps"' in page

@@ -47,7 +47,7 @@ def chromium() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     names = [f"kind {number}" for number in range(10)]
-    write_atlas(folder / "atlas", Fake(names=names, cameras=3))
+    write_atlas(folder / "atlas", Fake(names=names, cameras=("camera 0", "camera 1", "camera 2")))
     write_atlas(folder / "before", Fake(names=names, model="second"))
     atlas, baseline = (Atlas.open(str(folder / name)) for name in ("atlas", "before"))
     write(atlas, str(folder / "report.html"), baseline)
@@ -190,13 +190,25 @@ def test_keys_move_open_and_switch_what_examples_show(report: Path, open_page: O
 
 
 def test_hostile_names_do_nothing(tmp_path: Path, open_page: Open) -> None:
-    hostile = Fake(classes=5, examples=8, names=HOSTILE, ids=HOSTILE[1])
+    values = (*HOSTILE, '"></option></select><img src=x onerror="window.hacked = 3">', "", None)
+    hostile = Fake(classes=5, examples=8, names=HOSTILE, ids=HOSTILE[1], cameras=values)
     write_atlas(tmp_path / "atlas", hostile)
     write_atlas(tmp_path / "before", dataclasses.replace(hostile, model="second"))
     atlas, baseline = (Atlas.open(str(tmp_path / name)) for name in ("atlas", "before"))
     write(atlas, str(tmp_path / "report.html"), baseline)
     page = open_page(tmp_path / "report.html", "#class-1")
     page.get_by_role("heading", name="Typical", exact=True).wait_for()
+    options = page.locator("#slice option")
+    assert options.count() == 1 + len(values) + 2  # all examples, and two outcomes
+    for number in range(options.count() - 1):
+        page.locator("#slice").select_option(str(number))
+        page.wait_for_function("document.querySelector('#table.sliced')")
+    assert "camera: its value is empty (5)" in options.all_inner_texts()
+    page.locator("#slice").select_option("")
+    page.wait_for_function("!document.querySelector('#table.sliced')")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 800})
     assert page.evaluate("window.hacked") is None
     assert page.locator("tbody").count() >= 5
     assert HOSTILE[0] in page.locator("#table").inner_text()
