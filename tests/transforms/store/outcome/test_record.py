@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pickle
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from transforms.elements import BlockKey, CommittedBlock, Failure, Shard
+from transforms.elements import BlockKey, CommittedBlock, Failure, ImageWarning, Shard
 from transforms.extents import Extent, ShardEnd
 from transforms.store.outcome import record as record_module
 from transforms.store.outcome.record import AtlasRecord
@@ -124,3 +125,21 @@ def test_what_does_not_add_up_is_named() -> None:
 
 def test_broken_files_are_listed() -> None:
     assert of(BLOCKS).broken_files == {"/data/c.tfrecord": "it is empty"}
+
+
+def test_the_first_warnings_are_the_same_in_any_order() -> None:
+    blocks = [
+        dataclasses.replace(
+            block(shard, number, ["x"] * 6),
+            warnings=tuple(ImageWarning(8 * number + row, "torn") for row in range(1, 6)),
+        )
+        for shard in (FIRST, SECOND)
+        for number in range(2)
+    ]
+    expected = [
+        (FIRST.path, ImageWarning(record, "torn")) for record in [*range(1, 6), *range(9, 14)]
+    ]
+    for order in itertools.permutations(blocks):
+        for found in (of(order), merged([of(order[:1]), of(order[1:])])):
+            assert found.warnings == expected
+            assert found.counts.warned_images == 20
