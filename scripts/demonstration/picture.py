@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT = 1280, 1240
+WIDTH, HEIGHT = 1280, 1312
 COLOURS = 128  # Enough for what is mostly ink on paper, in a third of the bytes.
 
 

@@ -40,13 +40,14 @@ def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
             f"masked {there}, {wording.percent(mask.flips)} of its images change class, masked "
             f"elsewhere {wording.percent(mask.control_flips)}"
         )
+    what = "the place" if shortcut.region is not None else "what is at the peak"
     experiments = [
-        *([] if mask is None else [_masking(mask)]),
-        *([] if transplant is None else [_pasting(transplant)]),
+        *([] if mask is None else [_masking(mask, what)]),
+        *([] if transplant is None else [_pasting(transplant, what)]),
     ]
     found = card(
         number=shortcut.class_number,
-        statistic="corner_energy" if seen.endswith("corner") else "border_energy",
+        statistic=shortcut.statistic,
         state="fail" if shortcut.is_used else "undecided",
         status=shortcut.verdict,
         statement=Markup("<em><bdi>{}</bdi></em> {}: {}.").format(name, seen, said),
@@ -87,23 +88,23 @@ def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
     ]
 
 
-def _masking(effect: MaskEffect) -> Experiment:
+def _masking(effect: MaskEffect, what: str) -> Experiment:
     return Experiment(
-        "With the place masked",
+        f"With {what} masked",
         f"how many of {wording.count(effect.n, 'image')} of the class are then taken for another",
         (
-            _bar("the place masked", effect.flips, effect.n),
+            _bar(f"{what} masked", effect.flips, effect.n),
             _bar("as much masked elsewhere", effect.control_flips, effect.n),
         ),
     )
 
 
-def _pasting(effect: TransplantEffect) -> Experiment:
+def _pasting(effect: TransplantEffect, what: str) -> Experiment:
     return Experiment(
         "Pasted into images of other classes",
         f"how many of {wording.count(effect.n, 'image')} are then taken for the class",
         (
-            _bar("the place pasted", effect.moved, effect.n),
+            _bar(f"{what} pasted", effect.moved, effect.n),
             _bar("another patch pasted", effect.control_moved, effect.n),
         ),
     )
