@@ -161,7 +161,6 @@ class Bench:
             "thumbnail_bytes": of_thumbnails("map_bytes"),
             "report_cpu_seconds": written["cpu_seconds"],
             "report_kib": written["bytes"] / KIB,
-            "report_peak_mib": written["peak_bytes"] / MIB,
         }
 
     def plan(self) -> Figures:
