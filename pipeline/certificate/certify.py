@@ -103,6 +103,12 @@ def _weights(
     if maps.keras_model is None:
         notes.append("new weights: the model has no Keras layers whose weights could be drawn")
         return None
+    if maps.integer_dtype is not None:
+        notes.append(
+            f"new weights: the model takes {maps.integer_dtype}, and is explained with its weights "
+            "as constants"
+        )
+        return None
     layers = layers_with_kernels(maps.keras_model)
     if not layers:
         notes.append("new weights: no layer of the model has a kernel")

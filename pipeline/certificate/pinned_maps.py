@@ -16,7 +16,7 @@ from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import EngineSpec
 from transforms.saliency.engines.tensorflow_engine import TensorFlowEngine
 from transforms.saliency.program import attribution_function
-from transforms.saliency.scores.operators import output_reading
+from transforms.saliency.scores.operators import output_reading, regression, resolve_operator
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.store.map_format import map_codes
 
@@ -58,13 +58,17 @@ class PinnedMaps:
 
     Attributes:
       keras_model: The Keras model; None where it is none.
+      integer_dtype: The integer type that the model takes; what is explained of such a model has
+        its weights as constants. None where it takes numbers.
     """
 
     def __init__(
         self, model: LoadedModel, spec: ExplainSpec, examples: Examples, rows: npt.NDArray[np.int64]
     ) -> None:
         model = model.read_as(output_reading(spec.program.operator))
-        program = dataclasses.replace(spec.program, target=TargetSpec("label"))
+        program = spec.program
+        if resolve_operator(program.operator) is not regression:  # It explains one output alone.
+            program = dataclasses.replace(program, target=TargetSpec("label"))
         spec = dataclasses.replace(
             spec,
             program=program,
@@ -79,6 +83,7 @@ class PinnedMaps:
             attribution_function(model, program), EngineSpec(threads=program.engine.threads)
         )
         self.keras_model = model.function.keras_model
+        self.integer_dtype = model.integer_dtype
         self._explainer = BlockExplainer(model, spec, compiled)
         self._examples, self._rows = examples, rows
 

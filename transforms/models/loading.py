@@ -102,7 +102,7 @@ class LoadedModel:
         return model
 
     def _read(self, outputs: tf.Tensor) -> tf.Tensor:
-        return _two_classes(outputs, self.softmax is not None) if self._is_paired else outputs
+        return _two_classes(outputs, self.softmax is not None) if self.is_paired else outputs
 
     @property
     def embedding_width(self) -> int | None:
@@ -142,7 +142,8 @@ class LoadedModel:
         return model
 
     @property
-    def _is_paired(self) -> bool:
+    def is_paired(self) -> bool:
+        """Whether its one score is read as those of two classes; see `read_as`."""
         return self._trace.output_shape[-1:] == (1,) and self._reading in ("classes", "channels")
 
     @property
@@ -164,7 +165,7 @@ class LoadedModel:
     def output_shape(self) -> Shape:
         """Shape of the explained output of one input, without the batch axis."""
         shape = self._trace.output_shape
-        return (*shape[:-1], 2) if self._is_paired else shape
+        return (*shape[:-1], 2) if self.is_paired else shape
 
     @property
     def classes(self) -> int | None:
@@ -189,7 +190,7 @@ class LoadedModel:
         Raises:
           ConfigurationError: The explained output is not (N, outputs).
         """
-        return 2 if self._is_paired else count_outputs(self.function, self._trace)
+        return 2 if self.is_paired else count_outputs(self.function, self._trace)
 
     @property
     def explained_layer(self) -> str | None:

@@ -76,7 +76,10 @@ def scorer(model: LoadedModel, spec: ProgramSpec) -> Callable[..., tf.Tensor]:
         if classes is None:
             return operator(taking, given, target_argument(targets, classes))
         outputs = tf.cast(taking(given), tf.float32)
-        return outputs if is_probability else tf.nn.softmax(outputs)
+        if is_probability:
+            return outputs
+        # A logit z is read as (-z, z), twice as far apart as those of its sigmoid.
+        return tf.nn.softmax(outputs / 2 if model.is_paired else outputs)
 
     compiled: Callable[..., tf.Tensor] = scores
     return compiled

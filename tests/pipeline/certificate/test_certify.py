@@ -222,3 +222,65 @@ def test_sentences_say_what_figures_mean() -> None:
     assert of_report[0].endswith("tried on 60 examples")
     assert dict(of_report[1]) == said
     assert certified_in_report({}) is None
+
+
+def saved(model: Any, path: Path) -> dict[str, Any]:
+    model.save(path)
+    return {"uri": str(path)}
+
+
+def test_weights_that_have_become_constants_are_not_said_to_be_drawn(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    import keras
+
+    image = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    numbers = keras.layers.Rescaling(1 / 255)(image)
+    scores = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(numbers))
+    model = saved(keras.Model(image, scores), tmp_path / "bytes.keras")
+
+    shape = {"kind": "image", "shape": [SIDE, SIDE, 3]}
+    source = {"features": {"id": "id", "input": "image"}, "input": shape}
+
+    found = certified(make_config(model=model, source=source, explain={"target": {"class": 1}}))
+
+    assert found.weights is None
+    assert found.notes == [
+        "new weights: the model takes uint8, and is explained with its weights as constants"
+    ]
+
+
+def test_outputs_of_a_regression_are_certified(make_config: MakeConfig, linear_model: Path) -> None:
+    found = certified(
+        make_config(
+            model={"uri": str(linear_model)},
+            explain={"operator": "regression", "target": {"class": 1}},
+        )
+    )
+
+    assert found.score == "score"
+    assert found.weights is not None
+    assert found.notes == ["another class: the model returns no scores of classes"]
+
+
+def test_the_probability_of_one_score_is_its_sigmoid(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, kernel_initializer="zeros", bias_initializer="ones"),
+        ]
+    )
+    config = make_config(
+        model=saved(model, tmp_path / "one.keras"), explain={"target": {"class": 1}}
+    )
+
+    found = certified(config)
+
+    assert found.score == "probability"
+    assert found.deletion is not None
+    assert found.deletion.by_map == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-6)
