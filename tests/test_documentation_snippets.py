@@ -125,6 +125,8 @@ def test_commands_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch)
         if block.startswith("# my_scores.py"):
             Path("my_scores.py").write_text(block)
     shutil.rmtree("atlases", ignore_errors=True)
+    for name in ("old", "new"):  # what is compared
+        shutil.copytree("demo/atlases/tfrecord", f"atlases/{name}")
     for command in documentation.commands(page):
         words = [word for word in shlex.split(command) if word != "PYTHONPATH=."]
         if words[0] != "saliency-atlas" or any(each in command for each in ELSEWHERE):

@@ -35,6 +35,7 @@ PLAN: dict[str, Any] = {
     "map_bytes_estimated": 2048,
     "memory_bytes_estimated": 3 << 30,
     "picture": "first.png",
+    "certificate": None,
     "first_look": {
         "file": "a.tfrecord",
         "examples": 16,

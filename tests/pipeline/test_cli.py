@@ -333,7 +333,7 @@ def test_only_run_and_plan_take_beam_options(
     )
     assert not calls
     assert cli.main(["plan", "c.yaml", "--runner", "prism", "--", "--x=y"]) == 0
-    assert calls[-1][2:-1] == (BeamStorage(), ["--x=y"], "prism", None)
+    assert calls[-1][2:-2] == (BeamStorage(), ["--x=y"], "prism", None)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])

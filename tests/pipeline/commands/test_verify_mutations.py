@@ -17,7 +17,7 @@ from pipeline.commands.verify import verify
 from transforms.errors import ConfigurationError
 from transforms.storage import LocalStorage
 
-MUTATIONS = 250
+MUTATIONS = 500
 STORAGE = LocalStorage()
 
 
