@@ -160,7 +160,11 @@ def labels_seen(labels: npt.NDArray[np.integer[Any]]) -> LabelsSeen | None:
 
 
 def outputs_seen(
-    outputs: npt.NDArray[np.floating[Any]], activation: str | None, *, are_classes: bool
+    outputs: npt.NDArray[np.floating[Any]],
+    activation: str | None,
+    *,
+    are_classes: bool,
+    is_paired: bool = False,
 ) -> OutputsSeen:
     """What kind of outputs these are.
 
@@ -168,11 +172,14 @@ def outputs_seen(
       outputs: (n, ...), n at least 1.
       activation: `softmax` or `sigmoid` where the model's graph ends in it; else None.
       are_classes: Whether they are (n, classes).
+      is_paired: Whether they are one score, read as those of two classes.
     """
     kind, by_graph = _kind(outputs, activation, are_classes=are_classes)
     confidence = None
     if are_classes and np.isfinite(outputs).all():
-        probabilities = outputs if kind in ("softmax", "sigmoid") else _softmax(outputs)
+        # A logit z is read as (-z, z), twice as far apart as those of its sigmoid.
+        logits = outputs / 2 if is_paired else outputs
+        probabilities = outputs if kind in ("softmax", "sigmoid") else _softmax(logits)
         confidence = float(probabilities.max(axis=-1).mean())
     return OutputsSeen(kind, by_graph, ValueRange.of(outputs), confidence)
 

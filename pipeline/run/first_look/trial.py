@@ -175,4 +175,9 @@ def _seen(outputs: FirstOutputs | None, model: LoadedModel) -> OutputsSeen | Non
     if outputs is None:
         return None
     activation = None if model.softmax is None else model.softmax.activation
-    return outputs_seen(outputs.outputs, activation, are_classes=model.classes is not None)
+    return outputs_seen(
+        outputs.outputs,
+        activation,
+        are_classes=model.classes is not None,
+        is_paired=model.is_paired,
+    )

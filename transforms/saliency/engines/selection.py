@@ -225,19 +225,22 @@ class _Comparison:
         self.is_conclusive = True
         self.has_timed = False
         self._make_maps = make_maps
+        # Not a cache of the class, which would keep all engines' weights as long as the process.
+        self._choices: dict[EngineSpec, EngineChoice] = {}
         if self.examples:
             rows = np.arange(function.batch_size) % self.examples
             self._batch = inputs[rows], labels[rows], *(values[rows] for values in beside)
 
-    @functools.cache  # noqa: B019 - a comparison lives as long as a choice takes
     def choice(self, spec: EngineSpec) -> EngineChoice:
-        """An engine, compiled.
+        """An engine, compiled once.
 
         Raises:
           EngineUnavailableError: It cannot be.
         """
-        compiled = try_compile(self.function, spec)
-        return EngineChoice(spec, compiled, None, compiled.notes)
+        if spec not in self._choices:
+            compiled = try_compile(self.function, spec)
+            self._choices[spec] = EngineChoice(spec, compiled, None, compiled.notes)
+        return self._choices[spec]
 
     def compare(self, choice: EngineChoice) -> Agreement:
         """How well an engine's maps agree with those of the reference in float32.

@@ -90,6 +90,14 @@ def test_outputs_are_told_by_their_values(
     assert found.confidence == pytest.approx(confidence)
 
 
+def test_one_logit_is_as_sure_as_its_sigmoid() -> None:
+    logits = np.log([[1 / 3, 3.0]])  # -z, z
+
+    found = outputs_seen(logits, None, are_classes=True, is_paired=True)
+
+    assert found.confidence == pytest.approx(0.75)
+
+
 def test_outputs_are_told_by_the_graph_first() -> None:
     found = outputs_seen(np.array([[0.5, 0.5]]), "sigmoid", are_classes=True)
     assert (found.kind, found.by_graph) == ("sigmoid", True)

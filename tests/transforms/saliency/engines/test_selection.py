@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,6 +112,21 @@ def test_auto_stays_where_nothing_is_gained(choose: Choose) -> None:
     found = choose("auto", {"same": FakeEngine()}, {"same": 0.97})
     assert found.spec.name == "tensorflow"
     assert found.agreement is None
+
+
+def test_engines_that_are_not_used_are_let_go(choose: Choose) -> None:
+    compiled: list[weakref.ref[Any]] = []
+
+    class Watched(FakeEngine):
+        def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
+            made = super().compile(function, spec)
+            compiled.append(weakref.ref(made.run))
+            return made
+
+    assert choose("auto", {"slow": Watched()}, {"slow": 1.4}).spec.name == "tensorflow"
+    gc.collect()
+
+    assert [run() for run in compiled] == [None]
 
 
 def test_auto_takes_no_engine_that_disagrees(choose: Choose) -> None:
