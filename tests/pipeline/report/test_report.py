@@ -351,8 +351,8 @@ def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
     )
     text = said(place.model_copy(update={"transplant": pasted}))
     assert re.search(r"how many of 60 images are then taken.* place pasted ?62%, 49% to 73%", text)
-    repeat = {"indicator": "repeat", "statistic": "S2", "region": None, "area": None}
-    text = said(place.model_copy(update=repeat))
+    placeless = {"indicator": "repeat", "statistic": "S2", "region": None, "area": None}
+    text = said(place.model_copy(update=placeless))
     assert "With what is at the peak masked" in text
     assert "the highest values of" not in text
     untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
