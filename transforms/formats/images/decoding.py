@@ -24,7 +24,12 @@ from transforms.formats.images import fitting
 from transforms.formats.images.claims import ClaimedImages, ImageClaims
 from transforms.formats.images.geometry import Placement
 from transforms.formats.images.graphs import decoding_graphs, reason_of
-from transforms.formats.images.pixels import decode_jpeg, decode_pixels, decoder_errors
+from transforms.formats.images.pixels import (
+    decode_jpeg,
+    decode_pixels,
+    decoder_errors,
+    jpeg_warning,
+)
 from transforms.formats.source import InputSpec
 
 _MAX_THREADS = 16
@@ -190,7 +195,7 @@ class InputDecoder:
         self._in_chunks(
             functools.partial(_look_for_warnings, batch),
             batch.accepted & (batch.components > 0) & ~batch.is_plain,
-            batch.pixels > _LARGE_PIXELS,
+            batch.pixels,
         )
         told = zip(batch.warnings, batch.faults, strict=True)
         warnings = [warning if fault is None else None for warning, fault in told]
@@ -198,16 +203,15 @@ class InputDecoder:
 
     def _decode_claimed(self, batch: ClaimedImages, pixels: npt.NDArray[np.uint8]) -> _Decoded:
         """Decodes what is accepted into (N, *decoded_shape), or another array where it must."""
-        large = batch.pixels > _LARGE_PIXELS
-        rest = batch.accepted
+        rest, sizes = batch.accepted, batch.pixels
         if self._spec.decoder == "pillow":
-            self._in_chunks(functools.partial(self._decode_by_pillow, batch, pixels), rest, large)
+            self._in_chunks(functools.partial(self._decode_by_pillow, batch, pixels), rest, sizes)
             return pixels
 
         def decode_chunk(rows: npt.NDArray[np.intp]) -> None:
             rest[rows] = ~self._decode_as_stored(batch, rows, pixels)
 
-        self._in_chunks(decode_chunk, batch.fits & ~batch.by_pillow, large)
+        self._in_chunks(decode_chunk, batch.fits & ~batch.by_pillow, sizes)
         if not rest.any():
             return pixels
         decoded = pixels.astype(np.float32)
@@ -217,11 +221,11 @@ class InputDecoder:
         def fit_jpegs(rows: npt.NDArray[np.intp]) -> None:
             rest[rows] = ~self._fit_jpegs(batch, rows, decoded)
 
-        self._in_chunks(fit_jpegs, jpegs, large)
+        self._in_chunks(fit_jpegs, jpegs, sizes)
         fit_pillows = functools.partial(self._decode_by_pillow, batch, decoded)
-        self._in_chunks(fit_pillows, rest & batch.by_pillow, large)
+        self._in_chunks(fit_pillows, rest & batch.by_pillow, sizes)
         fit_others = functools.partial(self._fit_files, batch, decoded)
-        self._in_chunks(fit_others, rest & ~batch.by_pillow, large)
+        self._in_chunks(fit_others, rest & ~batch.by_pillow, sizes)
         return decoded
 
     def _decode_as_stored(
@@ -302,17 +306,25 @@ class InputDecoder:
         self,
         work: Callable[[npt.NDArray[np.intp]], None],
         wanted: npt.NDArray[np.bool_],
-        large: npt.NDArray[np.bool_],
+        sizes: npt.NDArray[np.int64],
     ) -> None:
         """Calls `work` with the numbers of the rows that are wanted, in as many threads as may be.
 
-        Large images come one at a time, so that memory holds one of them.
+        Chunks hold no more pixels than a large image, and large images come one at a time, so that
+        memory holds one of them, or as much per thread.
         """
-        usual = np.flatnonzero(wanted & ~large)
-        size = min(_CHUNK_IMAGES, -(-len(usual) // self._threads)) or 1
-        chunks = [usual[start : start + size] for start in range(0, len(usual), size)]
-        self.in_threads(work, chunks)
-        for row in np.flatnonzero(wanted & large):
+        usual = np.flatnonzero(wanted & (sizes <= _LARGE_PIXELS)).tolist()
+        most = min(_CHUNK_IMAGES, -(-len(usual) // self._threads))
+        chunks: list[list[int]] = []
+        held = 0
+        for row in usual:
+            if not chunks or len(chunks[-1]) == most or held + sizes[row] > _LARGE_PIXELS:
+                chunks.append([])
+                held = 0
+            chunks[-1].append(row)
+            held += int(sizes[row])
+        self.in_threads(work, map(np.array, chunks))
+        for row in np.flatnonzero(wanted & (sizes > _LARGE_PIXELS)):
             work(np.array([row]))
 
     @functools.cached_property
@@ -329,7 +341,7 @@ def _decode_jpeg(batch: ClaimedImages, row: int, into: npt.NDArray[np.uint8]) ->
     try:
         decode_jpeg(batch.encoded[row], into.shape, into=into)
     except ValueError as error:
-        batch.warnings[row] = str(error)
+        batch.warnings[row] = jpeg_warning(error)
         into[:] = 0
         return False
     return True
@@ -343,7 +355,7 @@ def _stored_jpeg(batch: ClaimedImages, row: int) -> npt.NDArray[np.uint8] | None
     try:
         return decode_jpeg(batch.encoded[row], shape, "accurate")
     except ValueError as error:
-        batch.warnings[row] = str(error)
+        batch.warnings[row] = jpeg_warning(error)
         return None
 
 
@@ -354,4 +366,4 @@ def _look_for_warnings(batch: ClaimedImages, rows: npt.NDArray[np.intp]) -> None
         try:
             decode_jpeg(batch.encoded[row], shape)
         except ValueError as error:
-            batch.warnings[row] = str(error)
+            batch.warnings[row] = jpeg_warning(error)

@@ -23,6 +23,7 @@ JpegTransform: TypeAlias = Literal["fast", "accurate"]
 accurate one. All else of decoding is the same in both."""
 
 _COLOR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+_UNKNOWN_SAMPLING = "Could not determine subsampling"
 
 
 def decode_jpeg(
@@ -40,7 +41,7 @@ def decode_jpeg(
       into: Where they go, of that shape; what it holds after an error is nothing.
 
     Raises:
-      ValueError: libjpeg warns of the data, or refuses them; the message is its own.
+      ValueError: libjpeg warns of the data, or refuses them (`jpeg_warning`).
     """
     pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
         data,
@@ -53,6 +54,17 @@ def decode_jpeg(
     if pixels.shape != shape:
         raise ValueError(f"it is {pixels.shape[0]} x {pixels.shape[1]} pixels, other than it says")
     return pixels
+
+
+def jpeg_warning(error: ValueError) -> str | None:
+    """What libjpeg says of a JPEG's data, where `decode_jpeg` raised an error.
+
+    Returns:
+      None where nothing is wrong with them, but chroma is sampled in a way that the interface to
+      libjpeg which is used here does not know.
+    """
+    message = str(error)
+    return None if _UNKNOWN_SAMPLING in message else message
 
 
 def decode_pixels(

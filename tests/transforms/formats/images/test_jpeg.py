@@ -12,6 +12,7 @@ import simplejpeg
 import tensorflow as tf
 from PIL import Image
 
+from transforms.formats.images import decoding
 from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.images.files.headers import jpeg_is_complete, read_header
 from transforms.formats.source import InputSpec
@@ -60,6 +61,20 @@ def without_last_scans(scans: int) -> bytes:
     whole = jpeg(progressive=True)
     starts = [place for place in range(len(whole)) if whole[place : place + 2] == b"\xff\xda"]
     return whole[: starts[scans]] + b"\xff\xd9"
+
+
+def of_rare_sampling() -> bytes:
+    """A sound JPEG of 16 x 16 grey pixels, of which Cr has twice as many columns as Cb."""
+    sink = io.BytesIO()
+    Image.new("RGB", (16, 16), (128, 128, 128)).save(sink, "JPEG", subsampling=0)
+    data = sink.getvalue()
+    frame = data.index(b"\xff\xc0")
+    factors = bytearray(data)
+    factors[frame + 11 : frame + 20 : 3] = b"\x22\x11\x21"
+    scan = data.index(b"\xff\xda") + 14
+    # Of the usual codes: 4 blocks of luma, 3 of chroma, each no difference and an end; padding.
+    blocks = int("001010" * 4 + "0000" * 3 + "1111", 2).to_bytes(5, "big")
+    return bytes(factors[:scan]) + blocks + b"\xff\xd9"
 
 
 def strict_warning(data: bytes) -> bool:
@@ -183,3 +198,33 @@ def test_what_pillow_does_not_know_is_the_same_fault_each_time() -> None:
     decoder = InputDecoder(InputSpec("image", (8, 8, 3), decoder="pillow"))
     faults = [str(decoder.decode([bytes(data)])[1][0]) for _ in range(2)]
     assert faults == ["the image cannot be decoded: Pillow makes out no JPEG in it"] * 2
+
+
+@pytest.mark.parametrize("decoder", ["tensorflow", "pillow"])
+@pytest.mark.parametrize("side", [8, 16])
+def test_a_rare_sampling_is_no_damage(decoder: Any, side: int) -> None:
+    data = of_rare_sampling()
+    assert strict_warning(data)  # The interface to libjpeg refuses what libjpeg decodes.
+    found = InputDecoder(InputSpec("image", (side, side, 3), decoder=decoder)).decode_batch([data])
+    assert (found.faults, found.warnings) == ([None], [None])
+    np.testing.assert_array_equal(found.values, np.full((1, side, side, 3), 128))
+
+
+def test_threads_hold_few_pixels_of_jpegs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = variants()
+    decoder = InputDecoder(InputSpec("image", (8, 8, 3)), threads=1)
+    expected = decoder.decode_batch(images)
+    most = 3 * HEIGHT * WIDTH
+    monkeypatch.setattr(decoding, "_LARGE_PIXELS", most)
+    counts: list[int] = []
+    fit_jpegs = InputDecoder._fit_jpegs
+
+    def counted(self: InputDecoder, batch: Any, rows: Any, decoded: Any) -> Any:
+        counts.append(int(batch.pixels[rows].sum()))
+        return fit_jpegs(self, batch, rows, decoded)
+
+    monkeypatch.setattr(InputDecoder, "_fit_jpegs", counted)
+    found = decoder.decode_batch(images)
+    assert max(counts) == most
+    assert sum(counts) == len(images) * HEIGHT * WIDTH
+    np.testing.assert_array_equal(found.values, expected.values)
