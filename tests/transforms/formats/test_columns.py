@@ -9,7 +9,7 @@ import pytest
 from transforms.elements import NO_LABEL, Examples, Failure, Shard
 from transforms.errors import DataFault
 from transforms.formats.columns import Column, Records, to_examples
-from transforms.formats.features import Features, slice_role
+from transforms.formats.features import Features, beside_role, slice_role
 from transforms.formats.source import InputSpec, SourceSpec
 
 SHARD = Shard("/data/a.tfrecord", 1)
@@ -310,3 +310,20 @@ def test_the_digest_tells_slices_apart() -> None:
         digest([b"A"], [b"B"], name="lens"),
     }
     assert len(digests) == 6
+
+
+def test_whole_numbers_that_float64_rounds_feed_nothing() -> None:
+    exact, rounded = 2**53 - 1, 2**53 + 1
+    columns = {
+        "input": column([[b"x"]] * 4),
+        beside_role("user"): column([[exact], [rounded], [-rounded], [7, 2**62]]),
+    }
+    source = SourceSpec("tfrecord", Features("image", beside=(("user", "user_id"),)))
+    records = Records(0, 4, columns, {}, lambda _: ["image", "user_id"])
+    examples, failures, _ = to_examples(SHARD, records, source, InputSpec("tensor", (2,)))
+    assert [int(each[0]) for each in examples.beside["user"]] == [exact]
+    assert reasons(failures) == [(row, "NotExact") for row in (1, 2, 3)]
+    assert failures[0].message == (
+        "feature 'user_id' (model.inputs.features) holds whole numbers from 2**53 on, which "
+        "float64 rounds"
+    )

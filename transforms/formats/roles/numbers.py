@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transforms.formats.columns import Column
 
 _REMEDY = "write categories as the numbers that the model was trained with"
+_MOST_EXACT = (1 << 53) - 1  # from 2**53 on, two whole numbers may be one float64
 
 
 def one_number_each(column: Column, role: str, faults: RecordFaults) -> npt.NDArray[np.float32]:
@@ -58,6 +59,8 @@ def numbers_each(
 ) -> tuple[npt.NDArray[np.float64], ...]:
     """The numbers that each record has of a feature, one or more; null and NaN are none.
 
+    Nor are whole numbers from 2**53 on, such as hashes: rounded, each would be another category.
+
     Args:
       column: The feature of N records.
       role: What it is for.
@@ -72,7 +75,14 @@ def numbers_each(
         faults.fail_kind(role, f"numbers: {_REMEDY}")
         return (none,) * len(column.lengths)
     numbers = tuple(column.of(row).astype(np.float64) for row in range(len(column.lengths)))
+    are_whole = column.values.dtype.kind in "iu"
     for row, values in enumerate(numbers):
         if not np.isfinite(values).all():
             faults.fail(row, "NotFinite", f"{faults.described(role)} holds NaN or infinity")
+        elif are_whole and (np.abs(values) > _MOST_EXACT).any():
+            faults.fail(
+                row,
+                "NotExact",
+                f"{faults.described(role)} holds whole numbers from 2**53 on, which float64 rounds",
+            )
     return numbers

@@ -70,13 +70,23 @@ def _wrong(each: ModelInput, numbers: npt.NDArray[np.float64]) -> str | None:
             f"input {each.name!r} takes {each.size} numbers, and its feature ({key}) has "
             f"{len(numbers)}"
         )
-    if not each.is_floating:
-        dtype = _dtype_of(each)
-        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        out = (numbers != np.rint(numbers)) | (numbers < low) | (numbers > high)
-        if out.any():
-            return (
-                f"input {each.name!r} takes {each.dtype}, and its feature ({key}) is "
-                f"{numbers[out][0]:g}"
-            )
+    out = _out_of_range(each, numbers)
+    if out.any():
+        return (
+            f"input {each.name!r} takes {each.dtype}, and its feature ({key}) is "
+            f"{numbers[out][0]:g}"
+        )
     return None
+
+
+def _out_of_range(each: ModelInput, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of the numbers are no values of an input's type."""
+    dtype = _dtype_of(each)
+    if each.is_floating:
+        with np.errstate(over="ignore"):
+            held = numbers.astype(dtype).astype(np.float64)
+        lost: npt.NDArray[np.bool_] = ~np.isfinite(held)
+        return lost
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    # As a float64, int64's largest number is 2**63, which it does not hold.
+    return (numbers != np.rint(numbers)) | (numbers < low) | (numbers >= high + 1.0)
