@@ -148,15 +148,26 @@ class _Audit:
                 self.shortcuts.append(found)
 
     def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:
-        if input_kind(self._atlas) != "image":
+        gates = [gate.title for gate in self._section.gates if gate.shortcut is not None]
+        kind = input_kind(self._atlas)
+        if kind != "image":
+            if gates:
+                raise ConfigurationError(
+                    f"gate {gates[0]!r}: shortcuts are looked for in images, and "
+                    f"{self._atlas.path} explains {kind or 'input'}s: leave the gate out"
+                )
             return []
         try:
             scores = indicators(self._atlas)
         except ConfigurationError:  # An older atlas, without the table of folds.
-            asks = is_asked or atlases
-            if asks or any(gate.shortcut is not None for gate in self._section.gates):
+            if is_asked or atlases or gates:
                 raise
             return []
+        if gates and not scores:
+            raise ConfigurationError(
+                f"gate {gates[0]!r}: {self._atlas.path} has maps of fewer than two classes, so no "
+                "shortcut can be told: leave the gate out"
+            )
         reference = None
         if atlases:
             reference = Reference.of(atlases, self._section.min_n)

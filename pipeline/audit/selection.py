@@ -35,6 +35,7 @@ class Statistics:
     """
 
     def __init__(self, atlas: Atlas, gates: Sequence[GateSection]) -> None:
+        self._atlas = atlas
         schema = atlas.classes.schema  # that of slices has the same histograms
         known = known_statistics(schema.names)
         for gate in gates:
@@ -58,7 +59,8 @@ class Statistics:
         """The groups that a gate is about, in the table's order.
 
         Raises:
-          ConfigurationError: A class, a slice or a value is not there.
+          ConfigurationError: A class, a slice or a value is not there, or none of the classes has
+            any of the values.
         """
         groups = self._of_slice(gate)
         chosen = np.ones(len(groups), bool)
@@ -84,6 +86,13 @@ class Statistics:
                     there = sorted({str(each) for each in found if each is not None})
                     raise _unknown(gate, f"value of {groups.slice}", str(value), there)
             chosen &= [value in values for value in found]
+        if not chosen.any():  # What has nothing to judge would pass.
+            raise ConfigurationError(
+                f"gate {gate.title!r} has nothing to judge: no example of {self._atlas.path} is of "
+                "what where names: name another class or value, or leave the gate out"
+                if len(groups)
+                else f"{self._atlas.path} has no examples, so there is nothing to judge"
+            )
         return groups.taken(np.flatnonzero(chosen))
 
     def all_of(self, slice_name: str | None) -> Groups:

@@ -163,15 +163,19 @@ def _spread(
 def ordering(
     by_map: npt.NDArray[np.float64], at_random: npt.NDArray[np.float64], better: int
 ) -> Ordering:
-    """What two orders' areas (n,) come to.
+    """What two orders' areas (n,) come to, over the examples whose areas are finite.
+
+    A model may have no score for an input that is the same everywhere.
 
     Args:
       by_map: Of the map's order.
       at_random: Of a random one.
       better: 1 where a larger area is better, -1 where a smaller one is.
     """
+    known = np.isfinite(by_map) & np.isfinite(at_random)
+    by_map, at_random = by_map[known], at_random[known]
     return Ordering(
-        by_map=float(by_map.mean()),
-        at_random=float(at_random.mean()),
+        by_map=float(by_map.mean()) if known.any() else None,
+        at_random=float(at_random.mean()) if known.any() else None,
         gain=mean_of(better * (by_map - at_random)),
     )

@@ -40,13 +40,14 @@ class Ordering(Part):
     """What the score does as places are taken away, or put back, in an order.
 
     Attributes:
-      by_map: Area under the score's curve where the places go in the map's order.
+      by_map: Area under the score's curve where the places go in the map's order; None where the
+        model has no finite score for any example without its places.
       at_random: The same in a random order.
       gain: How much better the map's order is, in the mean over the examples; above 0 is better.
     """
 
-    by_map: float
-    at_random: float
+    by_map: float | None
+    at_random: float | None
     gain: Estimate
 
 

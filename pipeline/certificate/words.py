@@ -73,6 +73,8 @@ def _other_class(similarity: Estimate) -> str:
 
 
 def _order(order: Ordering, verb: str, score: str) -> str:
+    if order.by_map is None or order.at_random is None:
+        return f"undefined: the model has no finite {score} for examples without places"
     meaning = _by_interval(
         order.gain,
         0.0,

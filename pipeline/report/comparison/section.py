@@ -284,6 +284,7 @@ def _missing(joined: JoinedExamples) -> Facts:
         ("new here", joined.only_second),
         ("with another label", joined.relabelled),
         ("maps without a partner", joined.other_class_first + joined.other_class_second),
+        ("pairs with a map that is the same everywhere", joined.undefined),
     )
     return tuple((name, f"{count:,}") for name, count in counts if count)
 
@@ -312,7 +313,7 @@ def _accuracy(first: float | None, second: float | None, change: Estimate, n: in
 
 def _since_joined(name: str, found: AtlasComparison, joined: JoinedExamples) -> Markup:
     predictions = joined.predictions
-    if joined.spearman.mean.value == 1 and not predictions.flips:
+    if joined.spearman.mean.value == 1 and not predictions.flips and not joined.undefined:
         return Markup("Since the baseline <bdi>{}</bdi> no map and no prediction moved.").format(
             name
         )
@@ -328,8 +329,11 @@ def _since_joined(name: str, found: AtlasComparison, joined: JoinedExamples) -> 
                 *texts, _points(predictions.accuracy_change)
             )
         )
-    if joined.classes and joined.classes[0].spearman.mean.value is not None:
-        most = joined.classes[0]
+    if joined.undefined:
+        count = wording.count(joined.undefined, "pair")
+        said.append(Markup("{} of maps cannot be compared").format(count))
+    most = joined.classes[0] if joined.classes else None
+    if most is not None and most.spearman.mean.value not in (None, 1):
         said.append(
             Markup("maps moved most in <em><bdi>{}</bdi></em>").format(
                 named(most.class_number, most.class_name)

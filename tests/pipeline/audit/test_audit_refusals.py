@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from config_file import refusal
@@ -283,6 +284,21 @@ def test_tables_of_an_older_version_are_named(tmp_path: Path, config: Any, capsy
         f"error: the atlas {path} has no statistics/slices.parquet: saliency-atlas summarize makes "
         "it\n",
     )
+
+
+def test_what_nothing_is_judged_by_is_no_pass(tmp_path: Path, config: Any, capsys: Any) -> None:
+    """Each class has one camera, so a gate about another camera of it has no groups."""
+    rows = fake_rows(2, 60)
+    rows["camera"] = np.where(rows["target"] == 0, "A", "B").astype(object)
+    path = write_atlas(tmp_path / "a", rows)
+    where = {"class": 1, "slice": {"camera": "A"}}
+    code, said = run(capsys, path, "--config", config(gates=[{**GATE, "where": where}]))
+    assert code == cli.CONFIGURATION_ERROR
+    assert said == (
+        f"error: gate 'corners' has nothing to judge: no example of {path} is of what where names: "
+        "name another class or value, or leave the gate out\n"
+    )
+    assert not (Path(path) / "audit").exists()
 
 
 def test_a_waiver_for_no_class(tmp_path: Path, config: Any, capsys: Any) -> None:

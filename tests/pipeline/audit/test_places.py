@@ -210,6 +210,17 @@ def test_tensors_have_no_places(tmp_path: Path) -> None:
     config = {"source": {"input": {"kind": "tensor"}}}
     path = write_atlas(tmp_path / "atlas", fake_rows(3, 60), config=config)
     assert audit(Atlas.open(path), section).shortcuts == []
+    used = AuditSection.model_validate({"gates": [{"name": "marks", "shortcut": "used"}]})
+    with pytest.raises(ConfigurationError, match=r"gate 'marks': .* explains tensors: leave the"):
+        audit(Atlas.open(path), used)
+
+
+def test_one_class_has_no_others_to_differ_from(tmp_path: Path) -> None:
+    config = {"source": {"input": {"kind": "image"}}}
+    path = write_atlas(tmp_path / "atlas", fake_rows(1, 60), config=config)
+    used = AuditSection.model_validate({"gates": [{"shortcut": "used"}]})
+    with pytest.raises(ConfigurationError, match="fewer than two classes, so no shortcut can be"):
+        audit(Atlas.open(path), used)
 
 
 def shortcut(verdict: str, share: float | None = None) -> Shortcut:

@@ -217,6 +217,10 @@ def test_sentences_say_what_figures_mean() -> None:
     )
     assert said["insertion"].endswith("0 (-0.05 to 0.05): undecided")
     assert said["not tried"] == "another thing: no reason"
+    nothing = Estimate(value=None, low=None, high=None)
+    unscored = Ordering(by_map=None, at_random=None, gain=nothing)
+    without = dict(sentences(found.model_copy(update={"deletion": unscored})))
+    assert without["deletion"].startswith("undefined: the model has no finite probability")
     of_report = certified_in_report({"certificate": found.as_dict()})
     assert of_report is not None
     assert of_report[0].endswith("tried on 60 examples")

@@ -123,3 +123,14 @@ def test_gains_have_a_sign() -> None:
 
     assert ordering(low, high, better=-1).gain.value == pytest.approx(0.4)
     assert ordering(low, high, better=1).gain.value == pytest.approx(-0.4)
+
+
+def test_examples_without_a_score_are_left_out() -> None:
+    by_map, at_random = np.array([0.2, np.nan, 0.4, 0.9]), np.array([0.5, 0.5, 0.7, np.inf])
+
+    found = ordering(by_map, at_random, better=-1)
+
+    assert (found.by_map, found.at_random) == pytest.approx((0.3, 0.6))
+    assert found.gain.value == pytest.approx(0.3)
+    none = ordering(by_map[1:2], at_random[1:2], better=1)
+    assert (none.by_map, none.at_random, none.gain.value) == (None, None, None)

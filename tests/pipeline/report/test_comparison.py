@@ -142,6 +142,19 @@ def test_nothing_that_moved_is_said_so(make: Make) -> None:
     assert section.flips == ()
 
 
+def test_maps_that_cannot_be_compared_are_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    atlas, baseline = make(before=NOW)
+    found = compare(relate(baseline, atlas))
+    assert found.joined is not None
+    joined = found.joined.model_copy(update={"undefined": 3})
+    changed = found.model_copy(update={"joined": joined})
+    monkeypatch.setattr("pipeline.report.comparison.section.compare", lambda _: changed)
+    section = compare_with(atlas, baseline)
+    assert section.since.endswith("3 pairs of maps cannot be compared.")
+    assert ("pairs with a map that is the same everywhere", "3") in section.facts
+    assert "moved" not in section.since
+
+
 @pytest.mark.parametrize(
     ("before", "said"),
     [
