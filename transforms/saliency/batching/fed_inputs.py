@@ -82,11 +82,13 @@ def _wrong(each: ModelInput, numbers: npt.NDArray[np.float64]) -> str | None:
 def _out_of_range(each: ModelInput, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Which of the numbers are no values of an input's type."""
     dtype = _dtype_of(each)
+    lost: npt.NDArray[np.bool_]
     if each.is_floating:
         with np.errstate(over="ignore"):
             held = numbers.astype(dtype).astype(np.float64)
-        lost: npt.NDArray[np.bool_] = ~np.isfinite(held)
-        return lost
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    # As a float64, int64's largest number is 2**63, which it does not hold.
-    return (numbers != np.rint(numbers)) | (numbers < low) | (numbers >= high + 1.0)
+        lost = ~np.isfinite(held)
+    else:
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        # As a float64, int64's largest number is 2**63, which it does not hold.
+        lost = (numbers != np.rint(numbers)) | (numbers < low) | (numbers >= high + 1.0)
+    return lost
