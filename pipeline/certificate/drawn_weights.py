@@ -11,13 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from transforms.models.layers import NamedLayer, list_layers
+from transforms.models.layers import NamedLayer, is_model, list_layers
 
 MOST_STEPS = 5
 """Layers are drawn in so many groups of the same size at most."""
 
 _SEED = 0
 _KERNEL_AXES = 2
+_NORMALISING = frozenset(
+    {
+        "BatchNormalization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "Normalization",
+        "RMSNormalization",
+    }
+)
+"""Classes of layers, by name as Keras 2 has its own; of several axes, their scales have them."""
 
 
 def layers_with_kernels(keras_model: Any) -> list[NamedLayer]:
@@ -28,8 +38,9 @@ def layers_with_kernels(keras_model: Any) -> list[NamedLayer]:
     """
     found: dict[int, NamedLayer] = {}
     for named in list_layers(keras_model):
-        is_model = hasattr(named.layer, "layers")
-        if not is_model and _kernels(named.layer):
+        if is_model(named.layer) or type(named.layer).__name__ in _NORMALISING:
+            continue
+        if _kernels(named.layer):
             found.setdefault(id(named.layer), named)
     return list(found.values())[::-1]
 

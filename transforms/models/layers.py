@@ -46,14 +46,19 @@ class NamedLayer:
 
 def list_layers(model: keras.Model, prefix: str = "") -> list[NamedLayer]:
     """All layers, in the model's order; those of a model inside it directly after it."""
-    import keras
-
     layers = []
     for layer in model.layers:
         layers.append(NamedLayer(prefix + layer.name, layer))
-        if isinstance(layer, keras.Model) or (is_keras_2(layer) and hasattr(layer, "layers")):
+        if is_model(layer):
             layers.extend(list_layers(layer, f"{prefix}{layer.name}/"))
     return layers
+
+
+def is_model(layer: Any) -> bool:
+    """Whether a layer is a model, whose layers have paths of their own."""
+    import keras
+
+    return isinstance(layer, keras.Model) or (is_keras_2(layer) and hasattr(layer, "layers"))
 
 
 def find_layer(

@@ -182,6 +182,49 @@ def test_weights_are_drawn_from_the_output_on_and_biases_stay() -> None:
         assert np.array(named.layer.kernel).std() == pytest.approx(kernel.std(), rel=0.9)
 
 
+def test_what_normalises_has_no_kernel_though_it_has_several_axes() -> None:
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            keras.layers.Normalization(axis=(1, 2)),
+            keras.layers.LayerNormalization(axis=[1, 2]),
+            keras.layers.Dense(2, name="drawn"),
+        ]
+    )
+
+    assert [named.path for named in layers_with_kernels(model)] == ["drawn"]
+
+
+def test_layers_that_hold_others_have_their_weights_drawn() -> None:
+    import keras
+
+    class Block(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="block")
+            self.layers = [keras.layers.Dense(3), keras.layers.Dense(3)]
+
+        def build(self, shape: Any) -> None:
+            for layer in self.layers:
+                layer.build(shape)
+
+        def call(self, inputs: Any) -> Any:
+            return self.layers[1](self.layers[0](inputs))
+
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="a")], name="inner")
+    model = keras.Sequential([keras.Input((3,)), Block(), inner])
+
+    layers = layers_with_kernels(model)
+    before = [np.array(each) for each in model.weights[::2]]  # Without the biases.
+    list(draw_weights(layers))
+
+    assert [named.path for named in layers] == ["inner/a", "block"]
+    after = [np.array(each) for each in model.weights[::2]]
+    assert len(before) == 3
+    assert not any(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+
+
 def estimate(value: float, spread: float = 0.05) -> Estimate:
     return Estimate(value=value, low=value - spread, high=value + spread)
 
