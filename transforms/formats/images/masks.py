@@ -11,14 +11,15 @@ from PIL import Image
 from transforms.formats.images.files.headers import read_header
 
 _WITH_ALPHA = ("LA", "RGBA", "PA")
+_SIXTEEN_BIT = ("I", "I;16", "I;16B")  # in which Pillow keeps all of the bits
 _TO_COLORS = ("1", "L", "P", "RGB", "PA")  # what Pillow makes RGBA of, transparency included
 
 
 def decode_mask(png: bytes, max_pixels: int | None = None) -> npt.NDArray[np.bool_]:
     """Decodes a mask: what is neither black nor transparent belongs to it.
 
-    So masks of 0 and 1, of 0 and 255, of 16 bits, of numbers of objects, of a palette whose first
-    colour is black, and what is drawn on a transparent ground all mean what they seem to.
+    So masks of 0 and 1, of 0 and 255, of grey in 16 bits, of numbers of objects, of a palette whose
+    first colour is black, and what is drawn on a transparent ground all mean what they seem to.
 
     Args:
       png: The file.
@@ -28,7 +29,8 @@ def decode_mask(png: bytes, max_pixels: int | None = None) -> npt.NDArray[np.boo
       (H, W).
 
     Raises:
-      ValueError: It is no PNG, cannot be decoded, or declares too many pixels.
+      ValueError: It is no PNG, cannot be decoded, has 16 bits in each of several channels, or
+        declares too many pixels.
     """
     header = read_header(png)
     if header.kind != "PNG":
@@ -44,6 +46,11 @@ def decode_mask(png: bytes, max_pixels: int | None = None) -> npt.NDArray[np.boo
         image.load()
     except Exception as error:  # Pillow's parsers raise whatever they stumble over in bad data.
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    if header.sixteen_bit and image.mode not in _SIXTEEN_BIT:
+        raise ValueError(
+            "it has 16 bits a channel and colours or transparency, of which Pillow would drop the "
+            "lower 8, and small numbers with them; save it as grey, or with 8 bits"
+        )
     if image.mode == "P" or ("transparency" in image.info and image.mode in _TO_COLORS):
         image = image.convert("RGBA")
     pixels = np.asarray(image)

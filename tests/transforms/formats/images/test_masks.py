@@ -83,6 +83,18 @@ def claims(width: int, height: int) -> bytes:
     return good[:12] + header + struct.pack(">I", zlib.crc32(header)) + good[33:]
 
 
+def deep(color: int, *samples: int) -> bytes:
+    """A PNG of a pixel of 16 bits in each of several channels, which Pillow cannot write."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        named = name + content
+        return struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named))
+
+    pixel = zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, color, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+
+
 def jpeg() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(INSIDE.astype(np.uint8)).save(stream, "JPEG")
@@ -99,8 +111,22 @@ def jpeg() -> bytes:
         (png(Image.fromarray(INSIDE))[:45], "."),
         (claims(100_000, 100_000), r"declares 100000 x 100000 pixels, more than limits.max_pixels"),
         (claims(0, 3), "."),
+        (deep(2, 0, 0, 1), "16 bits a channel .* save it as grey, or with 8 bits"),
+        (deep(4, 1, 0xFFFF), "16 bits a channel .* save it as grey, or with 8 bits"),
+        (deep(6, 0, 1, 0, 0xFFFF), "16 bits a channel .* save it as grey, or with 8 bits"),
     ],
-    ids=["empty", "no image", "JPEG", "header cut", "data cut", "bomb", "no pixels"],
+    ids=[
+        "empty",
+        "no image",
+        "JPEG",
+        "header cut",
+        "data cut",
+        "bomb",
+        "no pixels",
+        "deep colours",
+        "deep grey with alpha",
+        "deep colours with alpha",
+    ],
 )
 def test_what_is_no_mask_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
