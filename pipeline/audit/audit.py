@@ -216,9 +216,9 @@ class _Audit:
             bound = each.threshold.high
             judged = each.value if each.change is None else each.change
             highest.append(bound is not None and judged is not None and judged >= bound)
-            if gate.statistic == DRIFT:
-                key = str(each.class_number) if each.class_name is None else each.class_name
-                references.append(self._folds[1].mean_map(key))
+            if gate.statistic == DRIFT and each.class_number is not None:
+                mean_map = self._folds[1].mean_map(each.class_number, each.class_name)
+                references.append(mean_map)
         slice_name = found[0].slice
         ids = heaviest(
             self._atlas, column, slice_name, groups, highest, references=references or None

@@ -120,10 +120,12 @@ class ClassFolds:
     """Mean maps of the folds of an atlas's classes.
 
     Attributes:
-      folds: By the class's name, or number where it has none.
+      folds: By the class's number.
+      names: Of the classes; None of one that has none.
     """
 
-    folds: Mapping[str, Folds]
+    folds: Mapping[int, Folds]
+    names: Mapping[int, str | None]
 
     @classmethod
     def read(cls, atlas: Atlas) -> ClassFolds:
@@ -134,18 +136,26 @@ class ClassFolds:
         names = table["class_name"].to_pylist()
         numbers, folds = table["class"].to_pylist(), table["fold"].to_numpy()
         n = table["n"].to_numpy()
-        keys = [
-            str(number) if name is None else name
-            for name, number in zip(names, numbers, strict=True)
-        ]
-        rows: dict[str, list[int]] = {}
-        for row, key in enumerate(keys):
-            rows.setdefault(key, []).append(row)
-        return cls({key: _class_folds(folds[at], n[at], means[at]) for key, at in rows.items()})
+        rows: dict[int, list[int]] = {}
+        for row, number in enumerate(numbers):
+            rows.setdefault(number, []).append(row)
+        found = {number: _class_folds(folds[at], n[at], means[at]) for number, at in rows.items()}
+        return cls(found, dict(zip(numbers, names, strict=True)))
 
-    def mean_map(self, key: str) -> Floats:
+    def of(self, number: int, name: str | None) -> Folds:
+        """Those of a class that is called so, as `Groups.places_of` has it; empty ones of none."""
+        if self.names.get(number, _NO_NAME) == name:
+            return self.folds[number]
+        called = [each for each, other in self.names.items() if name is not None and other == name]
+        return self.folds[called[0]] if len(called) == 1 else _NO_FOLDS
+
+    def mean_map(self, number: int, name: str | None) -> Floats:
         """(cells,) the mean map of a class."""
-        return np.asarray(self.folds[key].sums.sum(axis=0))
+        return np.asarray(self.of(number, name).sums.sum(axis=0))
+
+
+_NO_NAME = object()  # unlike None, which is that a class has no name
+_NO_FOLDS = Folds(np.zeros(FOLDS, np.int64), np.zeros((FOLDS, 1)))
 
 
 def _class_folds(numbers: Floats, n: Floats, means: Floats) -> Folds:
@@ -157,9 +167,8 @@ def _class_folds(numbers: Floats, n: Floats, means: Floats) -> Folds:
 
 def of_drift(groups: Groups, ours: ClassFolds, theirs: ClassFolds) -> Judged:
     """The divergence of classes' mean maps from the baseline's."""
-    none = Folds(np.zeros(FOLDS, np.int64), np.zeros((FOLDS, 1)))
-    keys = [key for key, _ in groups.keys]
-    pairs = [(ours.folds.get(key, none), theirs.folds.get(key, none)) for key in keys]
+    classes = list(zip(groups.numbers, groups.names, strict=True))
+    pairs = [(ours.of(*each), theirs.of(*each)) for each in classes]
     unknown = Jackknifed(np.nan, np.nan, 0)
     found = [
         jackknife(one, other) if one.n.any() and other.n.any() else unknown for one, other in pairs

@@ -148,8 +148,28 @@ class Groups:
 
     def same_as(self, others: Groups) -> Groups:
         """The groups that are called as others, in their order."""
-        places = {key: number for number, key in enumerate(self.keys)}
-        return self.taken(np.array([places.get(key, -1) for key in others.keys], np.int64))
+        return self.taken(self.places_of(others))
+
+    def places_of(self, others: Groups) -> npt.NDArray[np.int64]:
+        """(G,) where the groups are that are called as others; -1 where there is none.
+
+        Of classes that share a name, as two of ImageNet's cranes do, that of the same number.
+        """
+        exact = {each: place for place, each in enumerate(self._numbered_keys)}
+        named: dict[tuple[str, str | None], int] = {}
+        for place, key in enumerate(self.keys):
+            named[key] = -1 if key in named else place
+        return np.array(
+            [
+                exact.get(each, named.get(key, -1))
+                for each, key in zip(others._numbered_keys, others.keys, strict=True)
+            ],
+            np.int64,
+        )
+
+    @property
+    def _numbered_keys(self) -> list[tuple[int, tuple[str, str | None]]]:
+        return list(zip(self.numbers, self.keys, strict=True))
 
     def _has_histogram(self, name: str) -> bool:
         if self.stored is not None:

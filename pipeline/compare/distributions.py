@@ -73,10 +73,9 @@ def _slices(first: Atlas, second: Atlas) -> Iterator[tuple[Groups, Groups]]:
 
 def _in_both(first: Groups, second: Groups) -> tuple[Groups, Groups]:
     """The groups of the first that the second has, and the second's, in one order."""
-    places = {key: number for number, key in enumerate(second.keys)}
-    pairs = [(n, places[key]) for n, key in enumerate(first.keys) if key in places]
-    ours, theirs = np.array(pairs, np.int64).reshape(-1, 2).T
-    return first.taken(ours), second.taken(theirs)
+    places = second.places_of(first)
+    there = np.flatnonzero(places >= 0)
+    return first.taken(there), second.taken(places[there])
 
 
 def _changes(

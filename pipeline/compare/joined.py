@@ -179,7 +179,7 @@ def _flips(sums: JoinedSums, names: ClassNames) -> list[PredictionFlip]:
 
 
 def _classes(
-    sums: JoinedSums, names: ClassNames, drifts: Mapping[str, Estimate] | None
+    sums: JoinedSums, names: ClassNames, drifts: Mapping[int, Estimate] | None
 ) -> list[ClassPair]:
     found = [
         ClassPair(
@@ -189,7 +189,7 @@ def _classes(
             spearman=_alikeness(each.spearman),
             top_decile_overlap=_alikeness(each.overlap),
             predictions=_predictions(each.predictions),
-            drift=_drift_of(number, names, drifts),
+            drift=None if drifts is None else drifts.get(number, _NOTHING),
         )
         for number, each in sorted(sums.classes.items())
     ]
@@ -201,24 +201,17 @@ def _by_spearman(found: ClassPair) -> tuple[bool, float, int]:
     return value is None, value or 0.0, found.class_number
 
 
-def _drift_of(
-    number: int, names: ClassNames, drifts: Mapping[str, Estimate] | None
-) -> Estimate | None:
-    if drifts is None:
-        return None
-    name = names.of(number)
-    return drifts.get(str(number) if name is None else name, _NOTHING)
-
-
-def _drifts(relation: Relation) -> dict[str, Estimate] | None:
-    """Of the mean maps of each class in both, by name or number; None where grids differ."""
+def _drifts(relation: Relation) -> dict[int, Estimate] | None:
+    """Of the mean maps of each class in both, by number; None where grids differ."""
     if not relation.has_same_grid:
         return None
     first, second = (
         ClassFolds.read(each.atlas).folds for each in (relation.first, relation.second)
     )
     return {
-        key: estimate(*drift(first[key], second[key], CONFIDENCE)) for key in first if key in second
+        number: estimate(*drift(folds, second[number], CONFIDENCE))
+        for number, folds in first.items()
+        if number in second
     }
 
 

@@ -252,6 +252,24 @@ def test_drift_is_found_in_the_class_that_moved(tmp_path: Path, rows: Rows) -> N
     assert {name.split("-")[0] for name in failed.examples} == {str(MARKED)}
 
 
+def test_classes_that_share_a_name_are_compared_by_number(tmp_path: Path, rows: Rows) -> None:
+    """Two of ImageNet's classes are cranes."""
+    names = ["bus", "crane", "dog", "crane", "elk", "fox"]
+    rows["sketch"][rows["target"] == MARKED] = np.eye(16)[0]
+    path, baseline = (write_atlas(tmp_path / each, rows, class_names=names) for each in "ab")
+    gates: list[dict[str, Any]] = [
+        {"statistic": "corner_energy_mean", "change": {"within": 0.02}},
+        {"statistic": "corner_energy_q50", "change": {"within": 1}},
+        {"statistic": "drift", "below": 0.05},
+    ]
+    where = {"where": {"class": "crane"}}
+    result = judge(path, *({**each, **where} for each in gates), baseline=baseline)
+    assert [each.class_number for each in result.gates] == [1, MARKED] * 3
+    assert {each.verdict for each in result.gates} == {"pass"}
+    assert {each.baseline_value == each.value for each in result.gates[:4]} == {True}
+    assert [each.value for each in result.gates[4:]] == [0, 0]
+
+
 def test_a_class_that_the_baseline_lacks_is_undecided(tmp_path: Path, rows: Rows) -> None:
     known = {name: each[rows["target"] < 5] for name, each in rows.items()}
     path, baseline = write_atlas(tmp_path / "a", rows), write_atlas(tmp_path / "b", known)

@@ -115,6 +115,18 @@ def test_classes_and_examples_are_ordered_by_how_little_alike_they_are(tmp_path:
     )
 
 
+@pytest.mark.parametrize("names", [(), ("ant", "ant", "cat")])
+def test_classes_have_their_drift_whatever_they_are_called(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    other = second(names=names)
+    first = dataclasses.replace(FIRST, names=names or FIRST.names)
+    expected = {each.class_number: each.drift for each in joined(tmp_path, FIRST, second()).classes}
+    found = joined(tmp_path / "called", first, other).classes
+    assert {each.class_number: each.drift for each in found} == expected
+    assert None not in {each.drift.value for each in found if each.drift is not None}
+
+
 def test_the_document_is_the_same_whatever_the_blocks_are(tmp_path: Path) -> None:
     other = second()
     expected = content(joined(tmp_path / "8", FIRST, other))
