@@ -55,7 +55,8 @@ def decode_mask(png: bytes, max_pixels: int | None = None) -> npt.NDArray[np.boo
         image = image.convert("RGBA")
     pixels = np.asarray(image)
     if pixels.ndim == 2:  # noqa: PLR2004 - grey, of any depth
-        return pixels > 0
+        clear = image.info.get("transparency", 0)  # In 16 bits, which Pillow makes no alpha of.
+        return np.asarray((pixels > 0) & (pixels != clear))
     if image.mode not in _WITH_ALPHA:
         return np.asarray(pixels.any(axis=-1))
     return np.asarray(pixels[..., :-1].any(axis=-1) & (pixels[..., -1] > 0))

@@ -49,6 +49,7 @@ def with_alpha() -> Image.Image:
         lambda: png(with_alpha().convert("LA")),
         # A colour that stands for transparent pixels.
         lambda: png(Image.fromarray(np.where(INSIDE, 255, 77).astype(np.uint8)), transparency=77),
+        lambda: png(Image.fromarray(np.where(INSIDE, 300, 77).astype(np.uint16)), transparency=77),
     ],
     ids=[
         "1 bit",
@@ -60,6 +61,7 @@ def with_alpha() -> Image.Image:
         "alpha",
         "grey alpha",
         "key",
+        "key of 16 bits",
     ],
 )
 def test_what_is_neither_black_nor_transparent_is_inside(make: Callable[[], bytes]) -> None:
