@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
+from transforms.saliency.attribution import pad
 from transforms.saliency.preprocess import apply_scale
 from transforms.saliency.program import ProgramSpec, explained_inputs
 from transforms.saliency.scores.operators import resolve_operator
@@ -43,11 +44,12 @@ def predictor(
         return taking(tf.cast(apply_scale(inputs, spec.scale), model.input_dtype))
 
     def predict(inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        size = max(1, _BATCH_ELEMENTS // spec.elements)
-        parts = [
-            outputs(tf.constant(inputs[start : start + size])).numpy()
-            for start in range(0, len(inputs), size)
-        ]
+        size = model.batch or max(1, _BATCH_ELEMENTS // spec.elements)
+        parts = []
+        for start in range(0, len(inputs), size):
+            part = inputs[start : start + size]
+            given = part if model.batch is None else pad(part, size)
+            parts.append(outputs(tf.constant(given)).numpy()[: len(part)])
         return np.concatenate(parts).astype(np.float32)
 
     return predict
