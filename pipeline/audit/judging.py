@@ -143,12 +143,17 @@ def _why_undecided(  # noqa: PLR0917 - a column each, for `map`
     if verdict != "undecided":
         return None
     if n < min_n:
-        return f"{n} examples, fewer than audit.min_n, {min_n}"
+        return too_few(n, min_n)
     if baseline_n is not None and baseline_n < min_n:
         return f"{baseline_n} examples in the baseline, fewer than audit.min_n, {min_n}"
     if low is None or high is None:
         return "the statistic is undefined here"
     return "the interval holds the threshold"
+
+
+def too_few(n: int, min_n: int) -> str:
+    """Why a comparison of so few examples is undecided."""
+    return f"{n} examples, fewer than audit.min_n, {min_n}"
 
 
 def with_waivers(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.audit.groups import Groups
-from pipeline.audit.judging import with_waivers
+from pipeline.audit.judging import too_few, with_waivers
 from pipeline.audit.result import Comparison, Shortcut, Threshold, Verdict
 from pipeline.config.audit_section import AuditSection, GateSection
 
@@ -22,8 +22,9 @@ def judge_shortcuts(
     """The comparisons of a gate about shortcuts, one per class, without status.
 
     The figure is what masking takes, a share of the class's median margin. A class passes that has
-    no candidate, or whose candidates were all cleared; it is undecided while one of them is. Of
-    several, the comparison is about one that is used, else one that is not cleared.
+    no candidate, or whose candidates were all cleared; it is undecided while one of them is, and
+    with too few maps to have a candidate. Of several, the comparison is about one that is used,
+    else one that is not cleared.
 
     Args:
       gate: The gate.
@@ -49,6 +50,11 @@ def _compare(
     section: AuditSection,
 ) -> Comparison:
     mask = None if shortcut is None else shortcut.mask
+    n = int(groups.column("n")[place]) if mask is None else mask.n
+    verdict = _verdict(shortcut)
+    note = None if shortcut is None else describe(shortcut)
+    if shortcut is None and n < section.min_n:
+        verdict, note = "undecided", too_few(n, section.min_n)
     return Comparison(
         gate=gate.title,
         statistic=gate.statistic,
@@ -56,7 +62,7 @@ def _compare(
         class_name=groups.names[place],
         slice=None,
         slice_value=None,
-        n=int(groups.column("n")[place]) if mask is None else mask.n,
+        n=n,
         value=None if mask is None else mask.share,
         change=None,
         low=None if mask is None else mask.low,
@@ -65,12 +71,12 @@ def _compare(
         baseline_value=None,
         paired=None,
         threshold=Threshold(low=None, high=section.min_effect, of="value"),
-        verdict=_verdict(shortcut),
+        verdict=verdict,
         severity=gate.severity,
         waived_until=None,
         reason=None,
         status=None,
-        note=None if shortcut is None else describe(shortcut),
+        note=note,
         examples=(),
     )
 

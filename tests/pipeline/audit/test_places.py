@@ -266,3 +266,14 @@ def test_a_class_is_judged_by_the_worst_of_its_shortcuts(
     found = judge_shortcuts(section.gates[0], groups, shortcuts, section, datetime.date.min)
     assert [each.verdict for each in found] == ["pass", verdict, "pass"]
     assert found[1].value == value
+
+
+def test_a_class_of_few_maps_is_not_free_of_shortcuts(tmp_path: Path) -> None:
+    gates = [{"shortcut": "used"}]
+    section = AuditSection.model_validate({"gates": gates, "min_n": 131})
+    groups = Groups(planted_atlas(tmp_path / "atlas", classes=3, n=130).classes, None)
+    found = judge_shortcuts(
+        section.gates[0], groups, [shortcut("used", 0.9)], section, datetime.date.min
+    )
+    assert [each.verdict for each in found] == ["undecided", "fail", "undecided"]
+    assert found[0].note == "130 examples, fewer than audit.min_n, 131"
