@@ -150,16 +150,8 @@ class _Verification:
         manifest = self._manifest
         if manifest.status == "incomplete":
             yield "its status is incomplete: go on with --resume"
-        if manifest.status == "failed" and manifest.result and not manifest.result.records_read:
-            yield (
-                "its status is failed, as the input files hold no record: accept it with --resume "
-                "--allow-empty"
-            )
-        elif manifest.status == "failed":
-            yield (
-                "its status is failed, as more records failed than failures.max_fraction allows: "
-                "read failures.parquet, and accept it with --resume --set failures.max_fraction=1.0"
-            )
+        if manifest.status == "failed":
+            yield f"its status is failed, as {_why_failed(manifest)}"
         if settings_digest(manifest.settings) != manifest.fingerprint:
             yield "its settings are not those of its fingerprint"
         folders = {shard.folder for shard in self._shards}
@@ -283,3 +275,28 @@ def _of_file(path: str, error: Exception) -> str:
     """What an error says of a file that is named beside it: the path once is enough."""
     said = str(error)
     return f"it {said.removeprefix(f'{path} ')}" if said.startswith(f"{path} ") else said
+
+
+def _why_failed(manifest: Manifest) -> str:
+    """What is over its budget in a failed atlas, and what to do."""
+    result, limits = manifest.result, manifest.config["failures"]
+    if result is None:
+        return "nobody says why: its run has not ended"
+    broken = len(result.broken_files)
+    reasons = []
+    if result.failed_fraction > limits["max_fraction"]:
+        reasons.append(
+            "more records failed than failures.max_fraction allows: read failures.parquet, and "
+            "accept it with --resume --set failures.max_fraction=1.0"
+        )
+    if broken > limits.get("max_broken_files", 0):
+        reasons.append(
+            f"more input files are broken ({broken}) than failures.max_broken_files allows: see "
+            "broken_files in manifest.json, and accept it with --resume --set "
+            f"failures.max_broken_files={broken}"
+        )
+    if not reasons and not result.records_read:
+        reasons.append("the input files hold no record: accept it with --resume --allow-empty")
+    return "; and as ".join(reasons) or (
+        "fewer examples were explained than --min-examples asked for: accept it with --resume"
+    )

@@ -297,6 +297,28 @@ def test_a_manifest_that_was_changed_by_hand_is_damaged(atlas: Path) -> None:
     ]
 
 
+def test_an_atlas_that_failed_over_broken_files_says_so(
+    tfrecords: Path, config_at: MakeConfig, tmp_path: Path
+) -> None:
+    source = config_at(tmp_path / "atlas").as_dict()["source"]
+    for path in tfrecords.glob("*.tfrecord"):
+        data = path.read_bytes()
+        (tmp_path / path.name).write_bytes(data[: -20 if path.name.startswith("data-1") else None])
+    source["pattern"] = str(tmp_path / "*.tfrecord")
+    with pytest.raises(RunError, match="broken input files: 1, more than"):
+        run_in_memory(config_at(tmp_path / "atlas", source=source))
+    ((name, what),) = problems(tmp_path / "atlas")
+    assert (name, what) == (
+        "manifest.json",
+        "its status is failed, as more input files are broken (1) than failures.max_broken_files "
+        "allows: see broken_files in manifest.json, and accept it with --resume --set "
+        "failures.max_broken_files=1",
+    )
+    accepted = config_at(tmp_path / "atlas", source=source, failures={"max_broken_files": 1})
+    assert run_in_memory(accepted, "resume")["status"] == "complete"
+    assert not problems(tmp_path / "atlas")
+
+
 def test_a_failed_atlas_says_so(
     atlas: Path, config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
