@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmark.overhead import describe_machine
 from benchmark.peers import TORCHVISION
-from benchmark.workload import Workload, write_config
+from benchmark.workload import Precision, Workload, write_config
 
 SIDE = 224
 MODELS = ("MobileNetV2", "ResNet50")
@@ -45,12 +45,17 @@ PEER_PACKAGES = {
     "pytorch": (["torch", "torchvision"],),
 }
 
-ENGINES: dict[str, tuple[str, str | dict[str, int]]] = {
-    "tensorflow": ("tensorflow", "label"),
-    "openvino": ("openvino", "label"),
-    "tensorflow, 3 targets": ("tensorflow", {"top": 3}),
-    "openvino, 3 targets": ("openvino", {"top": 3}),
+ENGINES: dict[str, tuple[str, Precision, str | dict[str, int]]] = {
+    "tensorflow": ("tensorflow", "float32", "label"),
+    "openvino": ("openvino", "float32", "label"),
+    "openvino, mixed": ("openvino", "mixed", "label"),
+    "tensorflow, 3 targets": ("tensorflow", "float32", {"top": 3}),
+    "openvino, 3 targets": ("openvino", "float32", {"top": 3}),
 }
+"""Engine, precision and target of each that is measured alone."""
+
+RUNS: dict[str, Precision] = {"pipeline": "float32", "pipeline, mixed": "mixed"}
+"""The precision of each whole run; its engine is chosen as a run chooses it."""
 
 Figures = dict[str, Any]
 
@@ -108,7 +113,7 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
     from transforms.saliency.scores.targets import TargetSpec
     from transforms.storage import LocalStorage
 
-    engine, target = ENGINES[name]
+    engine, precision, target = ENGINES[name]
     threads = configure_threads(len(os.sched_getaffinity(0)))
     spec = ProgramSpec(
         inputs=InputSpec("image", (SIDE, SIDE, 3)),
@@ -120,7 +125,7 @@ def serve_engine(name: str, model: str, count: int, batch_size: int) -> None:
     )
     loaded = load_model(ModelSpec(model), LocalStorage())
     gradient = compile_attribution(
-        attribution_function(loaded, spec), EngineSpec(engine, threads=threads)
+        attribution_function(loaded, spec), EngineSpec(engine, precision, threads)
     )
     generator = np.random.default_rng(0)
     inputs = generator.uniform(0, 255, (count, SIDE, SIDE, 3)).astype(np.float32)
@@ -186,9 +191,12 @@ def run_commands(
 ) -> dict[str, list[str]]:
     """Command lines of a whole run and of the peers, by name."""
     count = str(parsed.examples)
-    load = Workload(path, SIDE, "none", "auto", 64, engine="auto")
-    config = write_config(folder, load, parsed.run_examples)
-    found = {"pipeline": [sys.executable, "-m", "benchmark.engines", "--serve-pipeline", config]}
+    found = {}
+    for name, precision in RUNS.items():
+        load = Workload(path, SIDE, "none", "auto", 64, engine="auto", precision=precision)
+        config = write_config(folder, load, parsed.run_examples)
+        here = [sys.executable, "-m", "benchmark.engines"]
+        found[name] = [*here, "--serve-pipeline", config]
     script = str(pathlib.Path(__file__).with_name("peers.py"))
     for peer, subject in (("xplique", path), ("pytorch", model)):
         python = pathlib.Path(parsed.peers or "", peer, "bin", "python")
@@ -242,7 +250,8 @@ def summarize(model: str, rounds: Sequence[Mapping[str, Figures]]) -> Figures:
         }
         for name in names
     }
-    compared = [("openvino", "tensorflow"), ("pipeline", "xplique"), ("pipeline", "pytorch")]
+    compared = [("openvino", "tensorflow"), ("openvino, mixed", "openvino")]
+    compared += [(run, peer) for run in RUNS for peer in ("xplique", "pytorch")]
     ratios: Figures = {}
     for kind in ("wall", "cpu"):
         for fast, slow in compared:
@@ -250,7 +259,7 @@ def summarize(model: str, rounds: Sequence[Mapping[str, Figures]]) -> Figures:
                 ratios[f"{fast} to {slow}, by {kind} time"] = statistics.median(
                     seconds(slow, each, kind) / seconds(fast, each, kind) for each in rounds
                 )
-        for name in ("tensorflow", "openvino"):
+        for name in ("tensorflow", "openvino", "openvino, mixed"):
             three = f"{name}, 3 targets"
             if name in names and three in names:
                 ratios[f"{name}: 3 targets to 3 runs, by {kind} time"] = statistics.median(

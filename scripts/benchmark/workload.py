@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, Literal
+
+Precision = Literal["float32", "mixed"]
 
 SHARDS = 4
 SEED = 0
@@ -23,6 +25,7 @@ class Workload:
       engine: Who computes the gradient. With auto two runs might use different ones.
       pattern: Shards of one's own, with features `image` and `label`; None makes photographs.
       thumbnails: Whether they are stored, as they are unless one asks for none.
+      precision: Of matrix products and convolutions.
     """
 
     model: str
@@ -33,6 +36,7 @@ class Workload:
     engine: str = "tensorflow"
     pattern: str | None = None
     thumbnails: bool = True
+    precision: Precision = "float32"
 
 
 def make_model(folder: pathlib.Path, side: int, small: bool = False) -> str:
@@ -71,7 +75,8 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
         write_photographs(data, examples, load.side)
     batch_size = load.batch_size if load.batch_size == "auto" else int(load.batch_size)
     without = "" if load.thumbnails else "-without-thumbnails"
-    name = f"{pathlib.Path(load.model).stem}-{examples}{without}"
+    precisely = "" if load.precision == "float32" else f"-{load.precision}"
+    name = f"{pathlib.Path(load.model).stem}-{examples}{without}{precisely}"
     document: dict[str, Any] = {
         "source": {
             "pattern": load.pattern or str(data / "*.tfrecord"),
@@ -79,7 +84,11 @@ def write_config(folder: pathlib.Path, load: Workload, examples: int) -> str:
             "input": {"shape": [load.side, load.side, 3], "scale": load.scale},
         },
         "model": {"uri": load.model},
-        "explain": {"batch_size": batch_size, "engine": load.engine},
+        "explain": {
+            "batch_size": batch_size,
+            "engine": load.engine,
+            "precision": load.precision,
+        },
         "output": {"path": str(folder / f"atlas-{name}"), "block_size": load.block_size},
     }
     if not load.thumbnails:
