@@ -87,7 +87,7 @@ class Atlas:
         try:
             with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
                 text = stream.read()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigurationError(
                 f"{path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
             ) from error

@@ -322,7 +322,9 @@ def _about(value: float | None, describe: Callable[[float], str], note: str = ""
 def _tensor(description: Mapping[str, Any], name: str) -> str:
     sizes = ", ".join("any" if size is None else str(size) for size in description["shape"])
     kind = f" {description['dtype']}" if "dtype" in description else ""
-    return f"{description[name]}: [{sizes}]{kind}"
+    # Logits that a model ends in before its softmax are no layer's output, and have no name.
+    named = "" if description[name] is None else f"{description[name]}: "
+    return f"{named}[{sizes}]{kind}"
 
 
 def _layers(names: list[str]) -> str:

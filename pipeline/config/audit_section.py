@@ -237,8 +237,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("tisue", ["tissue", "retina"]), nearest("x", ["tissue", "retina"])
     ('did you mean tissue?', 'there are tissue, retina')
+    >>> nearest("gini", ["accuracy", "gini_mean", "gini_q95"])
+    'did you mean gini_mean or gini_q95?'
     """
     names = list(known)
+    longer = [each for each in names if each.startswith(f"{name}_")]
+    if longer:
+        return f"did you mean {' or '.join(longer[:_SHOWN_NAMES])}?"
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"did you mean {near[0]}?"

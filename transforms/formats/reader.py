@@ -21,6 +21,8 @@ from transforms.formats.source import InputSpec, SourceSpec
 from transforms.formats.tfrecord import blocks as tfrecord
 from transforms.storage import Storage
 
+_PARQUET_MAGIC = b"PAR1"
+
 
 def read_blocks(  # noqa: PLR0917 - as a stage hands them on
     portion: Portion | Shard,
@@ -129,11 +131,20 @@ def probe(
     if len(block.examples) or not block.failures:
         return block.examples
     failure = block.failures[0]
-    hint = f"; is source.format {source.format!r} right?" if failure.stage == "read" else ""
+    hint = _format_hint(shard, source, storage) if failure.stage == "read" else ""
     raise ConfigurationError(
         f"{shard.path}: none of the first {len(block.failures)} records can be used, "
         f"as {failure.message}{hint}"
     )
+
+
+def _format_hint(shard: Shard, source: SourceSpec, storage: Storage) -> str:
+    """What may be wrong where not even records can be told apart."""
+    with storage.open(shard.path) as file:
+        is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    if is_parquet and source.format != "parquet":
+        return "; the file begins as Parquet does: set source.format: parquet"
+    return f"; is source.format {source.format!r} right?"
 
 
 def feature_names(shard: Shard, source: SourceSpec, storage: Storage, count: int) -> set[str]:

@@ -194,6 +194,7 @@ IN_WORDS = (
     Mistake("no atlas to summarize", "is no atlas", (), 2, ("summarize", "{folder}")),
     Mistake("no atlas to verify", "is no atlas", (), 2, ("verify", "{folder}")),
     Mistake("no atlas to show", "is no atlas", (), 2, ("show", "{folder}", "a")),
+    Mistake("a file to audit", "is no atlas", (), 2, ("audit", "{folder}/names.txt")),
     Mistake("nothing to index", "no file matches", (), 2, ("index", "{folder}/none-*")),
     Mistake("Parquet to index", "good.parquet", (), 2, ("index", "{folder}/good.parquet")),
 )

@@ -13,7 +13,7 @@ REGION = "statistics.regions={part: {folder}/"
 IN_DATA = (
     of("a pattern that matches nothing", "source.pattern={folder}/none-*", "no file matches"),
     of("a folder as pattern", "source.pattern={folder}", "is a folder"),
-    of("Parquet read as TFRecord", "source.format=tfrecord", "is source.format 'tfrecord' right?"),
+    of("Parquet read as TFRecord", "source.format=tfrecord", "set source.format: parquet"),
     of(
         "another file read as Parquet",
         "source.pattern={folder}/names.txt",

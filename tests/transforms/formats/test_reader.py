@@ -337,6 +337,10 @@ def test_probe_of_another_format_asks_whether_it_is_right(tmp_path: pathlib.Path
     message = probe_error(tfrecords, SourceSpec("parquet", FEATURES))
     assert message.endswith("is source.format 'parquet' right?")
     message = probe_error(parquet, SourceSpec("tfrecord", FEATURES))
+    assert message.endswith("the file begins as Parquet does: set source.format: parquet")
+    message = probe_error(
+        b"some text that is longer than a record's head", SourceSpec("tfrecord", FEATURES)
+    )
     assert message.endswith("is source.format 'tfrecord' right?")
 
 
