@@ -33,6 +33,7 @@ from pipeline.audit.result import (
     Comparison,
     PreviousAudit,
     ReferenceClasses,
+    SampleSize,
     Shortcut,
     Status,
     Verdict,
@@ -51,6 +52,7 @@ from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
 from transforms.errors import ConfigurationError
+from transforms.storage import to_text
 
 
 def audit(
@@ -92,9 +94,9 @@ def audit(
     comparisons = _with_status([*work.comparisons()], previous)
     return AuditResult(
         verdict=_verdict(comparisons, section),
-        atlas=atlas.path,
+        atlas=to_text(atlas.path),
         atlas_fingerprint=atlas.manifest["fingerprint"],
-        baseline=None if baseline is None else baseline.path,
+        baseline=None if baseline is None else to_text(baseline.path),
         baseline_fingerprint=None if baseline is None else baseline.manifest["fingerprint"],
         made=now.isoformat(timespec="seconds"),
         previous=None if previous is None else previous.made,
@@ -104,6 +106,8 @@ def audit(
         gates=comparisons,
         shortcuts=work.shortcuts,
         reference=work.reference,
+        sample=SampleSize.of(atlas.sample),
+        baseline_sample=None if baseline is None else SampleSize.of(baseline.sample),
     )
 
 
@@ -171,7 +175,7 @@ class _Audit:
         reference = None
         if atlases:
             reference = Reference.of(atlases, self._section.min_n)
-            self.reference = reference.describe([each.path for each in atlases], scores)
+            self.reference = reference.describe([to_text(each.path) for each in atlases], scores)
         bounds = WORTH_TRYING if is_asked else CANDIDATE
         return find_candidates(self._atlas, scores, self._section.min_n, reference, bounds)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from transforms.formats.sample import DrawnSample, sample_in_words
+
 AUDIT_FORMAT: Literal[1] = 1
 """Of `audit.json`; another one whenever a reader of this one would misread it."""
 
@@ -217,6 +219,31 @@ class Shortcut(Part):
         return self.verdict in ("used", "portable")
 
 
+class SampleSize(Part):
+    """How much of its data an atlas explains: the examples whose ids have the smallest hashes.
+
+    Attributes:
+      size: How many examples were asked for (`source.sample`).
+      examples: How many the data has; all of them are explained where they are no more.
+    """
+
+    size: int
+    examples: int
+
+    @classmethod
+    def of(cls, drawn: DrawnSample | None) -> SampleSize | None:
+        """That of an atlas; None where all examples were asked for."""
+        return None if drawn is None else cls(size=drawn.size, examples=drawn.examples)
+
+    def __str__(self) -> str:
+        """In words.
+
+        >>> str(SampleSize(size=100, examples=4000))
+        '100 of 4,000 examples, those whose ids have the smallest hashes'
+        """
+        return sample_in_words(self.size, self.examples)
+
+
 class ReferenceClasses(Part):
     """The classes that candidates for shortcuts are ranked among.
 
@@ -238,10 +265,12 @@ class AuditResult(Part):
       format: `AUDIT_FORMAT`.
       verdict: `fail` where a failure counts; else `undecided` where a gate that may fail the audit
         is undecided and `audit.undecided` is not `fail`; else `pass`.
-      atlas: The atlas.
+      atlas: The atlas's folder, as `storage.to_text` writes it.
       atlas_fingerprint: Of its settings.
-      baseline: The atlas that it is compared with, or None.
+      baseline: The folder of the atlas that it is compared with, or None.
       baseline_fingerprint: Of its settings.
+      sample: How much of its data the atlas explains; None where it is all.
+      baseline_sample: The same of the baseline.
       made: When, in ISO 8601, UTC.
       previous: When the previous audit in the same folder was made; None where there is none.
       min_n: Fewer examples are undecided.
@@ -266,6 +295,8 @@ class AuditResult(Part):
     gates: list[Comparison]
     shortcuts: list[Shortcut] = Field(default_factory=list)
     reference: ReferenceClasses | None = None
+    sample: SampleSize | None = None
+    baseline_sample: SampleSize | None = None
 
     def to_json(self) -> bytes:
         """The file: a line per comparison, so that two audits can be compared line by line."""

@@ -41,7 +41,8 @@ def print_comparison(found: AtlasComparison) -> None:
 
 
 def _atlas(side: ComparedAtlas) -> str:
-    return f"{side.atlas}: {side.examples:,} examples, {side.method} of {side.model}"
+    said = f"{side.atlas}: {side.examples:,} examples, {side.method} of {side.model}"
+    return said if side.sample is None else f"{said}; a sample, {side.sample}"
 
 
 def _print_joined(joined: JoinedExamples) -> None:

@@ -9,7 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit.files.markdown import reference_sentence, verdict_sentence
+from pipeline.audit.files.markdown import (
+    reference_sentence,
+    sample_sentences,
+    verdict_sentence,
+)
 from pipeline.audit.files.words import sentence
 from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.gate import class_title, describe
@@ -229,6 +233,8 @@ def print_audit(result: AuditResult) -> None:
     print_line(
         f"{result.verdict}: {verdict_sentence(result)}", style=_VERDICT_STYLES[result.verdict]
     )
+    for said in sample_sentences(result):
+        print_line(said)
     looked_at = [each for each in result.gates if each.verdict != "pass"]
     for each in looked_at[:_SHOWN_COMPARISONS]:
         waived = f" (waived until {each.waived_until})" if each.waived_until else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.atlas import Atlas
+from pipeline.audit.result import SampleSize
 from pipeline.compare.distributions import compare_distributions
 from pipeline.compare.joined import CONFIDENCE, finish
 from pipeline.compare.meeting import MapRule, meet
@@ -13,6 +14,7 @@ from pipeline.compare.relation import Relation, Side
 from pipeline.compare.result import AtlasComparison, ComparedAtlas, JoinedExamples, KeyDifference
 from pipeline.compare.sums import JoinedSums
 from transforms.errors import RunError
+from transforms.storage import to_text
 
 Join = Callable[[Relation], tuple[Pairing, JoinedSums]]
 """Meets the examples of two atlases one by one."""
@@ -96,13 +98,14 @@ def map_rule(relation: Relation) -> MapRule:
 def _compared(side: Side) -> ComparedAtlas:
     manifest, result = side.manifest, side.manifest.result
     return ComparedAtlas(
-        atlas=side.atlas.path,
+        atlas=to_text(side.atlas.path),
         fingerprint=manifest.fingerprint,
-        model=manifest.config["model"]["uri"],
+        model=to_text(manifest.config["model"]["uri"]),
         method=method_name(manifest.settings["explain"]["method"]),
         started=manifest.started,
         examples=0 if result is None else result.explained_examples,
         maps=0 if result is None else result.maps,
+        sample=SampleSize.of(manifest.sample),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
+from pipeline.audit.result import SampleSize
 from pipeline.compare.relation import Kind
 
 COMPARISON_FORMAT: Literal[1] = 1
@@ -26,13 +27,14 @@ class ComparedAtlas(Part):
     """One of the two atlases.
 
     Attributes:
-      atlas: Its folder.
+      atlas: Its folder, as `storage.to_text` writes it.
       fingerprint: Of its settings.
       model: Where its model was.
       method: The method's name.
       started: When its run began, in ISO 8601.
       examples: How many it explains.
       maps: How many maps it has: one per example and class explained.
+      sample: How much of its data it explains; null where it is all.
     """
 
     atlas: str
@@ -42,6 +44,7 @@ class ComparedAtlas(Part):
     started: str
     examples: int
     maps: int
+    sample: SampleSize | None = None
 
 
 class KeyDifference(Part):

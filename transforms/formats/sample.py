@@ -80,11 +80,7 @@ class DrawnSample:
         >>> str(DrawnSample(100, 4000, Sample(1 << 60, "a", 0)))
         '100 of 4,000 examples, those whose ids have the smallest hashes'
         """
-        if self.sample is None:
-            return f"all {self.examples:,} examples, as there are no more than {self.size:,}"
-        return (
-            f"{self.size:,} of {self.examples:,} examples, those whose ids have the smallest hashes"
-        )
+        return sample_in_words(self.size, self.examples)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON's types, which `from_dict` takes back."""
@@ -97,3 +93,15 @@ class DrawnSample:
         last = stored["last"]
         sample = None if last is None else Sample.from_dict(last)
         return cls(stored["size"], stored["examples"], sample)
+
+
+def sample_in_words(size: int, examples: int) -> str:
+    """How much of its data a sample is.
+
+    Args:
+      size: How many examples were asked for.
+      examples: How many there are; all of them are in it where they are no more.
+    """
+    if examples <= size:
+        return f"all {examples:,} examples, as there are no more than {size:,}"
+    return f"{size:,} of {examples:,} examples, those whose ids have the smallest hashes"

@@ -28,6 +28,9 @@ def _lines(result: AuditResult) -> Iterator[str]:
     yield ""
     against = f", against {_escaped(result.baseline)}" if result.baseline else ""
     yield f"Atlas {_escaped(result.atlas)}{against}; {result.made}."
+    for said in sample_sentences(result):
+        yield ""
+        yield said
     yield ""
     yield "| gate | has to be | pass | fail | undecided | waived |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -76,6 +79,13 @@ def verdict_sentence(result: AuditResult) -> str:
         if accepted:
             said += f", {accepted:,} of which failed and was waived or only warns"
     return f"{said}."
+
+
+def sample_sentences(result: AuditResult) -> Iterator[str]:
+    """Of which sample the atlas is, and the baseline; nothing where they are of all examples."""
+    for role, sample in (("atlas", result.sample), ("baseline", result.baseline_sample)):
+        if sample is not None:
+            yield f"The {role} is of a sample: {sample}."
 
 
 def _count(number: int, noun: str) -> str:

@@ -20,6 +20,7 @@ from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import audit_files
 from pipeline.audit.files.markdown import verdict_sentence
 from pipeline.audit.result import AuditResult
+from pipeline.commands.console import print_audit
 from pipeline.config.audit_section import AuditSection
 
 HOSTILE = 'a<b>&"|`@x`\n\x1b[31m\u202e\\ ]]>'
@@ -66,7 +67,7 @@ def test_json_has_the_schema_and_comes_back(result: AuditResult, files: dict[str
         "gate", "statistic", "class", "class_name", "slice", "slice_value", "n", "value", "low",
         "high", "threshold", "verdict", "severity", "waived_until", "status", "examples",
     } < set(content["gates"][0])  # fmt: skip
-    assert len(files["audit.json"].splitlines()) == len(result.gates) + 17
+    assert len(files["audit.json"].splitlines()) == len(result.gates) + 19
 
 
 def test_an_audit_without_comparisons_is_json_too(result: AuditResult) -> None:
@@ -157,6 +158,33 @@ def test_the_summary_holds_what_data_says_as_text(files: dict[str, bytes]) -> No
     assert "| by camera | entropy\\_mean below 0.9 | 3 | 0 | 6 | 0 |" in lines
     assert "### Failures" in lines
     assert "### Undecided" in lines
+
+
+def test_a_sample_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], result: AuditResult
+) -> None:
+    drawn = {"size": 20, "examples": 4000, "last": None}
+    settings = {
+        "explain": {"method": "saliency", "reducer": "max"},
+        "source": {"sample_drawn": drawn},
+    }
+    path = write_atlas(tmp_path / "a", fake_rows(2, 10), settings=settings)
+    whole = write_atlas(tmp_path / "b", fake_rows(2, 10))
+    section = AuditSection.model_validate(
+        {"gates": [{"statistic": "failed_fraction", "change": {"within": 0.1}}]}
+    )
+    said = "20 of 4,000 examples, those whose ids have the smallest hashes."
+    for first, second, role in ((path, whole, "atlas"), (whole, path, "baseline")):
+        found = audit(Atlas.open(first), section, baseline=Atlas.open(second))
+        files = audit_files(found)
+        key = "sample" if role == "atlas" else "baseline_sample"
+        assert json.loads(files["audit.json"])[key] == {"size": 20, "examples": 4000}
+        line = f"The {role} is of a sample: {said}"
+        lines = files["summary.md"].decode().splitlines()
+        assert [each for each in lines if each.startswith("The ")] == [line]
+        print_audit(found)
+        assert line in capsys.readouterr().out.splitlines()
+    assert "is of a sample" not in audit_files(result)["summary.md"].decode()
 
 
 def test_the_verdict_is_a_sentence(result: AuditResult) -> None:
