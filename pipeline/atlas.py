@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.atlas_files import FILENAME, AtlasFiles, folder_of
 from pipeline.explained import ExplainedExample, ExplainedMap, MeanMap, find_mean_map, read_maps
 from pipeline.notebook import atlas_html
 from transforms.elements import Shard
@@ -32,14 +32,10 @@ from transforms.store.layout import (
     FAILURES,
     FOLDS,
     MANIFEST,
-    MAPS_FOLDER,
     SLICES,
-    block_number,
 )
 from transforms.store.manifest import Manifest, decode_manifest
 from transforms.store.map_format import PICTURES, THUMBNAIL
-
-_FILE = "__filename"  # Arrow's own column: the path of a row's block
 
 
 class Atlas:
@@ -57,10 +53,10 @@ class Atlas:
     [{'example_id': '0/17', 'target': 2}]
     """
 
-    def __init__(self, path: str, filesystem: pafs.FileSystem, manifest: Manifest) -> None:
-        self.path = path
+    def __init__(self, files: AtlasFiles, manifest: Manifest) -> None:
+        self.path = files.root
         self._manifest = manifest
-        self._filesystem = filesystem
+        self._files = files
 
     @classmethod
     def open(cls, path: str) -> Atlas:
@@ -73,25 +69,14 @@ class Atlas:
           ConfigurationError: There is no atlas, or one of another format.
           RunError: Its manifest is damaged.
         """
-        if "://" in path:
-            try:
-                filesystem, root = pafs.FileSystem.from_uri(path)
-            except pa.ArrowInvalid as error:  # a scheme that it does not know
-                raise ConfigurationError(
-                    f"{path} cannot be opened ({error}): give a local path, or one of gs://, s3:// "
-                    "and hdfs://"
-                ) from error
-        else:
-            filesystem, root = pafs.LocalFileSystem(), path
-        root = root.rstrip("/")
+        files = AtlasFiles(path)
         try:
-            with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
-                text = stream.read()
+            text = files.read(MANIFEST)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigurationError(
                 f"{path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
             ) from error
-        return cls(root, filesystem, decode_manifest(text, path))
+        return cls(files, decode_manifest(text, path))
 
     def _repr_html_(self) -> str:
         return atlas_html(self.path, self._manifest)
@@ -139,7 +124,7 @@ class Atlas:
     @property
     def failures(self) -> pa.Table:
         """One row a failed record or example (`failures.parquet`)."""
-        return pq.read_table(f"{self.path}/{FAILURES}", filesystem=self._filesystem)
+        return self._files.table(FAILURES)
 
     def statistics(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of one of the tables beside the maps.
@@ -151,16 +136,15 @@ class Atlas:
         Raises:
           ConfigurationError: The atlas has no such table, or no such column.
         """
-        path = f"{self.path}/{name}"
         try:
-            known = pq.read_schema(path, filesystem=self._filesystem).names
+            known = self._files.schema(name).names
             for each in columns or ():
                 if each not in known:
                     raise ConfigurationError(
-                        f"{path} has no column {each!r}: if an older version made it, "
+                        f"{self.path}/{name} has no column {each!r}: if an older version made it, "
                         "saliency-atlas summarize adds what is new"
                     )
-            return pq.read_table(path, columns=columns, filesystem=self._filesystem)
+            return self._files.table(name, columns)
         except FileNotFoundError as error:
             raise ConfigurationError(
                 f"the atlas {self.path} has no {name}: saliency-atlas summarize makes it"
@@ -200,7 +184,7 @@ class Atlas:
         files, where = self._named(example_id)
         if not files or THUMBNAIL not in self._dataset.schema.names:
             return None
-        found = self._dataset_of(files).head(1, columns=[THUMBNAIL], filter=where)
+        found = self._files.dataset(files).head(1, columns=[THUMBNAIL], filter=where)
         thumbnail: bytes | None = found[THUMBNAIL][0].as_py() if found.num_rows else None
         return thumbnail
 
@@ -216,20 +200,20 @@ class Atlas:
         files, where = self._named(example_id)
         if not files:
             return pa.table({})
-        dataset = self._dataset_of(files)
+        dataset = self._files.dataset(files)
         columns = [name for name in dataset.schema.names if name not in PICTURES]
-        rows = dataset.to_table([_FILE, *columns], filter=where)
-        pairs = zip(rows[_FILE].to_pylist(), rows["record"].to_pylist(), strict=True)
-        places = pa.array([f"{_folder(path)}:{record}" for path, record in pairs], pa.string())
-        return rows.drop_columns([_FILE]).add_column(0, "place", places)
+        rows = dataset.to_table([FILENAME, *columns], filter=where)
+        pairs = zip(rows[FILENAME].to_pylist(), rows["record"].to_pylist(), strict=True)
+        places = pa.array([f"{folder_of(path)}:{record}" for path, record in pairs], pa.string())
+        return rows.drop_columns([FILENAME]).add_column(0, "place", places)
 
     def _named(self, example_id: str) -> tuple[list[str], pc.Expression]:
         """Blocks and rows that an example's name means: an id, else a place."""
         by_id = pc.field("example_id") == example_id
         folder, _, record = example_id.rpartition(":")
-        files = [path for path in self._files if _folder(path) == folder]
+        files = [path for path in self._blocks if folder_of(path) == folder]
         if not files or not record.isdecimal() or self._dataset.count_rows(filter=by_id):
-            return self._files, by_id
+            return self._blocks, by_id
         return files, pc.field("record") == int(record)
 
     def maps(self, where: pc.Expression | None = None) -> Iterator[ExplainedMap]:
@@ -238,10 +222,10 @@ class Atlas:
         Args:
           where: Which rows, as an Arrow expression over the columns of the maps table.
         """
-        return self._maps(self._files, where)
+        return self._maps(self._blocks, where)
 
     def _maps(self, files: list[str], where: pc.Expression | None) -> Iterator[ExplainedMap]:
-        return read_maps(self._dataset_of(files), where) if files else iter(())
+        return read_maps(self._files.dataset(files), where) if files else iter(())
 
     def examples(
         self,
@@ -262,8 +246,8 @@ class Atlas:
         Raises:
           ConfigurationError: The column does not exist.
         """
-        order = [(_FILE, "ascending"), ("record", "ascending"), ("target", "ascending")]
-        keys = [_FILE, "record", "target"]
+        order = [(FILENAME, "ascending"), ("record", "ascending"), ("target", "ascending")]
+        keys = [FILENAME, "record", "target"]
         if order_by is not None:
             self._check_columns([order_by])
             order.insert(0, (order_by, "ascending" if ascending else "descending"))
@@ -276,7 +260,8 @@ class Atlas:
             best = rows if best is None else pa.concat_tables([best, rows])
             best = best.sort_by(order).slice(0, limit)
         found = [] if best is None else best.select(keys[:3]).to_pylist()
-        return [ExplainedExample.read(self._dataset_of([row.pop(_FILE)]), **row) for row in found]
+        of_block = self._files.dataset
+        return [ExplainedExample.read(of_block([row.pop(FILENAME)]), **row) for row in found]
 
     def mean_map(
         self,
@@ -320,7 +305,7 @@ class Atlas:
         Raises:
           ConfigurationError: A column does not exist.
         """
-        if not self._files:
+        if not self._blocks:
             return pa.table({})
         known = self._dataset.schema.names
         chosen = list(columns or (name for name in known if name not in PICTURES))
@@ -345,56 +330,37 @@ class Atlas:
           where: Which rows, as an Arrow expression.
           folder: Of which input file, by its folder (`Shard.folder`); None for all.
         """
-        files = [path for path in self._files if folder is None or _folder(path) == folder]
+        files = [path for path in self._blocks if folder is None or folder_of(path) == folder]
         if files:
-            scanner = self._dataset_of(files).scanner(columns=list(columns), filter=where)
+            scanner = self._files.dataset(files).scanner(columns=list(columns), filter=where)
             yield from (batch for batch in scanner.to_batches() if batch.num_rows)
 
     def read_file(self, name: str) -> bytes | None:
         """A whole file of the atlas's folder, such as `audit/audit.json`; None where it is not."""
         try:
-            with self._filesystem.open_input_stream(f"{self.path}/{name}") as stream:
-                data: bytes = stream.read()
+            return self._files.read(name)
         except FileNotFoundError:
             return None
-        return data
 
     @property
     def block_paths(self) -> tuple[str, ...]:
         """The files of the maps, in order of shard and record."""
-        return tuple(self._files)
+        return tuple(f"{self.path}/{name}" for name in self._blocks)
 
     def open_block(self, path: str) -> pq.ParquetFile:
         """One of `block_paths`, to read it in pieces."""
-        return pq.ParquetFile(path, filesystem=self._filesystem)
+        return self._files.parquet(path.removeprefix(f"{self.path}/"))
 
     def block_metadata(self) -> Iterator[dict[str, Any]]:
         """What each block's file says of itself, by path."""
-        for path in self._files:
-            schema = pq.read_schema(path, filesystem=self._filesystem)
-            yield json.loads(schema.metadata[METADATA_KEY])
+        for name in self._blocks:
+            yield json.loads(self._files.schema(name).metadata[METADATA_KEY])
 
     @functools.cached_property
-    def _files(self) -> list[str]:
+    def _blocks(self) -> list[str]:
         """Blocks of the input files that the manifest knows; whatever else lies there is none."""
-        maps = f"{self.path}/{MAPS_FOLDER}"
-        known = {shard.folder for shard in self._manifest.input_files}
-        selector = pafs.FileSelector(maps, allow_not_found=True, recursive=True)
-        return sorted(
-            entry.path
-            for entry in self._filesystem.get_file_info(selector)
-            if entry.path[len(maps) + 1 :].rpartition("/")[0] in known
-            and block_number(entry.base_name) is not None
-        )
+        return self._files.blocks({shard.folder for shard in self._manifest.input_files})
 
     @functools.cached_property
     def _dataset(self) -> ds.Dataset:
-        return self._dataset_of(self._files)
-
-    def _dataset_of(self, files: list[str]) -> ds.Dataset:
-        return ds.dataset(files, format="parquet", filesystem=self._filesystem)
-
-
-def _folder(path: str) -> str:
-    """The folder of a block, by its path."""
-    return path.split("/")[-2]
+        return self._files.dataset(self._blocks)

@@ -17,6 +17,7 @@ from pipeline.commands.drawing.examples import draw_example
 from pipeline.config.keys import Config
 from pipeline.rereading import Place, read_inputs
 from transforms.errors import ConfigurationError, RunError, alternatives
+from transforms.statistics.peak_windows import PEAK_WINDOW
 
 _NEAREST = 3
 _SEARCHED_IDS = 50_000  # Comparing with more takes longer than a user waits for a suggestion.
@@ -38,9 +39,9 @@ def show(
         first.
 
     Returns:
-      The example's row of the maps table, less map and sketch, with `output`, the file written,
-      and `note`, why the input is not in it, or only small (None where it is, or where there is
-      nothing to see).
+      The example's row of the maps table, less all that is a plane, with `output`, the file
+      written, and `note`, why the input is not in it, or only small (None where it is, or where
+      there is nothing to see).
 
     Raises:
       ConfigurationError: There is no such atlas or no map of that example and target, or the file
@@ -74,7 +75,8 @@ def _find_rows(atlas: Atlas, example_id: str) -> list[dict[str, Any]]:
     """The rows that a name means, each with the place of its example."""
     rows = atlas.rows(example_id)
     if rows.num_rows:
-        found: list[dict[str, Any]] = rows.drop_columns(["sketch"]).to_pylist()
+        planes = {"sketch", PEAK_WINDOW} & {*rows.column_names}
+        found: list[dict[str, Any]] = rows.drop_columns([*planes]).to_pylist()
         return found
     failure = _find_failure(atlas, example_id)
     if failure is not None:

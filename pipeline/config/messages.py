@@ -70,6 +70,8 @@ def _explain(
         allowed = field.description or _keys_of(section)
         if not present:
             return [f"{'.'.join(path)} is missing: it must be {allowed}"]
+    if problem["type"] == "string_unicode":  # A folder's name may be any bytes.
+        allowed = "UTF-8, which not all of it is; run in that folder, and give a path from there"
     return [f"{'.'.join(path)} is {describe_value(value)}: it must be {allowed}"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def test_an_image_is_shown_beside_and_under_its_map(
     assert shown["label"] == shown["target"] == rows[1][11]["label"]
     assert shown["note"] is None
     assert shown["output"] == str(output)
-    assert {"map", "sketch"}.isdisjoint(shown)
+    assert {"map", "sketch", "peak_window"}.isdisjoint(shown)
+    assert json.loads(json.dumps(shown)) == shown
 
     pixels = np.asarray(Image.open(output))
     assert pixels.shape == (PANEL, 3 * PANEL + 2 * GAP, 3)
