@@ -12,8 +12,7 @@ import numpy.typing as npt
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
 from transforms.saliency.attribution import pad
-from transforms.saliency.preprocess import apply_scale
-from transforms.saliency.program import ProgramSpec, explained_inputs
+from transforms.saliency.program import ProgramSpec, explained_inputs, model_inputs
 from transforms.saliency.scores.operators import resolve_operator
 from transforms.saliency.scores.targets import target_argument
 
@@ -30,7 +29,7 @@ def predictor(
 
     Args:
       model: The model, taking channels wherever it does.
-      spec: How its inputs are scaled.
+      spec: How its inputs are scaled; a model of integers is given them rounded.
 
     Returns:
       (N, *decoded shape) float32, images in 0..255 -> (N, outputs) float32.
@@ -41,7 +40,7 @@ def predictor(
 
     @tf.function(reduce_retracing=True)
     def outputs(inputs: tf.Tensor) -> tf.Tensor:
-        return taking(tf.cast(apply_scale(inputs, spec.scale), model.input_dtype))
+        return taking(model_inputs(inputs, model, spec))
 
     def predict(inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         size = model.batch or max(1, _BATCH_ELEMENTS // spec.elements)

@@ -58,6 +58,7 @@ from transforms.saliency.results import (
 from transforms.saliency.scores.operators import resolve_operator
 from transforms.saliency.scores.targets import Targets, TargetSpec
 from transforms.statistics.maps import MapStatistics
+from transforms.statistics.places import separated
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -190,8 +191,7 @@ class Program:
           inputs: (N, *decoded_shape) float32 or uint8, not yet scaled, N at most the batch size.
           labels: (N,) int32.
           ids: (N,) strings, which random numbers depend on; None where the method draws none.
-          *others: What feeds other inputs of the model (`LoadedModel.fed_inputs`), then what
-            `MapStatistics.places` asks for, each (N, ...), in their order.
+          *others: What feeds other inputs of the model, then what `PlaceFinder` finds, (N, ...).
           most_calls: The method's calls after which to stop, for a trial; None makes all.
 
         Returns:
@@ -220,11 +220,11 @@ class Program:
         if calls > 1 or self.spec.method.uses_inputs:
             padded = tf.cast(padded, tf.float32)
         state = self.steps.run(first, call, padded, () if ids is None else pad(ids, size), calls)
-        named = [tf.convert_to_tensor(each) for each in (first.outputs, first.targets)]
-        arguments = [*named, tf.convert_to_tensor(first.scores), *state]
+        arguments = [*map(tf.convert_to_tensor, (first.outputs, targets, first.scores)), *state]
         if self.spec.method.uses_inputs:
             arguments.append(padded)
-        arguments += [tf.convert_to_tensor(pad(place, size)) for place in others[self.fed :]]
+        places = separated([pad(place, size) for place in others[self.fed :]])
+        arguments += [tf.convert_to_tensor(place) for place in places]
         results = self.finish(*arguments)
         return {name: value.numpy()[:count] for name, value in results.items()}
 
@@ -364,18 +364,18 @@ def explained_inputs(
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]:
     """Of decoded inputs: a function to the model's outputs, and what it is differentiated by."""
     taking = model.with_channels(spec.inputs.channels)
-    given = model_inputs(inputs, model, spec)
+    given = model_inputs(inputs, model, spec.inputs)
     if model.embedding_width is None:
         return taking, given
     rows, outputs = taking.embedded(given)
     return outputs, rows
 
 
-def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: ProgramSpec) -> tf.Tensor:
+def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: InputSpec) -> tf.Tensor:
     """What the model is given of decoded inputs."""
     import tensorflow as tf
 
-    scaled = apply_scale(inputs, spec.inputs.scale)
+    scaled = apply_scale(inputs, spec.scale)
     if model.integer_dtype is None:
         return tf.cast(scaled, model.input_dtype)
     dtype = tf.as_dtype(model.integer_dtype)

@@ -13,7 +13,7 @@ from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.engines.engine import DEFAULT_ENGINE
 from transforms.saliency.quantize import quantize
 from transforms.statistics.columns import POSITIVE_SHARE
-from transforms.statistics.maps import MapStatistics, positive_share
+from transforms.statistics.maps import REGIONS, MapStatistics, positive_share
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -115,8 +115,10 @@ def _compiled(
         values, columns = method.finish(state, inputs, scores)
         # (N, K, ...) -> (N * K, ...): what follows knows nothing of targets.
         values = tf.reshape(values, (-1, *values.shape[2:]))
-        repeated = [tf.repeat(each, count, axis=0) for each in given]
-        places = dict(zip(statistics.places, repeated, strict=True))
+        places = {
+            name: each if name == REGIONS else tf.repeat(each, count, axis=0)
+            for name, each in zip(statistics.places, given, strict=True)
+        }
         results = {
             name: tf.reshape(value, (-1, count, *value.shape[1:]))
             for name, value in _of_maps(values, places, spec, statistics).items()

@@ -58,7 +58,10 @@ Place = tuple[tuple[int, ...], str]
 """Shape and NumPy type of what is known of one example's places."""
 
 REGIONS = "regions"
-"""In `MapStatistics.places`: of all regions together."""
+"""In `MapStatistics.places`: of all regions together, for each different view of an image."""
+
+VIEW = "view"
+"""In `MapStatistics.places`: which of those views an example has."""
 
 _EIGHTHS = 8
 _RANKS: dict[MapKind, int] = {"image": 2, "time_series": 2, "tabular": 1}
@@ -83,7 +86,8 @@ class MapStatistics:
       sketch_shape: Shape of one map's sketch.
       places: What has to be known of each example's places, in the order in which it is handed on:
         name -> shape and NumPy type of one example's. `box_energy` and `mask_energy` are of the
-        pixels in its boxes and in its mask, `regions` of the share of each pixel in each region.
+        pixels in its boxes and in its mask. `regions` is of the share of each pixel in each region,
+        not for each example but for each different `view`, as `places.separated` makes it.
     """
 
     def __init__(
@@ -111,7 +115,8 @@ class MapStatistics:
         shape = tuple(map_shape)
         found: dict[str, Place] = {BOX_ENERGY: (shape, "bool")} if with_boxes else {}
         found |= {MASK_ENERGY: (shape, "bool")} if with_masks else {}
-        found |= {REGIONS: ((len(regions), *shape), "float32")} if regions else {}
+        if regions:
+            found |= {REGIONS: ((len(regions), *shape), "float32"), VIEW: ((), "int32")}
         self.places: Mapping[str, Place] = found
         self._kind = kind
         names = statistic_names(with_boxes, with_masks, regions)
@@ -137,7 +142,7 @@ class MapStatistics:
 
         Args:
           maps: (N, H, W), (N, T, W) or (N, W) float32, non-negative.
-          places: What `self.places` asks for, each (N, ...).
+          places: What `self.places` asks for, each (N, ...), `regions` (views, ...).
 
         Returns:
           By name: the statistics, (N,) float32 in 0..1, NaN where undefined or not of this kind of
@@ -164,10 +169,10 @@ class MapStatistics:
         results |= {name: _where(defined, value) for name, value in found.items()}
         for name, place in places.items():
             if name == REGIONS:
-                energies = _energies_of(unit, place, total)
+                energies = _energies_of(unit, place, places[VIEW], total)
                 of_regions = zip(map(region_energy, self._regions), energies, strict=True)
                 results |= {region: _where(defined, value) for region, value in of_regions}
-            else:
+            elif name != VIEW:
                 has_any = defined & tf.reduce_any(place, axis=(1, 2))
                 energy, hit = _inside(unit, total, place, row, column)
                 # Of a mask, which comes last and is finer, where there are boxes, too.
@@ -341,12 +346,27 @@ def _inside(
     return energy, tf.cast(hit, tf.float32)
 
 
-def _energies_of(unit: tf.Tensor, shares: tf.Tensor, total: tf.Tensor) -> list[tf.Tensor]:
-    """Shares of the mass, (N,) of each region, from (N, regions, H, W) shares of the pixels."""
+def _energies_of(
+    unit: tf.Tensor, shares: tf.Tensor, views: tf.Tensor, total: tf.Tensor
+) -> list[tf.Tensor]:
+    """Shares of the mass, (N,) of each region.
+
+    Args:
+      unit: (N, H, W).
+      shares: (views, regions, H, W), of the pixels.
+      views: (N,), which of them each map has.
+      total: (N,), its mass.
+    """
     import tensorflow as tf
 
-    masses = tf.reduce_sum(unit[:, tf.newaxis] * shares, axis=(2, 3))
-    energies: list[tf.Tensor] = tf.unstack(masses / total[:, tf.newaxis], axis=1)
+    def mass(region: tf.Tensor) -> tf.Tensor:
+        inside = tf.gather(shares[:, region], views)
+        return tf.reduce_sum(unit * inside, axis=(1, 2))
+
+    # One by one: all regions at once take as much memory as so many times the maps.
+    numbers = tf.range(shares.shape[1])
+    masses = tf.map_fn(mass, numbers, parallel_iterations=1, fn_output_signature=tf.float32)
+    energies: list[tf.Tensor] = tf.unstack(masses / total, shares.shape[1])
     return energies
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy.typing as npt
 from transforms.elements import Examples
 from transforms.errors import DataFault
 from transforms.formats.images.decoding import InputDecoder
-from transforms.formats.images.geometry import Placement
+from transforms.formats.images.geometry import Placement, View
 from transforms.formats.images.masks import decode_mask
 from transforms.formats.source import InputSpec
 from transforms.statistics.maps import pixel_centres
-from transforms.statistics.regions import Region, pixel_shares
+from transforms.statistics.regions import Region
+
+_MOST_SHARES = 1 << 24  # numbers that are kept: 64 MiB, 10 views of 32 regions at 224 x 224
 
 
 class PlaceFinder:
@@ -31,6 +35,9 @@ class PlaceFinder:
         self._decoder = decoder
         self._spec = spec
         self._regions = regions
+        pixels = math.prod(spec.positions) * max(1, len(regions))
+        views = max(1, _MOST_SHARES // pixels)
+        self._shares = functools.lru_cache(views)(self._shares_in)
 
     def find(self, batch: Examples) -> tuple[tuple[npt.NDArray[Any], ...], list[DataFault | None]]:
         """The places of a mini-batch.
@@ -39,8 +46,10 @@ class PlaceFinder:
           batch: The examples.
 
         Returns:
-          In the order of `MapStatistics.places`, each (N, ...); and N faults (stage `decode`), None
-          where all is well. The mask of a faulty example is empty.
+          In the order of `MapStatistics.places`, each (N, ...), as `separated` takes them: of
+          regions N objects, (regions, H, W) float32 shares of the pixels, the same object wherever
+          they are the same. And N faults (stage `decode`), None where all is well. The mask of a
+          faulty example is empty.
         """
         faults: list[DataFault | None] = [None] * len(batch)
         if batch.boxes is None and batch.masks is None and not self._regions:
@@ -57,12 +66,17 @@ class PlaceFinder:
             found.append(np.stack([mask for mask, _ in masks]))
             faults = [fault for _, fault in masks]
         if self._regions:
-            shares = [
-                [pixel_shares(region, placement) for region in self._regions]
-                for placement in placements
-            ]
-            found.append(np.array(shares, np.float32))
+            shares = np.empty(len(batch), np.object_)
+            for row, placement in enumerate(placements):
+                shares[row] = self._shares(placement.view)
+            found.append(shares)
         return tuple(found), faults
+
+    def _shares_in(self, view: View) -> npt.NDArray[np.float32]:
+        """Which share of each of the model's pixels lies in each region, (regions, H, W)."""
+        shares = np.stack([view.shares(region.cells) for region in self._regions])
+        shares.flags.writeable = False
+        return shares
 
     def _mask(
         self, example: tuple[Placement, bytes | None]
@@ -76,6 +90,29 @@ class PlaceFinder:
         except ValueError as error:
             why = f"the mask (source.features.mask) cannot be decoded: {error}"
             return nothing, DataFault("decode", "UndecodableMask", why)
+
+
+def separated(places: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Places of examples as `MapStatistics.compute` takes them.
+
+    Args:
+      places: Each (N, ...). One of objects has an array for each example, the same object for those
+        that share it.
+
+    Returns:
+      The same, but in place of objects the different arrays, (views, ...), and (N,) int32, which of
+      them each example has.
+    """
+    found: list[npt.NDArray[Any]] = []
+    for place in places:
+        if place.dtype != np.object_:
+            found.append(place)
+            continue
+        different = {id(each): each for each in place}
+        numbers = {key: number for number, key in enumerate(different)}
+        found.append(np.stack([*different.values()]))
+        found.append(np.array([numbers[id(each)] for each in place], np.int32))
+    return found
 
 
 def box_mask(

@@ -13,7 +13,6 @@ import hashlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.formats.images.geometry import Cells, Placement
 from transforms.formats.images.masks import decode_mask
@@ -21,8 +20,6 @@ from transforms.formats.source import InputSpec
 
 Corners = tuple[float, float, float, float]
 """`[y0, x0, y1, x1]` of a rectangle, in 0..1 of the image."""
-
-_PLACEMENTS = 64  # of which shares are kept: 200 KB each for maps of 224 x 224
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,21 +77,8 @@ class Region:
           spec: What the model takes. The image is one of its proportions; where others are cut or
             padded, it is another share of theirs.
         """
-        placement = Placement.of(spec, *spec.positions)
-        return float(pixel_shares(self, placement).mean(dtype=np.float64))
+        view = Placement.of(spec, *spec.positions).view
+        return float(view.shares(self.cells).mean(dtype=np.float64))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Region, (self.name, self.rectangles, self.mask)  # less the cells, which are large
-
-
-@functools.lru_cache(_PLACEMENTS)
-def pixel_shares(region: Region, placement: Placement) -> npt.NDArray[np.float32]:
-    """Which share of each of the model's pixels lies in a region, (H, W); not to be written to.
-
-    Args:
-      region: The region.
-      placement: Where the image's pixels go.
-    """
-    shares = placement.shares(region.cells)
-    shares.flags.writeable = False
-    return shares

@@ -300,12 +300,13 @@ def test_masks_and_regions() -> None:
     maps[2] = 0
     masks = np.zeros((3, 2, 4), bool)
     masks[0, 0, :2] = masks[2] = True
-    shares = np.zeros((3, 2, 2, 4), np.float32)
+    shares = np.zeros((2, 2, 2, 4), np.float32)
     shares[:, 0, 0] = 1, 1, 0, 0  # the left half of the first row
-    shares[:, 1, :, 3] = 0.5  # half of the last column
+    shares[0, 1, :, 3] = 0.5  # half of the last column
     shares[1, 1, :, 3] = 1  # of another image it is all of it
+    views = np.array([0, 1, 0], np.int32)
     statistics = MapStatistics((2, 4), with_masks=True, regions=["left", "right"])
-    results = compute(statistics, maps, {"mask_energy": masks, "regions": shares})
+    results = compute(statistics, maps, {"mask_energy": masks, "regions": shares, "view": views})
     nan = np.nan
     np.testing.assert_allclose(results["mask_energy"], [10 / 16, nan, nan], rtol=1e-6)
     np.testing.assert_array_equal(results["pointing_hit"], [1, nan, nan])

@@ -10,8 +10,9 @@ from PIL import Image
 
 from transforms.elements import Examples
 from transforms.formats.images.decoding import InputDecoder
+from transforms.formats.images.geometry import Placement
 from transforms.formats.source import InputSpec
-from transforms.statistics.places import PlaceFinder, box_mask
+from transforms.statistics.places import PlaceFinder, box_mask, separated
 from transforms.statistics.regions import Region
 
 
@@ -72,10 +73,26 @@ def test_each_image_has_its_own_crop() -> None:
     box = np.array([[0.0, 0.0, 0.25, 1.0]], np.float32)
     sizes = [(8, 8), (16, 8), (8, 16)]  # of the second the middle half is kept
     batch = examples(sizes, (mask,) * 3, (box,) * 3)
-    (boxes, masks, shares), _ = finder(spec, top).find(batch)
-    for rows, count in zip((boxes, masks, shares[:, 0]), (1, 1, 1), strict=True):
-        assert rows[0].sum() == rows[2].sum() == 4 * count
+    found, _ = finder(spec, top).find(batch)
+    boxes, masks, shares, views = separated(found)
+    for rows in (boxes, masks, shares[views, 0]):
+        assert rows[0].sum() == rows[2].sum() == 4
         assert rows[1].sum() == 0
+
+
+def test_images_that_are_seen_alike_share_what_lies_in_regions() -> None:
+    spec = InputSpec("image", (4, 4, 3), fit="pad")
+    regions = Region("top", ((0.0, 0.0, 0.5, 1.0),)), Region("left", ((0.0, 0.0, 1.0, 0.5),))
+    sizes = [(8, 8), (16, 8), (4, 4), (32, 16), (8, 8)]
+    (shares,), _ = finder(spec, *regions).find(examples(sizes))
+    of_views, views = separated([shares])
+    assert of_views.shape == (2, 2, 4, 4)
+    assert of_views.dtype == np.float32
+    assert views.tolist() == [0, 1, 0, 1, 0]
+    for size, view in zip(sizes, views, strict=True):
+        placed = Placement.of(spec, *size).view
+        for region, found in zip(regions, of_views[view], strict=True):
+            np.testing.assert_array_equal(found, placed.shares(region.cells))
 
 
 def test_nothing_is_looked_for_where_nothing_is_asked_for() -> None:

@@ -14,10 +14,14 @@ from PIL import Image
 from transforms.formats.images.geometry import Placement
 from transforms.formats.images.masks import encode_mask
 from transforms.formats.source import Fit, InputSpec
-from transforms.statistics.regions import Corners, Region, pixel_shares
+from transforms.statistics.regions import Corners, Region
 
 STRETCHED = InputSpec("image", (6, 9, 3))
 FINE = 60  # points of a pixel's side, for the slow reference
+
+
+def pixel_shares(region: Region, placement: Placement) -> npt.NDArray[np.float32]:
+    return placement.view.shares(region.cells)
 
 
 def counted(

@@ -59,6 +59,44 @@ class Cells(NamedTuple):
     inside: npt.NDArray[np.bool_]
 
 
+class View(NamedTuple):
+    """What the model's input shows of an image; images of different sizes may have the same one.
+
+    Attributes:
+      turn: What makes the stored image upright.
+      down: Begin and length of what is shown of its height then, in 0..1 of it.
+      across: The same of its width.
+      shape: Height and width of the model's input.
+    """
+
+    turn: Turn
+    down: tuple[float, float]
+    across: tuple[float, float]
+    shape: tuple[int, int]
+
+    def shares(self, cells: Cells) -> npt.NDArray[np.float32]:
+        """Which share of each of the model's pixels lies in a region, by exact area.
+
+        Args:
+          cells: The region, of the stored image.
+
+        Returns:
+          (H, W) in 0..1; 0 in the padding.
+        """
+        rows, columns, inside = cells
+        if self.turn.transposed:
+            rows, columns, inside = columns, rows, inside.T
+        if self.turn.upside_down:
+            rows, inside = 1 - rows[::-1], inside[::-1]
+        if self.turn.mirrored:
+            columns, inside = 1 - columns[::-1], inside[:, ::-1]
+        by_row = _overlapped(rows, self.down, self.shape[0], inside)
+        shares: npt.NDArray[np.float64] = _overlapped(
+            columns, self.across, self.shape[1], by_row.T
+        ).T
+        return shares.astype(np.float32)
+
+
 class Rectangle(NamedTuple):
     """Whole pixels: of an image's rows from `top` on `height`, of its columns likewise."""
 
@@ -182,26 +220,10 @@ class Placement:
             placed = np.where(beyond, 0, np.take(placed, rows, axis=axis)).astype(mask.dtype)
         return placed
 
-    def shares(self, cells: Cells) -> npt.NDArray[np.float32]:
-        """Which share of each of the model's pixels lies in a region, by exact area.
-
-        Args:
-          cells: The region, of the stored image.
-
-        Returns:
-          (H, W) in 0..1; 0 in the padding.
-        """
-        rows, columns, inside = cells
-        if self.turn.transposed:
-            rows, columns, inside = columns, rows, inside.T
-        if self.turn.upside_down:
-            rows, inside = 1 - rows[::-1], inside[::-1]
-        if self.turn.mirrored:
-            columns, inside = 1 - columns[::-1], inside[:, ::-1]
-        (down, across), (height, width) = self._shown, self.shape
-        by_row = _overlapped(rows, down, height, inside)
-        shares: npt.NDArray[np.float64] = _overlapped(columns, across, width, by_row.T).T
-        return shares.astype(np.float32)
+    @property
+    def view(self) -> View:
+        """What the input shows of the image."""
+        return View(self.turn, *self._shown, self.shape)
 
     @functools.cached_property
     def _shown(self) -> tuple[tuple[float, float], tuple[float, float]]:
