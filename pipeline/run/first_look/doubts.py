@@ -28,6 +28,8 @@ def doubts(
     classes: int | None,
     rescaling: Rescaled | None,
     moments: LayerMoments | None,
+    *,
+    layer: str | None = None,
 ) -> Iterator[str]:
     """Yields what looks wrong, a sentence each.
 
@@ -37,6 +39,7 @@ def doubts(
       classes: How many the model tells apart; None where its outputs are none.
       rescaling: The model's first layer, where it is a `Rescaling`.
       moments: What its first normalising layer was trained on, and what it is given.
+      layer: The layer that the method explains; None where it explains none.
     """
     about_scale = list(_scale_doubts(look, spec, rescaling))
     yield from about_scale
@@ -52,10 +55,14 @@ def doubts(
     yield from _label_doubts(look, classes)
     yield from _output_doubts(look, classes)
     if look.empty_maps and look.empty_maps == look.examples:
-        yield (
-            f"the maps of all the first {look.examples} examples are zero throughout: nothing in "
-            "the input changes the explained score"
-        )
+        why = "nothing in the input changes the explained score"
+        if layer is not None:
+            why = (
+                f"nothing that the layer {layer!r} returns speaks for the explained score; name "
+                "another layer by explain.layer, or keep what speaks against it by "
+                "explain.sign: signed"
+            )
+        yield f"the maps of all the first {look.examples} examples are zero throughout: {why}"
 
 
 def _scale_doubts(look: FirstLook, spec: InputSpec, rescaling: Rescaled | None) -> Iterator[str]:

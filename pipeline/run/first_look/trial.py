@@ -18,6 +18,7 @@ from transforms.formats.images.decoding import InputDecoder
 from transforms.formats.source import InputSpec
 from transforms.models.inputs import ModelInput
 from transforms.models.loading import LoadedModel
+from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.attribution import Beside
 from transforms.saliency.batching.fed_inputs import FedInputs
 from transforms.saliency.block import BlockExplainer
@@ -131,7 +132,7 @@ def try_examples(
     """
     key = BlockKey(shard, 0, 0, len(examples), last=False)
     explained = explainer.shortened(_TRIED_CALLS).explain(Block(key, examples))
-    spec = explainer.spec.program.inputs
+    spec, layer = explainer.spec.program.inputs, explainer.spec.program.layer
     scaled = np.asarray(apply_scale(decoded.inputs, spec.scale))
     found = look(
         shard.name,
@@ -153,6 +154,7 @@ def try_examples(
                 model.classes,
                 None if outputs is None else outputs.rescaling,
                 None if outputs is None else outputs.moments,
+                layer=layer.path if isinstance(layer, ActivationLayer) else None,
             ),
         )
     else:

@@ -48,8 +48,9 @@ def said(
     spec: InputSpec = SPEC,
     classes: int | None = 10,
     rescaling: Rescaled | None = None,
+    layer: str | None = None,
 ) -> list[str]:
-    return list(doubts(look, spec, classes, rescaling, None))
+    return list(doubts(look, spec, classes, rescaling, None, layer=layer))
 
 
 def seen(**changes: object) -> FirstLook:
@@ -194,7 +195,17 @@ def test_probabilities_that_only_values_show_are_doubted() -> None:
 
 def test_maps_that_are_all_empty_are_doubted() -> None:
     (doubt,) = said(seen(empty_maps=16))
-    assert "the maps of all the first 16 examples are zero throughout" in doubt
+    assert doubt == (
+        "the maps of all the first 16 examples are zero throughout: nothing in the input changes "
+        "the explained score"
+    )
+    (doubt,) = said(seen(empty_maps=16), layer="boxes/conv")
+    assert doubt == (
+        "the maps of all the first 16 examples are zero throughout: nothing that the layer "
+        "'boxes/conv' returns speaks for the explained score; name another layer by explain.layer, "
+        "or keep what speaks against it by explain.sign: signed"
+    )
+    assert said(seen(empty_maps=15), layer="boxes/conv") == []
 
 
 def test_the_look_is_made_of_jsons_types() -> None:
