@@ -23,25 +23,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from made_up_atlas import FINGERPRINT, RUN, begin_blocks, made_up_manifest
 from rich.console import Console
 from rich.table import Table
 
-from transforms.disk import SystemDisk
 from transforms.elements import BlockKey, ExplainedBlock, Shard
 from transforms.statistics.columns import SKETCH_UNIT_BITS
 from transforms.storage import LocalStorage
 from transforms.store.blocks import commit_block, list_maps_folder
-from transforms.store.layout import CLASSES, FORMAT_VERSION, MANIFEST
-from transforms.store.lease_file import run_folder
-from transforms.store.manifest import Manifest, RecordedMapFormat
+from transforms.store.layout import CLASSES, MANIFEST
 from transforms.store.map_format import MapFormat
-from transforms.store.outcome.result import timestamp
 from transforms.store.publishing import Publication
 
 EXAMPLES_A_SHARD = 500
 CLASSES_EXPLAINED = 1000
-FINGERPRINT = "simulated"
-RUN = "0" * 32
 # The maps themselves are never read back, so they may be small; the sketch is the default one.
 FORMAT = MapFormat(map_shape=(8, 8), codec="uint8", sketch_shape=(28, 28), with_boxes=False)
 
@@ -67,22 +62,11 @@ class Costs:
     peak_bytes: int
 
 
-class UnsyncedDisk(SystemDisk):
-    """Does not wait for the disk: what is simulated need not survive a power cut."""
-
-    def sync(self, file: int) -> None:
-        """Waits for nothing."""
-
-    def sync_folder(self, path: str) -> None:
-        """Waits for nothing."""
-
-
 def write_atlas(root: Path, shards: int) -> list[Shard]:
     """Writes a block for each of so many shards; the rows are the same but for their names."""
     made = [Shard(f"/simulated/shard-{number:06d}.tfrecord", 1) for number in range(shards)]
     table = fake_rows(np.random.default_rng(0))
-    storage = LocalStorage(UnsyncedDisk())
-    storage.make_folder(run_folder(str(root), RUN))
+    storage = begin_blocks(root)
     for shard in made:
         names = pa.array([shard.name] * table.num_rows)
         key = BlockKey(shard, 0, 0, table.num_rows, last=True)
@@ -116,30 +100,6 @@ def fake_rows(random: np.random.Generator, stored: MapFormat = FORMAT) -> pa.Tab
     )
 
 
-def _manifest() -> Manifest:
-    """Of a run that has begun; what made the maps is made up, as they are."""
-    return Manifest(
-        format=FORMAT_VERSION,
-        status="incomplete",
-        fingerprint=FINGERPRINT,
-        settings={},
-        config={"source": {"features": {"id": None}}},
-        model={},
-        shards=[],
-        map_format=RecordedMapFormat.of(FORMAT),
-        class_names=[],
-        engine="none",
-        engine_notes=[],
-        engine_agreement=None,
-        batch_size=1,
-        batch_size_measured=None,
-        threads=1,
-        runner="FnApiRunner",
-        started=timestamp(0),
-        versions={},
-    )
-
-
 def measure(root: Path, shards: Sequence[Shard]) -> Costs:
     """Lists the atlas, and runs it again with every block committed."""
     import apache_beam as beam
@@ -157,7 +117,9 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
 
     source = SourceSpec("tfrecord", Features(id=None, input="image", label="label"))
     committed = Committed(str(root), FINGERPRINT)
-    publication = Publication(str(root), _manifest(), time.time(), 1.0, run=RUN)
+    config = {"source": {"features": {"id": None}}}
+    manifest = made_up_manifest(FORMAT, settings={}, config=config)
+    publication = Publication(str(root), manifest, time.time(), 1.0, run=RUN)
     started, cpu_started = time.perf_counter(), time.process_time()
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = (
@@ -169,10 +131,10 @@ def measure(root: Path, shards: Sequence[Shard]) -> Costs:
         sums = found | "Aggregate" >> AggregateStatistics(FORMAT)
         _ = found | "PublishAtlas" >> PublishAtlas(publication, FORMAT, (), sums)
     run, cpu = time.perf_counter() - started, time.process_time() - cpu_started
-    manifest = json.loads((root / MANIFEST).read_text())
+    published = json.loads((root / MANIFEST).read_text())
     assert (root / CLASSES).exists()  # noqa: S101 - else nothing was measured
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    return Costs(manifest["explained_examples"], blocks, listing, run, cpu, peak)
+    return Costs(published["explained_examples"], blocks, listing, run, cpu, peak)
 
 
 def simulate(shards: int) -> Costs:

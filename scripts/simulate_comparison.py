@@ -17,25 +17,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from made_up_atlas import made_up_manifest, write_made_up
 from rich.console import Console
 from rich.table import Table
-from simulate import EXAMPLES_A_SHARD, FINGERPRINT, FORMAT, RUN, UnsyncedDisk, fake_rows
+from simulate import EXAMPLES_A_SHARD, FORMAT, fake_rows
 
 from transforms.elements import BlockKey, ExplainedBlock, Shard
-from transforms.storage import LocalStorage
-from transforms.store.blocks import commit_block
-from transforms.store.layout import FORMAT_VERSION
-from transforms.store.lease_file import run_folder
-from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
 from transforms.store.map_format import MAP, MapFormat, map_codes
-from transforms.store.outcome.result import RunResult, timestamp
-from transforms.store.outcome.summary import AtlasSummary
-from transforms.store.publishing import publish
-from transforms.store.tables import failures_table, final_tables
 
 COMMANDS = ("summarize", "compare")
 
@@ -72,51 +63,20 @@ def write_pair(root: Path, shards: int, side: int) -> tuple[Path, Path]:
 
 
 def _write_atlas(root: Path, shards: int, rows: pa.Table, stored: MapFormat) -> None:
-    storage = LocalStorage(UnsyncedDisk())
-    storage.make_folder(run_folder(str(root), RUN))
-    summary = AtlasSummary(stored, with_ids=False)
     files = [Shard(f"/simulated/shard-{number:06d}.tfrecord", 1) for number in range(shards)]
-    for shard in files:
-        key = BlockKey(shard, 0, 0, rows.num_rows, last=True)
-        block = ExplainedBlock(key, rows, rows.num_rows, (), 0.0)
-        summary.add(commit_block(str(root), block, FINGERPRINT, storage, RUN))
-
-    def finish(digests: Any) -> Manifest:
-        result = RunResult.of(summary.record, digests, time.time(), time.time())
-        return _manifest(root.name, files, stored).ended(result, "complete")
-
-    tables = final_tables(summary.statistics(()), failures_table([]), None)
-    publish(str(root), tables, finish, storage, run=RUN)
-
-
-def _manifest(model: str, shards: Sequence[Shard], stored: MapFormat) -> Manifest:
-    """What made the maps is made up, as they are."""
-    settings = {
-        "model": {"digest": model},
-        "explain": {"method": "saliency"},
-        "output": {"block_size": EXAMPLES_A_SHARD},
-    }
-    config = {"source": {"features": {"id": None}}, "model": {"uri": f"{model}.keras"}}
-    return Manifest(
-        format=FORMAT_VERSION,
-        status="incomplete",
-        fingerprint=FINGERPRINT,
-        settings=settings,
-        config=config,
-        model={},
-        shards=[RecordedShard.of(shard) for shard in shards],
-        map_format=RecordedMapFormat.of(stored),
-        class_names=[],
-        engine="none",
-        engine_notes=[],
-        engine_agreement=None,
-        batch_size=1,
-        batch_size_measured=None,
-        threads=1,
-        runner="FnApiRunner",
-        started=timestamp(0),
-        versions={},
+    manifest = made_up_manifest(
+        stored,
+        settings={
+            "model": {"digest": root.name},
+            "explain": {"method": "saliency"},
+            "output": {"block_size": EXAMPLES_A_SHARD},
+        },
+        config={"source": {"features": {"id": None}}, "model": {"uri": f"{root.name}.keras"}},
+        shards=files,
     )
+    keys = (BlockKey(shard, 0, 0, rows.num_rows, last=True) for shard in files)
+    blocks = (ExplainedBlock(key, rows, rows.num_rows, (), 0.0) for key in keys)
+    write_made_up(root, manifest, blocks)
 
 
 def measure(command: str, root: Path) -> Cost:

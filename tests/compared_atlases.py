@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,35 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from made_up_atlas import made_up_manifest, write_made_up
 
-from transforms.disk import SystemDisk
 from transforms.elements import BlockKey, ExplainedBlock, Shard
 from transforms.statistics.columns import POSITIVE_SHARE, SKETCH_UNIT_BITS
-from transforms.storage import LocalStorage
-from transforms.store.blocks import commit_block
-from transforms.store.layout import FORMAT_VERSION
-from transforms.store.lease_file import run_folder
-from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
+from transforms.store.manifest import Manifest, Status
 from transforms.store.map_format import MapFormat
-from transforms.store.outcome.result import RunResult, timestamp
-from transforms.store.outcome.summary import AtlasSummary
-from transforms.store.publishing import publish
-from transforms.store.tables import failures_table, final_tables
 
-RUN = "0" * 32
 GRID = (4, 4)
 CLASSES = 3
 COUNT = 47
-
-
-class _UnsyncedDisk(SystemDisk):
-    """Waits for nothing: no power cut is to be survived."""
-
-    def sync(self, file: int) -> None:
-        """Waits for nothing."""
-
-    def sync_folder(self, path: str) -> None:
-        """Waits for nothing."""
 
 
 def fake_codes(
@@ -96,7 +76,7 @@ class Made:
     names: Sequence[str] = ("ant", "bee", "cat")
     signed: bool = False
     sketch: tuple[int, int] = GRID
-    status: str = "complete"
+    status: Status = "complete"
     camera: Sequence[str] | None = None
     sample: dict[str, Any] | None = None
 
@@ -127,20 +107,8 @@ class Made:
 
 def write_atlas(root: Path, made: Made) -> str:
     """Writes an atlas, and returns its path."""
-    storage = LocalStorage(_UnsyncedDisk())
-    storage.make_folder(run_folder(str(root), RUN))
-    summary = AtlasSummary(made.map_format, with_ids=made.ids is not None)
     shards = [Shard(path, 100 + count) for path, count in made.files]
-    for block in _blocks(made, shards):
-        summary.add(commit_block(str(root), block, "made up", storage, RUN))
-    manifest = _manifest(made, shards)
-
-    def finish(digests: Any) -> Manifest:
-        result = RunResult.of(summary.record, digests, time.time(), time.time())
-        return manifest if made.status == "incomplete" else manifest.ended(result, made.status)  # type: ignore[arg-type]
-
-    tables = final_tables(summary.statistics(made.names), failures_table([]), None)
-    publish(str(root), tables, finish, storage, run=RUN)
+    write_made_up(root, _manifest(made, shards), _blocks(made, shards), status=made.status)
     return str(root)
 
 
@@ -206,23 +174,10 @@ def _manifest(made: Made, shards: Sequence[Shard]) -> Manifest:
         "explain": settings["explain"],
         "output": {"path": "/atlas"},
     }
-    return Manifest(
-        format=FORMAT_VERSION,
-        status="incomplete",
-        fingerprint="made up",
+    return made_up_manifest(
+        made.map_format,
         settings=settings,
         config=config,
-        model={},
-        shards=[RecordedShard.of(shard) for shard in shards],
-        map_format=RecordedMapFormat.of(made.map_format),
-        class_names=list(made.names),
-        engine="tensorflow",
-        engine_notes=[],
-        engine_agreement=None,
-        batch_size=8,
-        batch_size_measured=None,
-        threads=2,
-        runner="in_memory",
-        started=timestamp(1_780_000_000),
-        versions={},
+        shards=shards,
+        class_names=made.names,
     )

@@ -5,10 +5,8 @@ write_atlas(tmp_path / "atlas", classes=10, examples=50)
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,38 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from made_up_atlas import made_up_manifest, write_made_up
 from PIL import Image
 
-from transforms.disk import SystemDisk
 from transforms.elements import BlockKey, ExplainedBlock, Failure, Shard
 from transforms.statistics.columns import SKETCH_UNIT_BITS
-from transforms.storage import LocalStorage
-from transforms.store.blocks import commit_block
-from transforms.store.layout import FORMAT_VERSION
-from transforms.store.lease_file import run_folder
-from transforms.store.manifest import Manifest, RecordedMapFormat, RecordedShard
+from transforms.store.manifest import Manifest, Status
 from transforms.store.map_format import MapFormat
-from transforms.store.outcome.result import RunResult, timestamp
-from transforms.store.outcome.summary import AtlasSummary
-from transforms.store.publishing import publish
-from transforms.store.tables import failures_table, final_tables
 
 PLANTED = 1
 """The class with the corner."""
 
 BLOCK_ROWS = 500
-RUN = "0" * 32
 _DIFFERENT = 40  # rows that differ; the others repeat them under other ids
-
-
-class _UnsyncedDisk(SystemDisk):
-    """Waits for nothing: no power cut is to be survived."""
-
-    def sync(self, file: int) -> None:
-        """Waits for nothing."""
-
-    def sync_folder(self, path: str) -> None:
-        """Waits for nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +60,7 @@ class Fake:
     labelled: bool = True
     thumbnails: bool = True
     failures: Sequence[Failure] = ()
-    status: str = "complete"
+    status: Status = "complete"
     model: str = "first"
     folder: str = "/made-up"
     cameras: Sequence[str | None] = ()
@@ -101,30 +80,18 @@ class Fake:
 
 def write_atlas(root: Path, fake: Fake) -> None:
     """Writes an atlas, deterministic in what it is made up of."""
-    storage = LocalStorage(_UnsyncedDisk())
-    storage.make_folder(run_folder(str(root), RUN))
-    summary = AtlasSummary(fake.map_format, with_ids=False)
-    shards = []
+    blocks = list(_blocks(fake))
+    manifest = _manifest(fake, [block.key.shard for block in blocks])
+    write_made_up(root, manifest, blocks, status=fake.status)
+
+
+def _blocks(fake: Fake) -> Iterator[ExplainedBlock]:
+    """A block of each input file; the first has the failures."""
     for number, table in enumerate(_tables(fake)):
         shard = Shard(f"{fake.folder}/shard-{number:05d}.tfrecord", 1)
         failures = tuple(fake.failures) if number == 0 else ()
-        records = table.num_rows + len(failures)
-        key = BlockKey(shard, 0, 0, records, last=True)
-        block = ExplainedBlock(key, table, table.num_rows, failures, 0.0)
-        summary.add(commit_block(str(root), block, "made up", storage, RUN))
-        shards.append(shard)
-    manifest = _manifest(fake, shards)
-
-    def finish(digests: Any) -> Manifest:
-        result = RunResult.of(summary.record, digests, time.time(), time.time())
-        return manifest if fake.status == "incomplete" else manifest.ended(result, fake.status)  # type: ignore[arg-type]
-
-    tables = {}
-    if fake.status != "incomplete":
-        tables = final_tables(summary.statistics(fake.names), failures_table(fake.failures), None)
-    publish(str(root), tables, finish, storage, run=RUN)
-    with contextlib.suppress(OSError):
-        storage.delete(run_folder(str(root), RUN))
+        key = BlockKey(shard, 0, 0, table.num_rows + len(failures), last=True)
+        yield ExplainedBlock(key, table, table.num_rows, failures, 0.0)
 
 
 def _tables(fake: Fake) -> Iterator[pa.Table]:
@@ -223,27 +190,15 @@ def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
         "explain": {"method": "saliency", "target": "label" if fake.labelled else "predicted"},
         "output": {"path": "/made-up/atlas"},
     }
-    return Manifest(
-        format=FORMAT_VERSION,
-        status="incomplete",
-        fingerprint="made up",
+    return made_up_manifest(
+        fake.map_format,
         settings={
             **config,
             "model": {"digest": fake.model},
             "output": {"block_size": BLOCK_ROWS},
         },
         config=config,
-        model={},
-        shards=[RecordedShard.of(shard) for shard in shards],
-        map_format=RecordedMapFormat.of(fake.map_format),
-        class_names=list(fake.names),
-        engine="tensorflow",
-        engine_notes=[],
-        engine_agreement=None,
-        batch_size=8,
-        batch_size_measured=None,
-        threads=2,
-        runner="in_memory",
-        started=timestamp(1_780_000_000),
+        shards=shards,
+        class_names=fake.names,
         versions={"python": "3.11", "saliency-atlas": "0.1.0"},
     )
