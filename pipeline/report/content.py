@@ -87,7 +87,7 @@ class Content:
         self._chosen = choose(atlas, self._maps, self._selection)
         self._opened = Opened(self._chosen, self._selection, self._slices.outcomes(), self._drawn)
         self._findings = [self._pictured(self._with_exemplars(each)) for each in findings]
-        self._comparison = None if baseline is None else compare_with(atlas, baseline)
+        self._comparison = None if baseline is None else compare_with(atlas, baseline, self._drawn)
 
     def as_dict(self) -> dict[str, Any]:
         """What the template needs, by name; classes are made one by one."""

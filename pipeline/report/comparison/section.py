@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 
-import numpy as np
 from markupsafe import Markup
 
-from pipeline import pictures
 from pipeline.atlas import Atlas
 from pipeline.compare.compare import compare
 from pipeline.compare.relation import relate
@@ -21,9 +18,10 @@ from pipeline.compare.result import (
     JoinedExamples,
 )
 from pipeline.report import wording
-from pipeline.report.classes.views import Floats, mean_maps, named
+from pipeline.report.classes.views import mean_maps, named
+from pipeline.report.comparison.changes import ClassChange, Facts, MeanMaps
 from pipeline.report.comparison.examples import BothMaps, read_both
-from pipeline.report.drawing.maps import map_in_words
+from pipeline.report.drawing.maps import Maps
 from transforms.errors import ConfigurationError, RunError
 
 SHOWN_CLASSES = 6
@@ -35,29 +33,6 @@ _FLIPS = 8
 _EFFECTS = 3
 _LEAST_DRIFT = 0.001  # bits
 _POINTS = 100  # of a share, in percentage points
-
-Facts = tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassChange:
-    """A class in both atlases.
-
-    Attributes:
-      name: Its name.
-      before: Its mean map in the baseline as an address; None where it has none.
-      now: The same in the atlas.
-      difference: Where there is more or less than before; None where the two cannot be met.
-      words: What the pictures show.
-      facts: Figures with what they are.
-    """
-
-    name: str
-    before: str | None
-    now: str | None
-    difference: str | None
-    words: str
-    facts: Facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +75,13 @@ class ComparisonSection:
     examples: tuple[BothMaps, ...] = ()
 
 
-def compare_with(atlas: Atlas, baseline: Atlas) -> ComparisonSection:
+def compare_with(atlas: Atlas, baseline: Atlas, drawn: Maps) -> ComparisonSection:
     """Compares an atlas with its baseline; examples are met block by block, in flat memory.
 
     Args:
       atlas: What the page is about.
       baseline: What it is held against. Where they do not compare, the section says why.
+      drawn: How maps are drawn.
     """
     name = baseline.path.rstrip("/").rpartition("/")[2]
     try:
@@ -115,7 +91,7 @@ def compare_with(atlas: Atlas, baseline: Atlas) -> ComparisonSection:
             'It does not compare with the baseline <bdi>{}</bdi>: <a href="#compared">why</a>.'
         ).format(name)
         return ComparisonSection(name, str(error), since)
-    maps = mean_maps(baseline.classes), mean_maps(atlas.classes)
+    maps = MeanMaps(mean_maps(baseline.classes), mean_maps(atlas.classes), drawn)
     section = ComparisonSection(
         name,
         "",
@@ -127,19 +103,23 @@ def compare_with(atlas: Atlas, baseline: Atlas) -> ComparisonSection:
         ),
     )
     if found.joined is not None:
-        return _of_joined(section, found, found.joined, maps, (baseline, atlas))
-    return _of_distributions(section, found, maps)
+        section = _of_joined(section, found, found.joined, maps, (baseline, atlas))
+    else:
+        section = _of_distributions(section, found, maps)
+    sample = found.first.sample  # the verdict says which one this atlas is of
+    of_sample = () if sample is None else (("sample of the baseline", str(sample)),)
+    return dataclasses.replace(section, facts=(*section.facts, *of_sample))
 
 
 def _of_joined(
     section: ComparisonSection,
     found: AtlasComparison,
     joined: JoinedExamples,
-    maps: tuple[Mapping[int, Floats], Mapping[int, Floats]],
+    maps: MeanMaps,
     atlases: tuple[Atlas, Atlas],
 ) -> ComparisonSection:
     classes = [
-        _class_change(each.class_number, each.class_name, maps, _joined_facts(each))
+        maps.change(each.class_number, each.class_name, _joined_facts(each))
         for each in joined.classes[:_MOST_CLASSES]
     ]
     names = {each.class_number: each.class_name for each in joined.classes}
@@ -165,19 +145,19 @@ def _of_joined(
         classes=tuple(classes),
         classes_left=len(joined.classes) - len(classes),
         flips=tuple(flips),
-        examples=tuple(read_both(*atlases, joined.moved[:_EXAMPLES])),
+        examples=tuple(read_both(*atlases, joined.moved[:_EXAMPLES], maps.drawn)),
     )
 
 
 def _of_distributions(
     section: ComparisonSection,
     found: AtlasComparison,
-    maps: tuple[Mapping[int, Floats], Mapping[int, Floats]],
+    maps: MeanMaps,
 ) -> ComparisonSection:
     distributions = found.distributions
     groups = [] if distributions is None else distributions.classes
     classes = [
-        _class_change(each.class_number, each.class_name, maps, _group_facts(each))
+        maps.change(each.class_number, each.class_name, _group_facts(each))
         for each in groups[:_MOST_CLASSES]
     ]
     since = Markup("")
@@ -205,34 +185,6 @@ def _of_distributions(
         classes=tuple(classes),
         classes_left=len(groups) - len(classes),
     )
-
-
-def _class_change(
-    number: int,
-    name: str | None,
-    maps: tuple[Mapping[int, Floats], Mapping[int, Floats]],
-    facts: Facts,
-) -> ClassChange:
-    planes = [
-        None if each is None else pictures.in_times_uniform(each)
-        for each in (of.get(number) for of in maps)
-    ]
-    before, now = planes
-    words = [
-        f"{when} {map_in_words(plane)}"
-        for when, plane in (("before", before), ("now", now))
-        if plane is not None
-    ]
-    difference = None
-    if before is not None and now is not None and before.shape == now.shape:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.log2(now / before)  # nothing in both is no difference
-        difference = pictures.data_uri(pictures.difference_png(ratio))
-    uris = [
-        None if plane is None else pictures.data_uri(pictures.map_png(plane)) for plane in planes
-    ]
-    shown = named(number, name)
-    return ClassChange(shown, uris[0], uris[1], difference, "; ".join(words), facts)
 
 
 def _joined_facts(group: ClassPair) -> Facts:

@@ -18,6 +18,8 @@ from pipeline.atlas import Atlas
 from pipeline.compare.compare import compare
 from pipeline.compare.relation import relate
 from pipeline.compare.result import AtlasComparison
+from pipeline.report.comparison.section import compare_with
+from pipeline.report.drawing.maps import PictureMaps
 
 FIRST = Made(camera=["left", "right"] * 23 + ["left"])
 MOVED = [("/x/c.tfrecord", 30), ("/x/d.tfrecord", 17)]
@@ -77,6 +79,20 @@ def test_other_data_are_compared_by_their_tables(pair: Any, capsys: Any) -> None
     assert "camera left" in printed
     code, printed, _ = run(capsys, *paths, "--json")
     assert json.loads(printed)["distributions"]["slices_in_all"] == 12
+
+
+def test_a_sample_is_said_to_be_one(pair: Any, capsys: Any) -> None:
+    drawn = {"size": 47, "examples": 4000, "last": {"id_hash": "f", "folder": "c", "record": 9}}
+    paths = pair(**OTHER_MODEL, sample=drawn)
+    _, printed, _ = run(capsys, *paths)
+    said = "a sample, 47 of 4,000 examples, those whose ids have the smallest hashes"
+    assert printed.count("a sample") == 1
+    assert f"saliency of b.keras; {said}" in printed
+    found = json.loads(run(capsys, *paths, "--json")[1])
+    assert found["first"]["sample"] is None
+    assert found["second"]["sample"] == {"size": 47, "examples": 4000}
+    section = compare_with(Atlas.open(paths[0]), Atlas.open(paths[1]), PictureMaps())
+    assert dict(section.facts)["sample of the baseline"] == said.removeprefix("a sample, ")
 
 
 def test_a_runner_for_tables_is_refused(pair: Any, capsys: Any) -> None:
@@ -162,7 +178,7 @@ def test_what_does_not_compare(
 
 @pytest.mark.parametrize("status", ["incomplete", "failed"])
 @pytest.mark.parametrize("side", [0, 1])
-def test_an_atlas_that_is_not_whole(tmp_path: Path, capsys: Any, status: str, side: int) -> None:
+def test_an_atlas_that_is_not_whole(tmp_path: Path, capsys: Any, status: Any, side: int) -> None:
     made = [FIRST, dataclasses.replace(FIRST, **OTHER_MODEL)]
     made[side] = dataclasses.replace(made[side], status=status)
     paths = [write_atlas(tmp_path / str(n), each) for n, each in enumerate(made)]

@@ -23,6 +23,7 @@ from pipeline.compare.compare import compare
 from pipeline.compare.relation import relate
 from pipeline.report import write
 from pipeline.report.comparison.section import ComparisonSection, compare_with
+from pipeline.report.drawing.maps import maps_of
 
 NAMES = [f"kind {number}" for number in range(10)]
 NOW, BEFORE = Fake(names=NAMES, examples=12), Fake(names=NAMES, examples=12, model="second")
@@ -51,7 +52,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture(scope="module")
 def section(pair: Pair) -> ComparisonSection:
     """What is said of them."""
-    return compare_with(*pair)
+    return compared(*pair)
+
+
+def compared(atlas: Atlas, baseline: Atlas) -> ComparisonSection:
+    return compare_with(atlas, baseline, maps_of(atlas.manifest, atlas.feature_names))
 
 
 def page_of(atlas: Atlas, baseline: Atlas) -> str:
@@ -95,13 +100,15 @@ def test_a_class_has_both_mean_maps_and_where_they_differ(section: ComparisonSec
     assert red[0] > red[2]
     assert blue[2] > blue[0]
     assert (difference[8, 8] > 200).all()
-    assert planted.words.startswith("before most saliency top left corner, ")
-    assert "; now most saliency top right corner, " in planted.words
+    assert planted.before is not None
+    assert "kind 1, before: most saliency top left corner, " in planted.before
+    assert planted.now is not None
+    assert "kind 1, now: most saliency top right corner, " in planted.now
 
 
-def _pixels(address: str | None) -> Any:
-    assert address is not None
-    data = base64.b64decode(address.partition(",")[2])
+def _pixels(drawn: str | None) -> Any:
+    assert drawn is not None
+    data = base64.b64decode(drawn.partition("base64,")[2].partition('"')[0])
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"), np.int64)[..., :3]
 
 
@@ -127,6 +134,25 @@ def test_without_thumbnails_there_are_maps_alone(make: Make) -> None:
     assert "Input of" not in page
 
 
+@pytest.mark.parametrize(
+    ("shape", "sketch", "chart"), [((16,), (16,), "bars"), ((90, 3), (16, 6), "lines")]
+)
+def test_maps_of_tensors_are_drawn_as_elsewhere(
+    make: Make, shape: tuple[int, ...], sketch: tuple[int, ...], chart: str
+) -> None:
+    tensors: dict[str, Any] = {"kind": "tensor", "shape": shape, "sketch": sketch}
+    pair = make(*(dataclasses.replace(each, **tensors, thumbnails=False) for each in (NOW, BEFORE)))
+    page = page_of(*pair)
+    assert "<img" not in page
+    assert "base64" not in page
+    assert "difference" not in text_of(page).lower()
+    said = re.findall(rf'<svg class="chart {chart}"[^>]*aria-label="([^"]*)"', page)
+    classes = [f"Mean map of kind {n}, {when}" for n in range(10) for when in ("before", "now")]
+    titles = [each.partition(": ")[0] for each in said]
+    assert sorted(each for each in titles if each.startswith("Mean")) == sorted(classes)
+    assert sum(each.endswith((" before", " now")) for each in titles) == 2 * 12 + len(classes)
+
+
 def test_other_data_are_compared_as_groups(make: Make) -> None:
     page = text_of(page_of(*make(before=dataclasses.replace(NOW, folder="/elsewhere"))))
     assert "beside it, this atlas has the same model and other data" in page
@@ -137,7 +163,7 @@ def test_other_data_are_compared_as_groups(make: Make) -> None:
 
 
 def test_nothing_that_moved_is_said_so(make: Make) -> None:
-    section = compare_with(*make(before=NOW))
+    section = compared(*make(before=NOW))
     assert "no map and no prediction moved" in section.since
     assert section.flips == ()
 
@@ -149,7 +175,7 @@ def test_maps_that_cannot_be_compared_are_told(make: Make, monkeypatch: pytest.M
     joined = found.joined.model_copy(update={"undefined": 3})
     changed = found.model_copy(update={"joined": joined})
     monkeypatch.setattr("pipeline.report.comparison.section.compare", lambda _: changed)
-    section = compare_with(atlas, baseline)
+    section = compared(atlas, baseline)
     assert section.since.endswith("3 pairs of maps cannot be compared.")
     assert ("pairs with a map that is the same everywhere", "3") in section.facts
     assert "moved" not in section.since
