@@ -359,11 +359,15 @@ def test_all_that_a_method_depends_on_is_settled(write: WriteConfig) -> None:
     assert settings("explain.sign=positive")["sign"] == "positive"
 
 
-def test_mixed_precision_is_for_methods_with_gradients(write: WriteConfig) -> None:
-    assert refusal(write(), "explain.method=rise", "explain.precision=mixed") == (
-        "explain.precision is 'mixed', but explain.method rise takes no gradient, and mixed is for "
-        "the backward pass; choose float32"
+@pytest.mark.parametrize("method", ["rise", "occlusion"])
+def test_mixed_precision_is_for_methods_with_gradients(write: WriteConfig, method: str) -> None:
+    assert refusal(write(), f"explain.method={method}", "explain.precision=mixed") == (
+        f"explain.precision is 'mixed', but explain.method {method} takes no gradient, and mixed "
+        "is for the backward pass; choose float32"
     )
+
+
+def test_maps_without_channels_have_nothing_to_reduce(write: WriteConfig) -> None:
     assert refusal(write(), "explain.method=occlusion", "explain.reducer=max") == (
         "explain.reducer is 'max', but maps of occlusion have no channels to reduce; leave it out"
     )

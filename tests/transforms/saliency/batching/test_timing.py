@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from transforms.process import memory
+from transforms.saliency.batching.size import measure_batch_sizes
 from transforms.saliency.batching.timing import BatchTimer
 
 MIB = 1 << 20
@@ -108,3 +110,14 @@ def test_as_many_run_at_the_same_time_as_in_a_run_and_one_that_fails_fails_all()
     assert trial.seconds(8) is not None
     assert trial.seconds(16) is None
     assert count == 6
+
+
+@pytest.mark.parametrize(("free", "largest"), [(1280, 32), (1279, 16), (319, 4), (1 << 20, 256)])
+def test_a_search_tries_no_size_that_memory_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch, free: int, largest: int
+) -> None:
+    host = FakeHost(monkeypatch, free=free * MIB)  # half of it is for two mini-batches
+    seconds = iter(range(1 << 20))
+    measure_batch_sizes(host.trial(), 8, 1e9, math.inf, lambda: float(next(seconds)))
+    # The first size is run whatever it takes, as nothing is known before.
+    assert max(set(host.sizes) - {8}) == largest

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from gradients import gradient_of, plain, run_engine
+from gradients import batch_of, gradient_of, plain, run_engine
 
 from transforms.saliency.engines.engine import EngineSpec
 from transforms.saliency.engines.rewriting.freezing import freeze
 from transforms.saliency.engines.rewriting.graph_copy import copy_graph
 from transforms.saliency.engines.rewriting.mixed_precision import BACKWARD_PRODUCTS, mixed_rewrites
+from transforms.saliency.engines.tensorflow_engine import TensorFlowEngine
 
 SHAPE = (12, 12, 3)
 
@@ -65,3 +66,20 @@ def test_only_what_no_score_depends_on_is_rounded() -> None:
     # One of each in either pass: a transposed convolution's gradient is a convolution.
     assert sorted(types[tf.float32]) == ["Conv2D", "Conv2DBackpropInput", "MatMul"]
     assert sorted(types[tf.bfloat16]) == ["Conv2D", "Conv2DBackpropInput", "MatMul"]
+
+
+def test_xla_decides_as_float32_does_and_rounds_as_mixed_does() -> None:
+    # On a CPU, as tests have no GPU; there it is used.
+    function = gradient_of(_transposed_convolution(), SHAPE, batch_size=4, target="predicted")
+    compiled = TensorFlowEngine(xla=True).compile(function, EngineSpec(precision="mixed"))
+    assert compiled.notes == ()
+    found = compiled.run(*batch_of(SHAPE, 4))
+    exact, mixed = (
+        plain(function),
+        run_engine("tensorflow", function, EngineSpec(precision="mixed")),
+    )
+    np.testing.assert_array_equal(found.targets, exact.targets)
+    np.testing.assert_allclose(found.outputs, exact.outputs, rtol=2e-6, atol=1e-7)
+    for expected in (exact, mixed):
+        error = np.abs(found.gradients - expected.gradients).max()
+        assert error / np.abs(exact.gradients).max() < 0.03
