@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atlas_files import FILENAME, AtlasFiles, folder_of
 from pipeline.explained import ExplainedExample, ExplainedMap, MeanMap, find_mean_map, read_maps
-from pipeline.notebook import atlas_html
+from pipeline.notebook import atlas_html, atlas_text
 from transforms.elements import Shard
 from transforms.errors import ConfigurationError
 from transforms.formats.sample import DrawnSample
@@ -77,6 +77,9 @@ class Atlas:
                 f"{path} is no atlas: it has no {MANIFEST}; give the output.path of a run"
             ) from error
         return cls(files, decode_manifest(text, path))
+
+    def __repr__(self) -> str:
+        return atlas_text(self.path, self._manifest)
 
     def _repr_html_(self) -> str:
         return atlas_html(self.path, self._manifest)

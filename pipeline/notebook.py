@@ -18,6 +18,23 @@ def atlas_html(path: str, manifest: Manifest) -> str:
       path: Its folder.
       manifest: Its manifest.
     """
+    said = (path, _outcome(manifest), manifest.config["model"]["uri"])
+    shown, outcome, model = (html.escape(plain(each)) for each in said)
+    return f"<p><b>Saliency atlas</b> <code>{shown}</code><br>{outcome}<br>model {model}</p>"
+
+
+def atlas_text(path: str, manifest: Manifest) -> str:
+    """The same in one line, for consoles.
+
+    Args:
+      path: Its folder.
+      manifest: Its manifest.
+    """
+    return plain(f"<Atlas {path}, {_outcome(manifest)}; model {manifest.config['model']['uri']}>")
+
+
+def _outcome(manifest: Manifest) -> str:
+    """Its status and what was counted."""
     counts = "not finished"
     if manifest.result is not None:
         counts = (
@@ -26,9 +43,7 @@ def atlas_html(path: str, manifest: Manifest) -> str:
         )
     if manifest.sample is not None:
         counts += f"; a sample, {manifest.sample}"
-    said = (path, f"{manifest.status}: {counts}", manifest.config["model"]["uri"])
-    shown, state, model = (html.escape(plain(each)) for each in said)
-    return f"<p><b>Saliency atlas</b> <code>{shown}</code><br>{state}<br>model {model}</p>"
+    return f"{manifest.status}: {counts}"
 
 
 def map_picture(values: npt.NDArray[np.floating], thumbnail: bytes | None = None) -> bytes:

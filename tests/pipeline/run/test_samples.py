@@ -141,7 +141,12 @@ def test_it_is_said_wherever_its_numbers_are(
     assert f"of 40 records; the sample leaves out {40 - SIZE}" in capsys.readouterr().out
     write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "page.html"))
     assert said in (tmp_path / "page.html").read_text()
-    assert said in Atlas.open(str(tmp_path / "atlas"))._repr_html_()
+    atlas = Atlas.open(str(tmp_path / "atlas"))
+    assert said in atlas._repr_html_()
+    assert repr(atlas) == (
+        f"<Atlas {atlas.path}, complete: 7 examples explained, 2 records failed; a sample, "
+        f"{said}; model {manifest['config']['model']['uri']}>"
+    )
 
     with pytest.raises(ConfigurationError, match=r"the nearest are .*; it has 9 of 40 examples"):
         show(str(tmp_path / "atlas"), "9/9", str(tmp_path / "one.png"))
