@@ -176,13 +176,12 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from pipeline.commands.console import print_audit
     from pipeline.config.keys import load_audit
 
     if arguments.set and arguments.config is None:
         raise ConfigurationError("--set changes the configuration of --config, which is not given")
     section = load_audit(arguments.config, arguments.set) if arguments.config else None
-    from pipeline.commands.audit import audit_atlas
+    from pipeline.commands.audit import audit_atlas, print_audit
 
     folder = arguments.output or arguments.atlas
     storage: Storage

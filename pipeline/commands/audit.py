@@ -8,11 +8,22 @@ from typing import Any
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import read_previous, write_audit
+from pipeline.audit.files.markdown import (
+    reference_sentence,
+    sample_sentences,
+    verdict_sentence,
+)
+from pipeline.audit.files.words import sentence
 from pipeline.audit.result import AuditResult, Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.shortcuts.gate import class_title, describe
+from pipeline.commands.console import print_line
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
 from transforms.storage import Storage
+
+_SHOWN_COMPARISONS = 40
+_VERDICT_STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow"}
 
 
 def audit_atlas(
@@ -83,3 +94,24 @@ def _references(section: AuditSection, atlas_path: str, storage: Storage) -> lis
 def _recorded_section(config: Mapping[str, Any]) -> AuditSection:
     """What the configuration of the atlas's run says of audits; its defaults where nothing."""
     return AuditSection.model_validate(config.get("audit", {}))
+
+
+def print_audit(result: AuditResult) -> None:
+    """Prints an audit's verdict, its gates, and what needs a look."""
+    print_line(
+        f"{result.verdict}: {verdict_sentence(result)}", style=_VERDICT_STYLES[result.verdict]
+    )
+    for said in sample_sentences(result):
+        print_line(said)
+    looked_at = [each for each in result.gates if each.verdict != "pass"]
+    for each in looked_at[:_SHOWN_COMPARISONS]:
+        waived = f" (waived until {each.waived_until})" if each.waived_until else ""
+        status = f" [{each.status}]" if each.status else ""
+        print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
+    if len(looked_at) > _SHOWN_COMPARISONS:
+        print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
+    for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
+        print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
+    reference = reference_sentence(result)
+    if reference:
+        print_line(reference)

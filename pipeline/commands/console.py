@@ -9,22 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit.files.markdown import (
-    reference_sentence,
-    sample_sentences,
-    verdict_sentence,
-)
-from pipeline.audit.files.words import sentence
-from pipeline.audit.result import AuditResult
-from pipeline.audit.shortcuts.gate import class_title, describe
-from pipeline.certificate.result import Certificate
-from pipeline.certificate.words import sentences, title
 from pipeline.plain_text import plain
 from pipeline.run.progress import describe_seconds
 from transforms.statistics.columns import POSITIVE_SHARE
 
-_SHOWN_COMPARISONS = 40
-_VERDICT_STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow"}
 _SHOWN_LAYERS = 12  # The last of them: what output_layer names is near the end.
 _SHOWN_CLASSES = 20
 _MAIN_STATISTICS = (
@@ -65,6 +53,10 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         means = [(name, _number(value)) for name, value in plan["sample"].items()]
         print_rows("Means over the first examples", means)
     if plan["certificate"]:
+        # It brings SciPy, which takes longer to import than a run's other modules together.
+        from pipeline.certificate.result import Certificate
+        from pipeline.certificate.words import sentences, title
+
         certificate = Certificate.model_validate(plan["certificate"])
         print_rows(title(certificate), sentences(certificate))
     if plan["picture"]:
@@ -226,27 +218,6 @@ def print_verification(verified: Mapping[str, Any]) -> None:
     print_rows("Verification", rows)
     for problem in problems:
         print_line(f"{problem['path']}: {problem['what']}", style="red")
-
-
-def print_audit(result: AuditResult) -> None:
-    """Prints an audit's verdict, its gates, and what needs a look."""
-    print_line(
-        f"{result.verdict}: {verdict_sentence(result)}", style=_VERDICT_STYLES[result.verdict]
-    )
-    for said in sample_sentences(result):
-        print_line(said)
-    looked_at = [each for each in result.gates if each.verdict != "pass"]
-    for each in looked_at[:_SHOWN_COMPARISONS]:
-        waived = f" (waived until {each.waived_until})" if each.waived_until else ""
-        status = f" [{each.status}]" if each.status else ""
-        print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
-    if len(looked_at) > _SHOWN_COMPARISONS:
-        print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
-    for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
-        print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
-    reference = reference_sentence(result)
-    if reference:
-        print_line(reference)
 
 
 def print_index(made: Mapping[str, Any]) -> None:
