@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from transforms.errors import ConfigurationError
 from transforms.models.expectations import (
     LayerMoments,
     MomentsRecorder,
     Rescaled,
     first_rescaling,
 )
+from transforms.models.files import reason
 from transforms.models.loading import LoadedModel
 from transforms.models.training_mode import check_function_of_input
 from transforms.saliency.attribution import Beside
@@ -64,7 +66,7 @@ def first_outputs(
 
     if not len(inputs):
         return None
-    keras_model = model.function.keras_model
+    title, keras_model = model.function.title, model.function.keras_model
     recorder = MomentsRecorder(keras_model)
 
     @functools.partial(tf.function, autograph=False)
@@ -77,11 +79,20 @@ def first_outputs(
     found: list[dict[str, tf.Tensor]] = []
 
     def call(batch: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
-        outputs, moments = traced(batch, *fed)
+        try:
+            concrete = traced.get_concrete_function(batch, *fed)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # whatever a user's model can raise
+            raise ConfigurationError(
+                f"{title} cannot be applied to {len(batch)} inputs of shape "
+                f"{spec.inputs.decoded_shape} at once ({reason(error)}); save it so that it takes "
+                "batches of any size"
+            ) from error
+        outputs, moments = concrete(batch, *fed)
         found.append(moments)
         return outputs
 
-    title = model.function.title
     outputs = check_function_of_input(title, call, inputs, model.training, model.batch, beside)
     if outputs is None:
         return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from transforms.errors import ConfigurationError
 from transforms.formats.source import InputSpec
 from transforms.models.expectations import Rescaled, first_rescaling
 from transforms.models.functions import KerasFunction
@@ -109,3 +111,17 @@ def test_a_rescaling_for_bytes_doubts_small_values(
 ) -> None:
     assert (Rescaled("r", 1 / 255, 0.0).doubt(lowest, highest) is not None) is doubted
     assert Rescaled("r", 2.0, 0.0).doubt(lowest, highest) is None
+
+
+class OneAtATime(keras.Layer):
+    """Takes any batch, says Keras; its code does not."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(inputs, (1, *SHAPE))[:, 0, 0]
+
+
+def test_a_model_that_takes_one_input_at_a_time_without_saying_so_is_named() -> None:
+    model = keras.Sequential([keras.Input(SHAPE), OneAtATime()], name="single")
+    said = r"model 'single' cannot be applied to 8 inputs of shape \(8, 8, 3\) at once"
+    with pytest.raises(ConfigurationError, match=said):
+        found(model)
