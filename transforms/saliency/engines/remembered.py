@@ -13,15 +13,10 @@ have the same bytes more often with a memory than without.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
-import os
-import platform
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,15 +24,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.models.devices import gpu_names, usable_cores
-from transforms.process.version import installed_versions
+from transforms.process.kept_files import KeptFiles
 from transforms.saliency.engines.agreement import Agreement
 from transforms.saliency.engines.engine import EngineSpec, engine_names
+from transforms.saliency.engines.surroundings import surroundings
 
 _FOLDER = "engines"
-_MOST_CHOICES = 256  # A kilobyte each; the oldest goes.
+_MOST_CHOICES = 256  # A kilobyte each; the longest unused goes.
+_MOST_BYTES = 2**22
 _LONGEST_SECONDS = 30 * 86_400.0
-_SOURCES = Path(__file__).parents[2]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -105,74 +100,35 @@ class ChoiceMemory:
         wanted: EngineSpec,
         examples: Sequence[npt.NDArray[Any]],
     ) -> None:
-        digest = hashlib.sha256(f"{subject}\n{wanted}\n{_surroundings()}".encode())
+        digest = hashlib.sha256(f"{subject}\n{wanted}\n{surroundings()}".encode())
         for array in examples:
             digest.update(f"\n{array.dtype} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        self.path = folder / _FOLDER / f"{digest.hexdigest()}.json"
+        self._name = digest.hexdigest()
+        self._files = KeptFiles(
+            folder / _FOLDER, ".json", most_files=_MOST_CHOICES, most_bytes=_MOST_BYTES
+        )
+
+    @property
+    def path(self) -> Path:
+        """Where the choice is, if it is remembered."""
+        return self._files.path(self._name)
 
     def recall(self) -> RememberedChoice | None:
         """What is remembered; None where that is nothing, or too long ago."""
+        text = self._files.read(self._name)
+        if text is None:
+            return None
         try:
-            choice = RememberedChoice.from_json(self.path.read_text())
-        except (OSError, ValueError, KeyError, TypeError):  # None yet, or damaged: it is made anew.
+            choice = RememberedChoice.from_json(text.decode())
+        except (ValueError, KeyError, TypeError):  # Damaged: it is made anew.
             return None
         age = time.time() - choice.measured
         return choice if 0 <= age <= _LONGEST_SECONDS else None
 
     def keep(self, choice: RememberedChoice) -> None:
-        """Remembers a choice, and forgets the oldest where there are many."""
-        folder = self.path.parent
-        written = folder / f".{uuid.uuid4().hex}"
+        """Remembers a choice, and forgets the longest unused where there are many."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            written.write_text(choice.as_json())
-            os.replace(written, self.path)
-            kept = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-            for path in kept[:-_MOST_CHOICES]:
-                path.unlink(missing_ok=True)
+            self._files.keep(self._name, [choice.as_json().encode()])
         except OSError as error:
             _LOGGER.info("the choice of an engine is not remembered: %s", error)
-
-
-@functools.cache
-def _surroundings() -> str:
-    """What a choice depends on beside what is computed."""
-    versions = installed_versions()
-    for name in ("openvino", "tensorflow-cpu", "tf_keras"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "none"
-    variables = {name: value for name, value in os.environ.items() if _is_of_libraries(name)}
-    known = (
-        versions,
-        _sources(),
-        _processor(),
-        usable_cores(),
-        gpu_names(),
-        sorted(variables.items()),
-    )
-    return repr(known)
-
-
-def _is_of_libraries(name: str) -> bool:
-    return name.startswith(("TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "OV_", "CUDA_"))
-
-
-def _sources() -> str:
-    """A digest of this package's code, which changes between versions, too, in a checkout."""
-    digest = hashlib.sha256()
-    for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _processor() -> str:
-    """Model and abilities of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # Not Linux.
-        return f"{platform.machine()} {platform.processor()}"
-    told = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
-    return f"{platform.machine()} {sorted(told)}"
