@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from benchmark import host
+from benchmark import host, start
 from benchmark import overhead as bench
 
 
@@ -42,6 +42,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
     monkeypatch.setattr(bench, "figures_of", figures_of)
     monkeypatch.setattr(host, "figures_of", figures_of)
+    monkeypatch.setattr(start, "figures_of", figures_of)
 
 
 def test_figures_are_the_last_line_of_a_process_of_its_own() -> None:
@@ -149,3 +150,35 @@ def test_a_small_benchmark_of_the_host_ends_with_a_document(tmp_path: Path) -> N
         *("read", "checksum", "parse", "decode", "properties", "rows", "gini", "windows"),
         *("encode", "commit", "aggregate"),
     }
+
+
+def test_a_starts_figures_are_medians_of_rounds_beside_the_import_of_the_same_round() -> None:
+    def round_of(cpu: float, **steps: float) -> dict[str, object]:
+        return {"cpu_seconds": cpu, "wall_seconds": 2 * cpu, "steps": steps}
+
+    runs = {
+        "import": [round_of(1.0), round_of(5.0), round_of(2.0)],
+        "again": [round_of(3.0, a=1.0, b=2.0), round_of(6.0, a=4.0, b=2.0), round_of(7.0, a=7.0)],
+    }
+    assert start.summarize(runs) == {
+        "import": {"cpu_seconds": 2.0, "wall_seconds": 4.0},
+        "again": {
+            "cpu_seconds": 6.0,
+            "wall_seconds": 12.0,
+            "cpu_seconds_beyond_import": 2.0,
+            "wall_seconds_beyond_import": 4.0,
+            "cpu_seconds_by_step": {"a": 4.0, "b": 2.0},
+        },
+    }
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_quick_benchmark_of_a_start_ends_with_a_document(tmp_path: Path) -> None:
+    document = tmp_path / "start.json"
+    assert start.main(["--quick", "--engine", "tensorflow", "--json", str(document)]) == 0
+    report = json.loads(document.read_text())
+    for kind in ("first", "again"):
+        steps = report[kind]["cpu_seconds_by_step"]
+        assert {"loading the model", "compiling", "explaining the first examples"} <= steps.keys()
+        assert sum(steps.values()) == pytest.approx(report[kind]["cpu_seconds"], abs=0.01)
+    assert report["import"]["cpu_seconds"] > 0

@@ -179,4 +179,4 @@ def test_nothing_is_remembered_of_code_of_ones_own(
     monkeypatch.syspath_prepend(tmp_path)
     explain = {"engine": "openvino", "operator": "own_operators:total"}
     prepare(make_config(explain=explain), LocalStorage(), "new")
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "engines").exists()

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.process.cache_folder import cache_folder
 from transforms.saliency.attribution import Attribution, AttributionFunction, beside_name
+from transforms.saliency.engines.compiled_models import CompiledModel, CompiledModels
 from transforms.saliency.engines.engine import (
     CompiledAttribution,
     EngineSpec,
@@ -30,7 +32,6 @@ from transforms.saliency.engines.engine import (
     Inputs,
 )
 from transforms.saliency.engines.rewriting.freezing import (
-    InferenceGraph,
     NotFreezableError,
     freeze,
     inference_graph,
@@ -56,9 +57,9 @@ class OpenVinoEngine:
     """Runs on CPUs, in float32 or mixed precision."""
 
     def compile(self, function: AttributionFunction, spec: EngineSpec) -> CompiledAttribution:
-        """Traces, freezes, rewrites, converts and compiles; see `Engine`."""
+        """Traces, and compiles where an earlier process has not done so; see `Engine`."""
         try:
-            import openvino  # noqa: F401 - whether it is there
+            import openvino
         except ImportError as error:
             raise EngineUnavailableError(
                 "OpenVINO is not installed (pip install 'saliency-atlas[openvino]')"
@@ -69,32 +70,56 @@ class OpenVinoEngine:
             )
         threads = spec.threads or os.cpu_count() or 1
         part = part_size(function, threads)
-        try:
-            frozen = freeze(function.trace(part))
-            graph = inference_graph(frozen, _rewrites(frozen, spec))
-        except (NotFreezableError, NotCopyableError) as error:
-            raise EngineUnavailableError(str(error)) from error
+        streams = min(threads, function.batch_size // part)
         properties = {
             "INFERENCE_PRECISION_HINT": "f32",  # By itself it takes bfloat16 for the forward pass.
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # Several workers would share the same cores.
+            "INFERENCE_NUM_THREADS": threads // streams,
         }
-        streams = min(threads, function.batch_size // part)
-        core = _core()
-        try:
-            model = _read(core, graph.definition)
-            compiled = [
-                core.compile_model(
-                    model, "CPU", {**properties, "INFERENCE_NUM_THREADS": threads // streams}
-                )
-                for _ in range(streams)
-            ]
-        except RuntimeError as error:
-            raise EngineUnavailableError(_reason(error)) from error
+        traced = function.trace(part)
+        kept = CompiledModels(cache_folder())
+        key = kept.key(traced, (openvino.get_version(), spec.precision, properties))
+        model = kept.find(key)
+        compiled: list[Any] | None = None
+        if model is not None:
+            try:
+                compiled = _imported(model, properties, streams)
+            except RuntimeError as error:
+                kept.distrust(key, _reason(error))
+        if model is None or compiled is None:
+            model = _compiled(traced, spec, properties)
+            kept.keep(key, model)
+            # What is kept is what is run: a later process has the same bits.
+            compiled = _imported(model, properties, streams)
         return CompiledAttribution(
-            _Runner(compiled, part, graph).run,
+            _Runner(compiled, part, model).run,
             step=part if function.separable else None,
         )
+
+
+def _compiled(traced: Any, spec: EngineSpec, properties: Mapping[str, Any]) -> CompiledModel:
+    """Freezes, rewrites, converts and compiles.
+
+    Raises:
+      EngineUnavailableError: One of that cannot be done.
+    """
+    try:
+        frozen = freeze(traced)
+        graph = inference_graph(frozen, _rewrites(frozen, spec))
+        core = _core()
+        compiled = core.compile_model(_read(core, graph.definition), "CPU", properties)
+        return CompiledModel(compiled.export_model().getvalue(), graph.names, graph.constants)
+    except (NotFreezableError, NotCopyableError) as error:
+        raise EngineUnavailableError(str(error)) from error
+    except RuntimeError as error:
+        raise EngineUnavailableError(_reason(error)) from error
+
+
+def _imported(model: CompiledModel, properties: Mapping[str, Any], streams: int) -> list[Any]:
+    """A compilation for each stream; from what one gave it takes a third of the time."""
+    content = bytes(model.content)
+    return [_core().import_model(content, "CPU", properties) for _ in range(streams)]
 
 
 def _rewrites(frozen: Any, spec: EngineSpec) -> Mapping[str, Rewrite]:
@@ -119,10 +144,10 @@ def part_size(function: AttributionFunction, threads: int) -> int:
 class _Runner:
     """Runs batches, part by part: who is done takes the next part, of whichever batch it is."""
 
-    def __init__(self, streams: Sequence[Any], part: int, graph: InferenceGraph) -> None:
+    def __init__(self, streams: Sequence[Any], part: int, model: CompiledModel) -> None:
         self._part = part
-        self._constants = graph.constants
-        self._names = graph.names
+        self._constants = model.constants
+        self._names = model.names
         requests = iter([stream.create_infer_request() for stream in streams])
         # A thread keeps its request, whose weights and activations are in its core's caches. Its
         # initializer does not know the runner, which the thread would keep alive otherwise.
@@ -136,8 +161,8 @@ class _Runner:
         self._inputs = {name for port in streams[0].inputs for name in port.names}
         self._outputs = {
             name: streams[0].output(f"{name}:0")
-            for name in graph.names
-            if name not in graph.constants
+            for name in model.names
+            if name not in model.constants
         }
         # Asked for here, by one thread: OpenVINO's bindings look NumPy up at the first question,
         # and two threads that ask it at once wait for each other for ever (seen with 2026.4).
