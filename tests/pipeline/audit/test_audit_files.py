@@ -20,7 +20,7 @@ from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import audit_files
 from pipeline.audit.files.markdown import verdict_sentence
 from pipeline.audit.result import AuditResult
-from pipeline.commands.console import print_audit
+from pipeline.commands.audit import print_audit
 from pipeline.config.audit_section import AuditSection
 
 HOSTILE = 'a<b>&"|`@x`\n\x1b[31m\u202e\\ ]]>'
