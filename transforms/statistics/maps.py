@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from transforms.codec import LEVELS, SMALLEST_NORMAL
 from transforms.statistics.columns import (
@@ -48,6 +47,7 @@ from transforms.statistics.columns import (
     region_energy,
     statistic_names,
 )
+from transforms.statistics.levels import level_counts
 from transforms.statistics.peak_windows import overlap_shares
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def gini_from_codes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """
     positions = math.prod(codes.shape[1:])
     flat = codes.reshape(len(codes), positions)
-    counts = np.array([_level_counts(levels) for levels in flat], np.int64).reshape(-1, LEVELS)
+    counts = level_counts(flat)
     masses = counts * np.square(np.arange(LEVELS))  # a level's pixels times (255^2 / scale) A
     # A level's pixels hold consecutive ranks; twice their mean is first + last.
     last = counts.cumsum(axis=1)
@@ -375,17 +375,6 @@ def _where(defined: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.where(defined, tf.clip_by_value(value, 0.0, 1.0), math.nan)
-
-
-def _level_counts(levels: npt.NDArray[np.uint8]) -> list[int]:
-    """How many of the (n,) levels there are of each, by Pillow, which has them as bytes.
-
-    np.bincount makes integers of 64 bits of them first, takes nearly twice as long, and holds
-    Python's lock meanwhile.
-    """
-    image = Image.frombuffer("L", (len(levels), 1), levels, "raw", "L", 0, 1)
-    counts: list[int] = image.histogram()
-    return counts
 
 
 def pixel_centres(side: int) -> npt.NDArray[np.float64]:
