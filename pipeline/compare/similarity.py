@@ -108,7 +108,7 @@ def _ranked_bytes(codes: Codes, *, signed: bool) -> _Ranked:
     """Of codes of one byte, whose counts say all that sorting would."""
     rows, places = codes.shape
     # The levels of int8, from -128 on, in their order.
-    levels = codes if codes.dtype == np.uint8 else codes.view(np.uint8) ^ SIGNED_LEVELS
+    levels: Codes = codes if codes.dtype == np.uint8 else codes.view(np.uint8) ^ SIGNED_LEVELS
     counts = level_counts(levels)
     magnitudes, of_magnitudes = codes, counts
     if codes.dtype == np.int8:

@@ -8,10 +8,10 @@ import io
 import pickle
 from typing import Any, BinaryIO
 
+from accounts import account_of
 from damaged_sets import FILES, RECORDS, DamagedSet, damaged_sets, sound_files
 
 from transforms.elements import Block, Shard
-from transforms.extents import ShardAccount
 from transforms.formats.features import Features
 from transforms.formats.reader import read_blocks
 from transforms.formats.source import Format, InputSpec, SourceSpec
@@ -45,15 +45,6 @@ def _read(format_: Format, number: int, data: bytes, skip: tuple[int, ...]) -> t
     source = SourceSpec(format_, Features("image", id="id"))
     storage = _Files({shard.path: data})
     return tuple(read_blocks(shard, source, INPUTS, BLOCK_SIZE, storage, skip))
-
-
-def account_of(blocks: list[Block]) -> ShardAccount:
-    account = ShardAccount()
-    for block in blocks:
-        extent = block.extent(block.failures)
-        assert extent is not None
-        account = account.merge(ShardAccount.of(block.key.records, extent))
-    return account
 
 
 def unreported(damaged: DamagedSet) -> list[str]:

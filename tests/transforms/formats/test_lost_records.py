@@ -15,6 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from accounts import account_of
 
 from transforms.elements import Block, Failure, Shard
 from transforms.errors import RunError
@@ -64,15 +65,6 @@ def read(
     path.write_bytes(data)
     spec = SourceSpec(format_, Features("image", label="label"), max_block_bytes=max_block_bytes)
     return list(read_blocks(Shard(str(path), len(data)), spec, INPUTS, 64, LocalStorage()))
-
-
-def account_of(blocks: list[Block]) -> ShardAccount:
-    account = ShardAccount()
-    for block in blocks:
-        extent = block.extent(block.failures)
-        assert extent is not None
-        account = account.merge(ShardAccount.of(block.key.records, extent))
-    return account
 
 
 def test_a_flipped_length_in_each_of_ten_shards_costs_ten_records(tmp_path: Path) -> None:

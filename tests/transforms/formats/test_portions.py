@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from accounts import account_of
 
 from transforms.elements import Block, Portion, Shard
 from transforms.errors import ConfigurationError, RunError
@@ -217,15 +218,6 @@ def test_a_lost_length_in_an_indexed_file_costs_its_record_alone(
     account = account_of(blocks)
     assert (account.failed, account.unreadable, account.gaps) == (size, 0, 0)
     assert account.imbalance is None
-
-
-def account_of(blocks: list[Block]) -> ShardAccount:
-    account = ShardAccount()
-    for block in blocks:
-        extent = block.extent(block.failures)
-        assert extent is not None
-        account = account.merge(ShardAccount.of(block.key.records, extent))
-    return account
 
 
 @pytest.mark.parametrize("kind", ["tfrecord", "parquet"])

@@ -23,25 +23,12 @@ if TYPE_CHECKING:
 class SmoothGradMethod(NoiseMethod):
     """Mean gradients."""
 
-    def begin(self, first: Attribution) -> State:
-        """Nothing: the unperturbed input is no copy."""
-        import tensorflow as tf
-
-        return (tf.zeros_like(first.gradients),)
-
     def accumulate(
         self, state: State, step: tf.Tensor, keys: tf.Tensor, result: Attribution
     ) -> State:
         """Adds a copy's gradient."""
         del step, keys
         return (state[0] + result.gradients,)
-
-    def finish(
-        self, state: State, inputs: tf.Tensor | None, scores: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The mean; see `Method`."""
-        del inputs, scores
-        return state[0] / self.samples, {}
 
 
 METHOD = SmoothGradMethod

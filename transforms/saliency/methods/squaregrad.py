@@ -25,12 +25,6 @@ class SquareGradMethod(NoiseMethod):
 
     signs: ClassVar[tuple[Sign, ...]] = ("absolute",)
 
-    def begin(self, first: Attribution) -> State:
-        """Nothing: the unperturbed input is no copy."""
-        import tensorflow as tf
-
-        return (tf.zeros_like(first.gradients),)
-
     def accumulate(
         self, state: State, step: tf.Tensor, keys: tf.Tensor, result: Attribution
     ) -> State:
@@ -39,13 +33,6 @@ class SquareGradMethod(NoiseMethod):
 
         del step, keys
         return (state[0] + tf.square(result.gradients),)
-
-    def finish(
-        self, state: State, inputs: tf.Tensor | None, scores: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The mean; see `Method`."""
-        del inputs, scores
-        return state[0] / self.samples, {}
 
 
 METHOD = SquareGradMethod

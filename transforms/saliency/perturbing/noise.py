@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import InputSpec
-from transforms.saliency.contract.method import Method, SteppedMethod
+from transforms.saliency.attribution import Attribution
+from transforms.saliency.contract.method import Method, State, SteppedMethod
 from transforms.saliency.contract.parameters import require_count, require_number
 from transforms.saliency.perturbing.random_numbers import (
     KEY_WORDS,
@@ -30,6 +31,8 @@ _BYTE_RANGE = 255.0
 @dataclasses.dataclass(frozen=True)
 class NoiseMethod(SteppedMethod):
     """Steps at x + n, n normal with standard deviation `noise`.
+
+    Unless a method says otherwise, its values are the mean of what it accumulates of each copy.
 
     Attributes:
       samples: Noisy copies of each input.
@@ -82,3 +85,16 @@ class NoiseMethod(SteppedMethod):
         del step
         assert self.noise is not None  # noqa: S101 - `of_inputs` has given it
         return inputs + self.noise * normal_numbers(keys, inputs.shape[1:])
+
+    def begin(self, first: Attribution) -> State:
+        """Nothing: the unperturbed input is no copy."""
+        import tensorflow as tf
+
+        return (tf.zeros_like(first.gradients),)
+
+    def finish(
+        self, state: State, inputs: tf.Tensor | None, scores: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The mean; see `Method`."""
+        del inputs, scores
+        return state[0] / self.samples, {}

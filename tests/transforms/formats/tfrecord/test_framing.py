@@ -5,44 +5,21 @@ import io
 import pathlib
 import struct
 import zlib
-from collections.abc import Callable
 
 import pytest
 import tensorflow as tf
+from frames import PACK, errors, framed, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.formats.source import Compression
 from transforms.formats.tfrecord import streams
-from transforms.formats.tfrecord.framing import Frame, FrameReader, masked_crc
+from transforms.formats.tfrecord.framing import FrameReader, masked_crc
 
 PAYLOADS = [b"", b"one", bytes(range(256)) * 5, b"last"]
 
 AUTO: Compression = "auto"
-PACK: dict[Compression, Callable[[bytes], bytes]] = {
-    "none": bytes,
-    "gzip": gzip.compress,
-    "zlib": zlib.compress,
-}
 ENDING = {"LostFraming", "TruncatedRecord", "DamagedStream"}
-
-
-def framed(payloads: list[bytes]) -> bytes:
-    """Frames by the definition in TensorFlow's record_writer.h."""
-    frames = []
-    for payload in payloads:
-        length = struct.pack("<Q", len(payload))
-        frames += [length, struct.pack("<I", masked_crc(length))]
-        frames += [payload, struct.pack("<I", masked_crc(payload))]
-    return b"".join(frames)
-
-
-def read(data: bytes, compression: Compression = "auto", **options: object) -> list[Frame]:
-    return list(FrameReader(io.BytesIO(data), compression, **options))  # type: ignore[arg-type]
-
-
-def errors(frames: list[Frame]) -> list[str | None]:
-    return [frame.fault.error if frame.fault else None for frame in frames]
 
 
 def flipped(data: bytes, position: int) -> bytes:
