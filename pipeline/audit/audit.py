@@ -39,16 +39,13 @@ from pipeline.audit.result import (
     Verdict,
 )
 from pipeline.audit.selection import Statistics, check_gates, check_labels
-from pipeline.audit.shortcuts.candidates import (
-    CANDIDATE,
-    WORTH_TRYING,
-    Candidate,
-    convinces,
-    find_candidates,
-)
+from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.reference import Reference
+from pipeline.audit.shortcuts.scores import Scores
+from pipeline.audit.shortcuts.trying import try_all
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
 from transforms.errors import ConfigurationError
@@ -145,13 +142,14 @@ class _Audit:
 
         # Last: trying candidates takes the model, and a wrong gate should be told before.
         self.reference: ReferenceClasses | None = None
-        self.shortcuts: list[Shortcut] = []
-        for each in self._candidates(reference, is_asked=confirm is not None):
-            found = each.finding if confirm is None else confirm(each)
-            if each.stands_out or convinces(found.indicator, found.verdict, found.mask):
-                self.shortcuts.append(found)
+        scores = self._indicators(is_asked=bool(confirm or reference))
+        candidates = find_candidates(atlas, scores, section.min_n, self._ranks(reference, scores))
+        self.shortcuts = [each.finding for each in candidates]
+        if confirm is not None:
+            proposals = propose(atlas, scores, section.min_n)
+            self.shortcuts = try_all(candidates, proposals, confirm)
 
-    def _candidates(self, atlases: Sequence[Atlas], *, is_asked: bool) -> list[Candidate]:
+    def _indicators(self, *, is_asked: bool) -> list[Scores]:
         gates = [gate.title for gate in self._section.gates if gate.shortcut is not None]
         kind = input_kind(self._atlas)
         if kind != "image":
@@ -164,7 +162,7 @@ class _Audit:
         try:
             scores = indicators(self._atlas)
         except ConfigurationError:  # An older atlas, without the table of folds.
-            if is_asked or atlases or gates:
+            if is_asked or gates:
                 raise
             return []
         if gates and not scores:
@@ -172,12 +170,14 @@ class _Audit:
                 f"gate {gates[0]!r}: {self._atlas.path} has maps of fewer than two classes, so no "
                 "shortcut can be told: leave the gate out"
             )
-        reference = None
-        if atlases:
-            reference = Reference.of(atlases, self._section.min_n)
-            self.reference = reference.describe([to_text(each.path) for each in atlases], scores)
-        bounds = WORTH_TRYING if is_asked else CANDIDATE
-        return find_candidates(self._atlas, scores, self._section.min_n, reference, bounds)
+        return scores
+
+    def _ranks(self, atlases: Sequence[Atlas], scores: Sequence[Scores]) -> Reference | None:
+        if not atlases or input_kind(self._atlas) != "image":
+            return None
+        reference = Reference.of(atlases, self._section.min_n)
+        self.reference = reference.describe([to_text(each.path) for each in atlases], scores)
+        return reference
 
     def comparisons(self) -> Iterator[Comparison]:
         """Of all gates, in their order."""

@@ -115,8 +115,10 @@ class MaskEffect(Part):
 
     Attributes:
       n: Images.
-      margin: The class's median margin, its output less the largest other one, over the images
-        that the model takes for the class as they are; 0 where they are fewer than 10.
+      recognised: How many of them the model takes for the class as they are; None in an audit of
+        an older version, whose `flips` and `by_fill` are of all images.
+      margin: The class's median margin, its output less the largest other one, over those; 0 where
+        they are fewer than 10.
       drop: By how much masking the place lowers the margin, the mean over images and fills.
       control_drop: By how much masking elsewhere lowers it.
       share: `drop` less `control_drop`, by the margin; None, as `low`, `high` and `by_fill`, where
@@ -124,12 +126,14 @@ class MaskEffect(Part):
       low: Lower end of the interval around `share`.
       high: Its upper end.
       p: Of the one-sided paired sign-flip test that the place matters no more than elsewhere.
-      flips: Share of images whose predicted class changes, the mean over fills.
+      flips: Share of the recognised images whose predicted class changes, the mean over fills.
       control_flips: The same, masked elsewhere.
-      by_fill: `share` of each fill by itself: the mean colour, a blur, another class's image.
+      by_fill: What each fill takes of the recognised images, by the margin: the mean colour, a
+        blur, another class's image.
     """
 
     n: int
+    recognised: int | None = None
     margin: float
     drop: float
     control_drop: float
@@ -140,6 +144,11 @@ class MaskEffect(Part):
     flips: float
     control_flips: float
     by_fill: dict[str, float] | None
+
+    @property
+    def flips_of(self) -> int:
+        """How many images `flips` is a share of."""
+        return self.recognised or self.n
 
 
 class TransplantEffect(Part):

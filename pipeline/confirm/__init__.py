@@ -6,6 +6,7 @@ that had no part in choosing the place. It needs the model and the inputs, so it
 the audit, which reads tables.
 
     reading        which examples, and their inputs again
+    screening      which proposals are worth an experiment, by a few images of half a
     interventions  masks, fills, patches, and their controls
     experiment     what the model makes of them, image by image
     effects        what that adds up to: intervals, tests, the verdict

@@ -22,7 +22,8 @@ from pipeline.confirm.experiment import (
     measure_transplants,
 )
 from pipeline.confirm.interventions import Image, Mask, mask_of_cells
-from pipeline.confirm.selection import choose_examples, peak_masks
+from pipeline.confirm.screening import SCREENING_IMAGES, is_worth_trying
+from pipeline.confirm.selection import choose_examples, choose_for_screening, peak_masks
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.load import model_spec
 from transforms.errors import ConfigurationError
@@ -73,9 +74,12 @@ class Confirmer:
                 "without --confirm"
             )
         self._predict = self._load()
+        self._screened: tuple[int, dict[Place, Image]] = -1, {}
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """Tries a candidate on examples that had no part in finding it.
+
+        What does not stand out is tried only where a screening of half a says that it is worth it.
 
         Returns:
           The finding with what masking and pasting did, and the verdict; unchanged where there are
@@ -86,6 +90,8 @@ class Confirmer:
           RunError: An input file cannot be read any more.
         """
         if candidate.finding.indicator == "property":
+            return candidate.finding
+        if not candidate.stands_out and not self._is_worth_trying(candidate):
             return candidate.finding
         chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
         wanted = [*chosen.own, *chosen.others]
@@ -118,6 +124,21 @@ class Confirmer:
             min_effect=self._min_effect,
             confidence=self._confidence,
         )
+
+    def _is_worth_trying(self, candidate: Candidate) -> bool:
+        target = candidate.finding.class_number
+        if (
+            self._screened[0] != target
+        ):  # Proposals come class by class: the images of one are kept.
+            places = choose_for_screening(self._atlas, target, SCREENING_IMAGES)
+            found = read_inputs(self._config, self._atlas.shards, places, self._storage)
+            self._screened = target, dict(found)
+        inputs = self._screened[1]
+        masks = self._masks(candidate, [*inputs])
+        subjects = [Subject(place.example_id, inputs[place], mask) for place, mask in masks.items()]
+        if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
+            return False
+        return is_worth_trying(subjects, target, self._predict, generator_of)
 
     def _masks(self, candidate: Candidate, places: Sequence[Place]) -> dict[Place, Mask]:
         """Where each image is masked: the region, or where its own map peaks."""
@@ -168,7 +189,7 @@ def try_on_model(
     count = min(len(subjects), len(others))
     if count < 2:  # noqa: PLR2004
         return finding
-    experiment = (subjects[:count], others[:count], finding.class_number, predict, _generator_of)
+    experiment = (subjects[:count], others[:count], finding.class_number, predict, generator_of)
     mask = mask_effect(measure_masking(*experiment), confidence)
     transplant = transplant_effect(measure_transplants(*experiment), confidence)
     found: dict[str, Any] = {"mask": mask, "transplant": transplant}
@@ -177,7 +198,7 @@ def try_on_model(
     return finding.model_copy(update=found)
 
 
-def _generator_of(example_id: str) -> np.random.Generator:
+def generator_of(example_id: str) -> np.random.Generator:
     """Random numbers of an example: the same in every audit, whatever else is in it."""
     digest = hashlib.sha256(example_id.encode(errors="surrogatepass")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))

@@ -19,7 +19,9 @@ from pipeline.confirm.interventions import FILLS
 MIN_EXAMPLES = 50
 """With fewer images nothing is confirmed and nothing cleared."""
 
-_FEWEST_RECOGNISED = 10  # A median of fewer margins is no unit.
+FEWEST_RECOGNISED = 10
+"""A median of fewer margins is no unit."""
+
 _MORE_FLIPS = 2
 _RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
 _SEED = 20_130_612
@@ -31,15 +33,18 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
     The interval is of the mean paired difference (skewness-corrected t), divided by the median
     margin of the images that the model recognises: of a class that is known by its mark alone,
     those without it have no margin to lose. The margin's own uncertainty is not in the interval:
-    it is a unit, not a result.
+    it is a unit, not a result. What each fill takes and how many images change class is of those
+    images, too: a mark in half of a class's images would show at half its size in all of them.
 
     Args:
       measured: Of N images, at least 2.
       confidence: Of the interval.
     """
     differences = measured.drops - measured.control_drops
-    recognised = measured.margins[measured.margins > 0]
-    margin = float(np.median(recognised)) if len(recognised) >= _FEWEST_RECOGNISED else 0.0
+    is_recognised = measured.margins > 0
+    recognised = measured.margins[is_recognised]
+    margin = float(np.median(recognised)) if len(recognised) >= FEWEST_RECOGNISED else 0.0
+    of_these = is_recognised if len(recognised) else slice(None)
     paired = differences.mean(axis=1)
     interval = mean_interval(Moments.of(paired), confidence)
 
@@ -47,9 +52,10 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
         # A class that the model hardly sees in its own images has no margin to lose.
         return float(value) / margin if margin > 0 else None
 
-    by_fill = dict(zip(FILLS, differences.mean(axis=0).tolist(), strict=True))
+    by_fill = dict(zip(FILLS, differences[of_these].mean(axis=0).tolist(), strict=True))
     return MaskEffect(
         n=len(paired),
+        recognised=len(recognised),
         margin=margin,
         drop=float(measured.drops.mean()),
         control_drop=float(measured.control_drops.mean()),
@@ -57,8 +63,8 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
         low=share(interval.low[0]),
         high=share(interval.high[0]),
         p=sign_flip_p(paired),
-        flips=float(measured.flips.mean()),
-        control_flips=float(measured.control_flips.mean()),
+        flips=float(measured.flips[of_these].mean()),
+        control_flips=float(measured.control_flips[of_these].mean()),
         by_fill={name: value / margin for name, value in by_fill.items()} if margin > 0 else None,
     )
 

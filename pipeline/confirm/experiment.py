@@ -7,12 +7,12 @@ stored of an image are paired differences, which `effects` turns into intervals 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.confirm.interventions import FILLS, Image, Mask, paste, shifts_elsewhere
+from pipeline.confirm.interventions import FILLS, Fill, Image, Mask, paste, shifts_elsewhere
 
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """(N, H, W, C) decoded images in 0..255 -> (N, classes) outputs."""
@@ -80,6 +80,8 @@ def measure_masking(
     target: int,
     predict: Predict,
     generator_of: Callable[[str], np.random.Generator],
+    *,
+    fills: Mapping[str, Fill] = FILLS,
 ) -> MaskMeasurements:
     """Masks the place in every image, and as many pixels elsewhere.
 
@@ -89,27 +91,34 @@ def measure_masking(
       target: The class.
       predict: The model.
       generator_of: Randomness of an example, by its id.
+      fills: What masks are filled with.
     """
     found = [
-        _mask_one(subject, donor, target, predict, generator_of(subject.example_id))
+        _mask_one(subject, donor, target, predict, generator_of(subject.example_id), fills=fills)
         for subject, donor in zip(subjects, donors, strict=True)
     ]
     return MaskMeasurements(*(np.stack(values) for values in zip(*found, strict=True)))
 
 
 def _mask_one(
-    subject: Subject, donor: Image, target: int, predict: Predict, generator: np.random.Generator
+    subject: Subject,
+    donor: Image,
+    target: int,
+    predict: Predict,
+    generator: np.random.Generator,
+    *,
+    fills: Mapping[str, Fill],
 ) -> tuple[npt.NDArray[np.generic], ...]:
     image, mask = subject.image, subject.mask
     shifts = shifts_elsewhere(mask, CONTROLS, generator)
     changed = [image]
-    for fill in FILLS.values():
+    for fill in fills.values():
         filling = fill(image, donor)
         changed.append(paste(image, mask, filling))
         changed += [paste(image, shift.of_mask(mask), filling) for shift in shifts]
     outputs = predict(np.stack(changed))
     margins, predicted = margins_of(outputs, target), outputs.argmax(axis=-1)
-    shape = (len(FILLS), 1 + CONTROLS)
+    shape = (len(fills), 1 + CONTROLS)
     drops = margins[0] - margins[1:].reshape(shape)
     flips = (predicted[1:] != predicted[0]).reshape(shape)
     return (

@@ -66,12 +66,15 @@ def of_donor(image: Image, donor: Image) -> Image:
     return donor
 
 
-FILLS: dict[str, Callable[[Image, Image], Image]] = {
+Fill = Callable[[Image, Image], Image]
+"""What a mask is filled from, of an image and a donor."""
+
+FILLS: dict[str, Fill] = {
     "mean": mean_colour,
     "blur": blurred,
     "donor": of_donor,
 }
-"""What masks are filled from, of an image and a donor: `paste` puts it under the mask. Each makes
+"""The fills by name: `paste` puts what they make under the mask. Each makes
 another mistake (a grey patch is no image either), so an effect is of all three."""
 
 

@@ -1,4 +1,4 @@
-"""Which examples an experiment is made with: none that had a part in finding the candidate."""
+"""Which examples are shown to the model: in an experiment none that had a part in the finding."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def choose_examples(atlas: Atlas, target: int, count: int) -> Chosen:
     return Chosen(_smallest(own, count), _smallest(others, count))
 
 
+def choose_for_screening(atlas: Atlas, target: int, count: int) -> tuple[Place, ...]:
+    """Examples of half a that the model takes for their class, to screen proposals with.
+
+    Args:
+      atlas: The atlas.
+      target: The class.
+      count: How many at most.
+    """
+    same = [pc.field(name) == target for name in ("label", "target", "predicted")]
+    return _smallest(_places(atlas, same[0] & same[1] & same[2], half=0), count)
+
+
 def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place, Mask]:
     """Where each example's map peaks: the square that its peak window was made of.
 
@@ -79,13 +91,13 @@ def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place
     return found
 
 
-def _places(atlas: Atlas, where: pc.Expression) -> Iterator[Place]:
-    """Places in odd folds; one that has several maps comes as often."""
+def _places(atlas: Atlas, where: pc.Expression, half: int = 1) -> Iterator[Place]:
+    """Places in odd folds, or of half 0 in even ones; one with several maps comes as often."""
     for shard in atlas.shards:
         for batch in atlas.batches(["example_id", "record"], where, shard.folder):
             ids, records = batch["example_id"].to_pylist(), batch["record"].to_pylist()
             for name, record, fold in zip(ids, records, folds_of(ids).tolist(), strict=True):
-                if fold % 2:
+                if fold % 2 == half:
                     yield Place(shard.folder, record, name)
 
 

@@ -11,28 +11,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from calibration.explaining import TablesInMemory, explain
 from calibration.kinds import PLANTED, Kind, Scene, make_scene, random_of
 from calibration.network import Network, network
-from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, presences
+from calibration.trying import Trial
+from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, large, presences
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.place import Places
+from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.repeat import Repeats
 from pipeline.audit.shortcuts.scores import Scores, lead
 from pipeline.config.audit_section import AuditSection
-from pipeline.confirm.confirm import MAX_EXAMPLES, try_on_model
-from pipeline.confirm.experiment import Subject
-from pipeline.confirm.interventions import Mask, mask_of_cells
-from transforms.codec import decode
-from transforms.statistics.groups.folds import folds_of
-from transforms.statistics.peak_windows import peak_square
-from transforms.store.map_format import map_codes
+from pipeline.confirm.interventions import mask_of_cells
 
-_TRIED_S1, _TRIED_AREA = math.log(3), 0.2
-_TRIED_S2, _TRIED_LEAD = 0.15, 0.05
-_TRIED_PRESENCE = 0.08
+_TRIED_S1, _TRIED_AREA, _TRIED_S1_LEAD = math.log(4), 0.15, 0.5
+_TRIED_S2_LEAD = 0.2
+_TRIED_PRESENCE = 0.3
 _DEFAULTS = AuditSection.model_validate({})
 _DIGITS = 4
 
@@ -50,11 +45,9 @@ def measure(kind: Kind, seed: int) -> dict[str, Any]:
     scores = indicators(tables)
     predicted = tables.table["predicted"].to_numpy()
     correct = predicted == tables.table["label"].to_numpy()
-    tried = [
-        _tried(candidate, scene, trained, tables)
-        for each in scores
-        for candidate in _worth_trying(each, tables)
-    ]
+    trial = Trial(scene, trained, tables)
+    candidates = [one for each in scores for one in _nearly_candidates(each, tables)]
+    proposals = propose(tables, scores, _DEFAULTS.min_n)
     return {
         "kind": kind.name,
         "seed": seed,
@@ -65,7 +58,8 @@ def measure(kind: Kind, seed: int) -> dict[str, Any]:
         "accuracy": round(float(correct.mean()), _DIGITS),
         "drop": _drop(scene, trained),
         "scores": [_rounded(each) for each in scores],
-        "tried": tried,
+        "tried": [_tried(each, trial) for each in candidates],
+        "proposed": [_tried(each, trial) for each in proposals if trial.is_worth_trying(each)],
     }
 
 
@@ -89,14 +83,15 @@ def _rounded(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _worth_trying(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
+def _nearly_candidates(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
     """Classes that some decision may call candidates."""
     if isinstance(scores, Places):
-        chosen = np.flatnonzero((scores.score >= _TRIED_S1) & (scores.areas <= _TRIED_AREA))
+        is_large = (scores.score >= _TRIED_S1) & (lead(scores.score) >= _TRIED_S1_LEAD)
+        chosen = np.flatnonzero(is_large & (scores.areas <= _TRIED_AREA))
     elif isinstance(scores, Repeats):
-        chosen = np.flatnonzero((scores.score >= _TRIED_S2) & (lead(scores.score) >= _TRIED_LEAD))
+        chosen = np.flatnonzero(lead(scores.score) >= _TRIED_S2_LEAD)
     else:
-        return []
+        chosen = np.flatnonzero(large(scores.kind, scores.score, None))
     rows = chosen.tolist()
     if not rows:
         return []
@@ -107,60 +102,16 @@ def _worth_trying(scores: Scores, tables: TablesInMemory) -> list[Candidate]:
     ]
 
 
-def _tried(
-    candidate: Candidate, scene: Scene, trained: Network, tables: TablesInMemory
-) -> dict[str, Any]:
-    target = candidate.finding.class_number
-    ids = tables.table["example_id"].to_pylist()
-    odd = folds_of(ids) % 2 == 1
-    is_own = scene.audited.labels == target
-    images = scene.audited.pixels
-    own = np.flatnonzero(odd & is_own)[:MAX_EXAMPLES]
-    others = np.flatnonzero(odd & ~is_own)
-    others = np.sort(random_of_class(target).permutation(others)[:MAX_EXAMPLES])
-    masks = _masks(candidate, tables.table.take(pa.array(own)), len(own))
-    subjects = [
-        Subject(ids[row], images[row].astype(np.float32), mask)
-        for row, mask in zip(own.tolist(), masks, strict=True)
-        if mask is not None
-    ]
-    found = try_on_model(
-        candidate.finding,
-        subjects,
-        [images[row].astype(np.float32) for row in others.tolist()],
-        trained.predict,
-        min_effect=_DEFAULTS.min_effect,
-        confidence=_DEFAULTS.confidence,
-    )
-    return {
-        "class": target,
-        "indicator": found.indicator,
-        "statistic": found.statistic,
-        "area": found.area,
-        "presence": round(found.presence, _DIGITS),
-        "on_mark": _is_on_mark(candidate, scene),
-        "mask": None if found.mask is None else found.mask.model_dump(),
-        "transplant": None if found.transplant is None else found.transplant.model_dump(),
-    }
+def _tried(candidate: Candidate, trial: Trial) -> dict[str, Any]:
+    found = trial.confirm(candidate)
+    return {"finding": found.model_dump(by_alias=True), "on_mark": _is_on_mark(candidate, trial)}
 
 
-def random_of_class(target: int) -> np.random.Generator:
-    """What draws a class's images of other classes."""
-    return np.random.default_rng(target)
-
-
-def _masks(candidate: Candidate, rows: pa.Table, count: int) -> list[Mask | None]:
-    if candidate.cells is not None:
-        shape = map_codes(rows).shape[1:]
-        return [mask_of_cells(candidate.cells, *shape)] * count
-    values = decode(map_codes(rows), rows["map_scale"].to_numpy())
-    return [peak_square(each) if each.any() else None for each in values]
-
-
-def _is_on_mark(candidate: Candidate, scene: Scene) -> bool | None:
+def _is_on_mark(candidate: Candidate, trial: Trial) -> bool | None:
     """Whether the region meets the mark; None where either is no one place."""
-    if candidate.cells is None or scene.mark is None:
+    if candidate.cells is None or trial.scene.mark is None:
         return None
-    top, left, side = scene.mark
-    region: npt.NDArray[np.bool_] = mask_of_cells(candidate.cells, *scene.audited.pixels.shape[1:3])
+    top, left, side = trial.scene.mark
+    shape = trial.scene.audited.pixels.shape[1:3]
+    region: npt.NDArray[np.bool_] = mask_of_cells(candidate.cells, *shape)
     return bool(region[top : top + side, left : left + side].any())

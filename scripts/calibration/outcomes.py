@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from calibration.kinds import KINDS, PLANTED
 from pipeline.audit.estimation.intervals import share_interval
-from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
-from pipeline.audit.shortcuts.candidates import CANDIDATE, WORTH_TRYING, Bounds, convinces, large
+from pipeline.audit.result import Shortcut
+from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
+from pipeline.audit.shortcuts.trying import try_all
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge
 
@@ -68,18 +68,18 @@ class Outcome:
     @classmethod
     def of(cls, line: dict[str, Any]) -> Outcome:
         """Decides again on a model's figures, as an audit does that tries them on the model."""
-        tried = {(each["statistic"], each["class"]): each for each in line["tried"]}
-        found = []
-        for scores in line["scores"]:
-            in_question, is_large = (_large(scores, each) for each in (WORTH_TRYING, CANDIDATE))
-            for row in np.flatnonzero(in_question | is_large).tolist():
-                each = tried.get((scores["statistic"], row))
-                mask, verdict = _verdict(each)
-                stands_out = is_large[row] and _shows(scores, each, CANDIDATE)
-                is_tried = in_question[row] and _shows(scores, each, WORTH_TRYING)
-                if stands_out or (is_tried and convinces(scores["kind"], verdict, mask)):
-                    on_mark = None if each is None else each["on_mark"]
-                    found.append(Found(row, scores["kind"], verdict, on_mark))
+        scores = {each["statistic"]: each for each in line["scores"]}
+        tried = [_judged(each["finding"]) for each in line["tried"]]
+        candidates = [each for each in tried if _stands_out(each.finding, scores)]
+        proposals = [_judged(each["finding"]) for each in line["proposed"]]
+        on_mark = {
+            _key(_judged(each["finding"]).finding): each["on_mark"]
+            for each in (*line["tried"], *line["proposed"])
+        }
+        found = [
+            Found(each.class_number, each.indicator, each.verdict, on_mark[_key(each)])
+            for each in try_all(candidates, proposals, lambda one: one.finding)
+        ]
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 
     @classmethod
@@ -94,25 +94,33 @@ class Outcome:
         return [self.kind, self.seed, self.classes, self.drop, found]
 
 
-def _large(scores: dict[str, Any], bounds: Bounds) -> npt.NDArray[np.bool_]:
-    areas = None if scores["areas"] is None else np.array(scores["areas"])
-    return large(scores["kind"], np.array(scores["score"]), areas, bounds)
+def _key(finding: Shortcut) -> tuple[int, str, tuple[float, ...] | None]:
+    return finding.class_number, finding.statistic, finding.region
 
 
-def _shows(scores: dict[str, Any], tried: dict[str, Any] | None, bounds: Bounds) -> bool:
-    """Whether a place is in maps enough; what was not tried is not."""
-    if scores["kind"] != "place":
-        return True
-    return tried is not None and tried["presence"] >= bounds.presence
+def _judged(found: dict[str, Any]) -> Candidate:
+    """What was tried, with the verdict that its figures come to."""
+    finding = Shortcut.model_validate(found)
+    if finding.mask is not None and finding.transplant is not None:
+        defaults = AuditSection.model_validate({})
+        verdict = judge(
+            finding.indicator,
+            finding.mask,
+            finding.transplant,
+            defaults.min_effect,
+            defaults.confidence,
+        )
+        finding = finding.model_copy(update={"verdict": verdict})
+    return Candidate(finding, None)
 
 
-def _verdict(tried: dict[str, Any] | None) -> tuple[MaskEffect | None, ShortcutVerdict]:
-    if tried is None or tried["mask"] is None:
-        return None, "candidate"
-    defaults = AuditSection.model_validate({})
-    mask, transplant = MaskEffect(**tried["mask"]), TransplantEffect(**tried["transplant"])
-    effect, confidence = defaults.min_effect, defaults.confidence
-    return mask, judge(tried["indicator"], mask, transplant, effect, confidence)
+def _stands_out(finding: Shortcut, scores: dict[str, Any]) -> bool:
+    """Whether it is a candidate whatever an experiment says."""
+    of_all = scores[finding.statistic]
+    areas = None if of_all["areas"] is None else np.array(of_all["areas"])
+    is_large = large(finding.indicator, np.array(of_all["score"]), areas)
+    is_seen = finding.indicator != "place" or finding.presence >= CANDIDATE.presence
+    return bool(is_large[finding.class_number]) and is_seen
 
 
 @dataclasses.dataclass(frozen=True)

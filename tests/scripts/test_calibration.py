@@ -18,21 +18,30 @@ from calibration.power import draw
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def effect(share: float, **more: Any) -> dict[str, Any]:
+def tried(target: int, indicator: str, share: float, **more: Any) -> dict[str, Any]:
+    """A class that was tried, of whose median margin masking took such a share."""
     mask = {
-        "n": 70, "margin": 1.0, "drop": share, "control_drop": 0.0, "share": share,
-        "low": share - 0.02, "high": share + 0.02, "p": 1e-4, "flips": 0.5, "control_flips": 0.0,
-        "by_fill": {"mean": share, "blur": share, "donor": share},
+        "n": 70, "recognised": 60, "margin": 1.0, "drop": share, "control_drop": 0.0,
+        "share": share, "low": share - 0.02, "high": share + 0.02, "p": 1e-4, "flips": 0.5,
+        "control_flips": 0.0, "by_fill": {"mean": share, "blur": share, "donor": share},
     }  # fmt: skip
     transplant = {
         "n": 70, "rise": 1.0, "control_rise": 0.0, "moved": 0.4, "control_moved": 0.0,
         "low": 0.3, "high": 0.5, "p": 1e-4,
     }  # fmt: skip
-    return {"presence": 0.9, "on_mark": None, "mask": mask, "transplant": transplant, **more}
+    is_place = indicator == "place"
+    finding = {
+        "class": target, "class_name": None, "indicator": indicator,
+        "statistic": "S1" if is_place else "S2", "n": 70, "q": None, "effect": 2.5,
+        "others": 0.8, "presence": 0.9, "region": (0.0, 0.0, 0.2, 0.2) if is_place else None,
+        "area": 0.04 if is_place else None, "verdict": "candidate", "mask": mask,
+        "transplant": transplant,
+    }  # fmt: skip
+    return {"finding": {**finding, **more}, "on_mark": True if is_place else None}
 
 
 def line(**more: Any) -> dict[str, Any]:
-    """Ten classes; one stands out by its place, another by what repeats."""
+    """Ten classes; one stands out by its place, another by what repeats; a third was proposed."""
     places, repeats = [0.3 + 0.05 * row for row in range(10)], [0.02 * row for row in range(10)]
     places[PLANTED], repeats[4] = 2.5, 0.7
     return {
@@ -42,10 +51,11 @@ def line(**more: Any) -> dict[str, Any]:
             {"kind": "repeat", "statistic": "S2", "score": repeats, "areas": None},
         ],
         "tried": [
-            {"class": PLANTED, "indicator": "place", "statistic": "S1",
-             **effect(0.8, on_mark=True)},
-            {"class": 4, "indicator": "repeat", "statistic": "S2", **effect(0.01)},
+            tried(PLANTED, "place", 0.8),
+            tried(4, "repeat", 0.01),
+            tried(7, "place", 0.9),  # it does not stand out
         ],
+        "proposed": [tried(2, "place", 0.5), tried(5, "place", 0.25), tried(6, "repeat", 0.5)],
         **more,
     }  # fmt: skip
 
@@ -54,13 +64,16 @@ def test_figures_become_candidates_and_verdicts() -> None:
     outcome = Outcome.of(line())
     assert outcome.found == (
         Found(PLANTED, "place", "portable", True),
+        Found(2, "place", "portable", True),
         Found(4, "repeat", "cleared", None),
     )
     assert outcome.counts
     assert is_found(outcome, "place", used=True)
     assert not is_found(outcome, "repeat")
-    assert alarms(outcome)
-    assert not alarms(outcome, used=True)
+    assert alarms(outcome, used=True)  # of the class that was proposed
+    assert not alarms(Outcome.of(line(proposed=[])), used=True)
+    faint = tried(PLANTED, "place", 0.8, presence=0.5)
+    assert Outcome.of(line(tried=[faint], proposed=[])).found == ()
     assert Outcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audit.estimation.intervals import Floats
-from pipeline.audit.result import MaskEffect, Shortcut, ShortcutVerdict
+from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts import place, properties, repeat
 from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.reference import Reference
@@ -33,7 +33,7 @@ class Bounds:
       effect: Least S1 of a place: ln 4 is four times the saliency that is usual there.
       area: Largest share of the image of a region: masking a larger one masks the object.
       presence: Least presence of a place; with less it is that of some images, not of the class.
-      place_lead: Least lead of S1 (`scores.lead`), from eight classes on.
+      place_lead: Least lead of S1 (`scores.lead`).
       repeat_lead: Least lead of S2.
     """
 
@@ -44,21 +44,8 @@ class Bounds:
     repeat_lead: float
 
 
-CANDIDATE = Bounds(effect=math.log(4), area=0.15, presence=0.15, place_lead=0.4, repeat_lead=0.25)
-"""Of a candidate: rare enough among clean classes to be told without an experiment."""
-
-WORTH_TRYING = Bounds(
-    effect=math.log(3), area=0.05, presence=0.1, place_lead=-math.inf, repeat_lead=0.1
-)
-"""Of what is tried where there is a model to try it on: an experiment finds marks that maps alone
-do not tell from clean classes (`scripts/calibrate`)."""
-
-MOST_TRIED = 20
-"""Classes by one indicator that are tried though they are no candidates, by their effect."""
-
-
-CONVINCING_SHARE = 0.75
-"""Of the median margin: what masking the peaks takes of a class that maps alone did not tell."""
+CANDIDATE = Bounds(effect=math.log(4), area=0.15, presence=0.7, place_lead=1.0, repeat_lead=0.35)
+"""Rare enough among clean classes to be told without an experiment (`scripts/calibrate`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +55,8 @@ class Candidate:
     Attributes:
       finding: As it stands in `audit.json`.
       cells: (rows, columns) bool, the region on the grid of sketches; None where it is no place.
-      stands_out: Whether it is a candidate, experiment or not; what does not is of interest only if
-        an experiment `convinces`.
+      stands_out: Whether it is a candidate, experiment or not; a proposal is not, and only an
+        experiment makes something of it.
     """
 
     finding: Shortcut
@@ -82,7 +69,6 @@ def find_candidates(
     scores: Sequence[Scores],
     min_n: int,
     reference: Reference | None = None,
-    bounds: Bounds = CANDIDATE,
 ) -> list[Candidate]:
     """The classes whose maps or images differ from all other classes' as few do.
 
@@ -94,70 +80,39 @@ def find_candidates(
       scores: Its indicators.
       min_n: Classes with fewer maps in half a are `undecided`.
       reference: What q values are made by; None makes none.
-      bounds: `CANDIDATE`, or `WORTH_TRYING` for an experiment.
 
     Returns:
       By class, then by indicator.
     """
     q_values = None if reference is None else reference.q_values(scores)
-    names = dict(
-        zip(*(evidence.classes[name].to_pylist() for name in ("class", "class_name")), strict=True)
-    )
+    names = class_names(evidence)
     found: list[Candidate] = []
     for number, each in enumerate(scores):
         areas = each.areas if isinstance(each, place.Places) else None
-        is_large = large(each.kind, each.score, areas, CANDIDATE)
-        weaker = large(each.kind, each.score, areas, bounds) & ~is_large
-        rows = _rows(each.score, is_large, weaker)
+        rows = np.flatnonzero(large(each.kind, each.score, areas)).tolist()
         if not rows:
             continue
         for row, presence in zip(rows, presences(evidence, each, rows), strict=True):
-            is_place = each.kind == "place"
-            stands_out = bool(is_large[row]) and not (is_place and presence < CANDIDATE.presence)
-            if is_place and not stands_out and presence < bounds.presence:
+            if each.kind == "place" and presence < CANDIDATE.presence:
                 continue
             q = None if q_values is None else q_values[number][row]
-            one = candidate_of(each, row, names, min_n, presence=presence, q=q)
-            found.append(dataclasses.replace(one, stands_out=stands_out))
+            found.append(candidate_of(each, row, names, min_n, presence=presence, q=q))
     return sorted(found, key=lambda each: each.finding.class_number)
 
 
-def convinces(indicator: IndicatorKind, verdict: ShortcutVerdict, mask: MaskEffect | None) -> bool:
-    """Whether an experiment says by itself that something is used, whatever maps say.
-
-    It does where pasting agrees with masking; at peaks, where any model looks, masking has to take
-    most of the margin, too.
-
-    Args:
-      indicator: Of what was tried.
-      verdict: Of the experiment.
-      mask: What masking did.
-    """
-    if verdict != "portable":
-        return False
-    is_most = mask is not None and mask.low is not None and mask.low >= CONVINCING_SHARE
-    return is_most or indicator == "place"
+def class_names(evidence: Evidence) -> dict[int, str | None]:
+    """The names of classes, by their number."""
+    columns = (evidence.classes[name].to_pylist() for name in ("class", "class_name"))
+    return dict(zip(*columns, strict=True))
 
 
-def _rows(
-    score: Floats, is_large: npt.NDArray[np.bool_], weaker: npt.NDArray[np.bool_]
-) -> list[int]:
-    """Rows in question: all whose effect is large, and of the weaker ones the first."""
-    others = np.flatnonzero(weaker)
-    most = others[np.argsort(-score[others], kind="stable")][:MOST_TRIED]
-    return sorted([*np.flatnonzero(is_large).tolist(), *most.tolist()])
-
-
-def large(
-    kind: IndicatorKind, score: Floats, areas: Floats | None, bounds: Bounds
-) -> npt.NDArray[np.bool_]:
-    """Which effects are large enough.
+def large(kind: IndicatorKind, score: Floats, areas: Floats | None) -> npt.NDArray[np.bool_]:
+    """Which effects are large enough for a candidate.
 
     Args:
       kind: Of the indicator.
       score: (K,) its values.
       areas: (K,) the regions' share of the image; None where they are no places.
-      bounds: From which on.
 
     Returns:
       (K,).
@@ -165,11 +120,10 @@ def large(
     if kind == "property":
         return score >= FAR_APART
     if kind == "repeat":
-        return lead(score) >= bounds.repeat_lead
+        return lead(score) >= CANDIDATE.repeat_lead
     assert areas is not None  # noqa: S101 - places have regions
-    found = (score >= bounds.effect) & (areas <= bounds.area)
-    # Of few classes each stands out from some: there the effect alone makes a candidate.
-    return found & (lead(score) >= bounds.place_lead) if len(score) >= FEWEST_CLASSES else found
+    is_far = (score >= CANDIDATE.effect) & (lead(score) >= CANDIDATE.place_lead)
+    return is_far & (areas <= CANDIDATE.area)
 
 
 def presences(evidence: Evidence, scores: Scores, rows: Sequence[int]) -> list[float]:

@@ -124,8 +124,8 @@ def describe(shortcut: Shortcut) -> str:
     there = "at the peak" if shortcut.indicator == "repeat" else "there"
     if mask is not None:
         said += (
-            f"; masked {there}, {mask.flips:.0%} of {mask.n} images change class, masked elsewhere "
-            f"{mask.control_flips:.0%}"
+            f"; masked {there}, {mask.flips:.0%} of {mask.flips_of} images change class, masked "
+            f"elsewhere {mask.control_flips:.0%}"
         )
     if transplant is not None:
         said += (

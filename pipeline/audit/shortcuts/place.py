@@ -57,18 +57,16 @@ def indicate_places(folds: pa.Table) -> Places:
     Returns:
       The classes with a map in half a; with fewer than two there is nothing to compare, and none.
     """
-    targets, n, means = _means_of_half(folds)
+    targets, n, means = means_of_half(folds)
     if len(targets) < 2 or not (means > 0).any():  # noqa: PLR2004 - there are no others
         nothing = np.zeros(0, np.int64)
         return Places("place", "S1", nothing, nothing, np.zeros(0), means.astype(bool)[:0])
-    logarithms = np.log(np.where(means > 0, means, means[means > 0].min() / 2))
-    unusual = logarithms - np.median(logarithms, axis=0)
-    unusual -= np.median(unusual, axis=(1, 2), keepdims=True)
+    unusual = log_contrast(means)
     regions = np.stack([_region(each) for each in unusual])
     return Places("place", "S1", targets, n, unusual.max(axis=(1, 2)), regions)
 
 
-def _means_of_half(
+def means_of_half(
     folds: pa.Table,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Classes, their maps, and their (K, rows, columns) mean maps over the even folds."""
@@ -83,6 +81,21 @@ def _means_of_half(
     ]
     means = np.array(sums, np.float64).reshape(len(targets), *maps.shape[1:])
     return targets, n, means / np.maximum(n, 1)[:, np.newaxis, np.newaxis]
+
+
+def log_contrast(means: Floats) -> Floats:
+    """R: by how much more a class has at a place than others have there, and than it has elsewhere.
+
+    Args:
+      means: (K, rows, columns), at least one of them positive.
+
+    Returns:
+      (K, rows, columns), natural logarithms.
+    """
+    logarithms = np.log(np.where(means > 0, means, means[means > 0].min() / 2))
+    unusual: Floats = logarithms - np.median(logarithms, axis=0)
+    unusual -= np.median(unusual, axis=(1, 2), keepdims=True)
+    return unusual
 
 
 def _region(unusual: Floats) -> Cells:

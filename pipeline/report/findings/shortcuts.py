@@ -91,10 +91,11 @@ def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
 def _masking(effect: MaskEffect, what: str) -> Experiment:
     return Experiment(
         f"With {what} masked",
-        f"how many of {wording.count(effect.n, 'image')} of the class are then taken for another",
+        f"how many of {wording.count(effect.flips_of, 'image')} of the class are then taken for "
+        "another",
         (
-            _bar(f"{what} masked", effect.flips, effect.n),
-            _bar("as much masked elsewhere", effect.control_flips, effect.n),
+            _bar(f"{what} masked", effect.flips, effect.flips_of),
+            _bar("as much masked elsewhere", effect.control_flips, effect.flips_of),
         ),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import math
 from pathlib import Path
@@ -18,13 +17,7 @@ from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.groups import Groups
 from pipeline.audit.result import MaskEffect, Shortcut
-from pipeline.audit.shortcuts.candidates import (
-    CANDIDATE,
-    WORTH_TRYING,
-    Candidate,
-    convinces,
-    find_candidates,
-)
+from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, find_candidates
 from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.place import indicate_places, presences
 from pipeline.config.audit_section import AuditSection
@@ -126,33 +119,6 @@ def test_presence_is_the_share_of_maps_above_what_is_usual_elsewhere(tmp_path: P
     assert 0.2 < slow < 0.5
 
 
-def test_an_experiment_tries_weaker_places_and_tells_what_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bounds = dataclasses.replace(WORTH_TRYING, area=1 / CELLS)  # A cell of this grid is large.
-    monkeypatch.setattr("pipeline.audit.audit.WORTH_TRYING", bounds)
-    rows = fake_rows(9, 130, seed=4)
-    rows["sketch"] = np.random.default_rng(5).dirichlet(np.full(CELLS, 50.0), 9 * 130)
-    chosen = rows["target"] == PLANTED
-    rows["sketch"][chosen] *= 0.85
-    rows["sketch"][chosen, CELL] += 0.15
-    atlas = Atlas.open(write_atlas(tmp_path / "atlas", rows, config=IMAGES))
-    scores = [indicate_places(atlas.folds)]
-    assert math.log(3) < scores[0].score[PLANTED] < math.log(4)
-    assert find_candidates(atlas, scores, 50) == []
-    (found,) = find_candidates(atlas, scores, 50, bounds=bounds)
-    assert (found.finding.class_number, found.stands_out) == (PLANTED, False)
-    gates = [{"statistic": "corner_energy_mean", "below": 0.9}]
-    section = AuditSection.model_validate({"gates": gates})
-    for verdict, told in (("cleared", 0), ("candidate", 0), ("used", 0), ("portable", 1)):
-
-        def confirm(candidate: Candidate, verdict: str = verdict) -> Shortcut:
-            return candidate.finding.model_copy(update={"verdict": verdict})
-
-        assert len(audit(atlas, section, confirm=confirm).shortcuts) == told
-    assert audit(atlas, section).shortcuts == []
-
-
 def test_few_maps_are_undecided(tmp_path: Path) -> None:
     (found,) = candidates(planted_atlas(tmp_path / "atlas", n=60))
     assert found.finding.n < 50
@@ -238,14 +204,6 @@ def shortcut(verdict: str, share: float | None = None) -> Shortcut:
             "verdict": verdict, "mask": mask, "transplant": None,
         }
     )  # fmt: skip
-
-
-def test_peaks_convince_only_where_masking_takes_most_of_the_margin() -> None:
-    for share, convinced in ((0.7, False), (0.8, True)):
-        mask = shortcut("portable", share).mask
-        assert convinces("repeat", "portable", mask) == convinced
-        assert convinces("place", "portable", mask)
-        assert not convinces("place", "used", mask)
 
 
 @pytest.mark.parametrize(

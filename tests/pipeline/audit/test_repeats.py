@@ -73,7 +73,7 @@ def tables() -> Tables:
     pattern = random.normal(size=(11, 11))
     marked = (targets == PLANTED) & (random.random(len(targets)) < 0.8)
     for row in np.flatnonzero(marked):  # Where in the window it is differs.
-        drawn[row] += 2 * np.roll(pattern, random.integers(0, 11, 2), axis=(0, 1))
+        drawn[row] += 3 * np.roll(pattern, random.integers(0, 11, 2), axis=(0, 1))
     drawn -= drawn.mean(axis=(1, 2), keepdims=True)
     drawn /= np.sqrt((drawn**2).sum(axis=(1, 2), keepdims=True))
     windows = np.rint(drawn * 2**14).astype(np.int16)

@@ -21,9 +21,10 @@ from pipeline import cli
 from pipeline.atlas import Atlas
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.proposals import propose
 from pipeline.config.keys import Config
 from pipeline.confirm import confirm
-from pipeline.confirm.selection import choose_examples, peak_masks
+from pipeline.confirm.selection import choose_examples, choose_for_screening, peak_masks
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.in_memory import run_in_memory
 from transforms.errors import ConfigurationError
@@ -226,3 +227,25 @@ def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) ->
     other = mock.Mock(spec=Atlas, path=atlas.path, manifest=document)
     with pytest.raises(ConfigurationError, match="other outputs than scores of classes"):
         confirm.Confirmer(other, BeamStorage(), 0.1, 0.95)
+
+
+def test_of_proposals_only_what_the_screening_finds_is_tried(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    confirmer = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95)
+    proposals = propose(atlas, indicators(atlas), 50)
+    assert {each.finding.class_number for each in proposals} == set(range(CLASSES))
+    tried = [found for each in proposals if (found := confirmer.confirm(each)).mask is not None]
+    assert {found.class_number for found in tried} == {MARKED}
+    assert {found.indicator for found in tried} == {"place"}  # no other class has peaks
+    assert all(found.verdict == "portable" for found in tried)
+
+
+def test_proposals_are_screened_by_recognised_examples_of_half_a(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    table = atlas.table(["example_id", "label", "predicted"])
+    names = table["example_id"].to_pylist()
+    known = table["label"].to_numpy() == table["predicted"].to_numpy()
+    is_one = (folds_of(names) % 2 == 0) & known & (table["label"].to_numpy() == 1)
+    found = choose_for_screening(atlas, 1, 10_000)
+    assert {place.example_id for place in found} == set(np.array(names)[is_one].tolist())
+    assert choose_for_screening(atlas, 1, 5) == found[:5]

@@ -1,0 +1,49 @@
+"""Screens proposals by a few images of half a: which of them are worth an experiment.
+
+A place of any class can be proposed (`pipeline.audit.shortcuts.proposals`), and most are nothing.
+So a few images that the model recognises are masked by their mean colour alone. That is cheap, and
+half b, where the experiment is, has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipeline.confirm.effects import FEWEST_RECOGNISED
+from pipeline.confirm.experiment import Predict, Subject, measure_masking
+from pipeline.confirm.interventions import FILLS
+
+SCREENING_IMAGES = 30
+"""Of a class: each, four times masked, and at most 150 images are shown to the model per place."""
+
+WORTH_TRYING = 0.3
+"""Of the median margin: what masking takes beyond masking elsewhere, if more is worth trying."""
+
+_FILL = "mean"
+
+
+def is_worth_trying(
+    subjects: Sequence[Subject],
+    target: int,
+    predict: Predict,
+    generator_of: Callable[[str], np.random.Generator],
+) -> bool:
+    """Whether masking takes a good part of the margin.
+
+    Args:
+      subjects: Images of half a that the model recognises; fewer than 10 say nothing.
+      target: The class.
+      predict: The model.
+      generator_of: Randomness of an example, by its id.
+    """
+    if len(subjects) < FEWEST_RECOGNISED:
+        return False
+    images = [each.image for each in subjects]  # As donors, which the mean colour has no use for.
+    measured = measure_masking(
+        subjects, images, target, predict, generator_of, fills={_FILL: FILLS[_FILL]}
+    )
+    margin = float(np.median(measured.margins))
+    taken = float((measured.drops - measured.control_drops).mean())
+    return margin > 0 and taken >= WORTH_TRYING * margin

@@ -1,0 +1,188 @@
+"""What is proposed though nothing stands out, and what becomes of it once it was tried."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from simulated_atlas import GRID, fake_rows, write_atlas
+
+from pipeline.atlas import Atlas
+from pipeline.audit.audit import audit
+from pipeline.audit.result import MaskEffect, Shortcut
+from pipeline.audit.shortcuts import proposals
+from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.place import indicate_places
+from pipeline.audit.shortcuts.proposals import propose, windows
+from pipeline.audit.shortcuts.trying import convinces, try_all
+from pipeline.config.audit_section import AuditSection
+
+IMAGES = {"source": {"input": {"kind": "image"}}}
+MARKED, CELL = 1, 13
+CELLS = GRID[0] * GRID[1]
+
+Floats = npt.NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    """Two classes whose maps point to the same cell in half of the images: no class stands out."""
+    rows = fake_rows(2, 130, seed=4)
+    random = np.random.default_rng(5)
+    rows["sketch"] = random.dirichlet(np.full(CELLS, 20.0), 260)
+    chosen = random.random(260) < 0.5
+    rows["sketch"][chosen] *= 0.5
+    rows["sketch"][chosen, CELL] += 0.5
+    return Atlas.open(write_atlas(tmp_path_factory.mktemp("atlas") / "atlas", rows, config=IMAGES))
+
+
+def test_a_place_is_proposed_though_two_classes_share_it(binary: Atlas) -> None:
+    scores = indicators(binary)
+    assert find_candidates(binary, scores, 50) == []
+    proposed = propose(binary, scores, 50)
+    row, column = divmod(CELL, GRID[1])
+    own = (row / 4, column / 4, (row + 1) / 4, (column + 1) / 4)
+    for target in (0, 1):
+        regions = [e.finding.region for e in proposed if e.finding.class_number == target]
+        assert own in regions
+        assert len(regions) == len(set(regions)) <= 2
+    assert not any(each.stands_out for each in proposed)
+    assert propose(binary, scores, 131) == []
+
+
+def test_of_many_classes_the_first_are_proposed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "MOST_CLASSES", 2)
+    rows = fake_rows(4, 110, seed=4)
+    path = write_atlas(tmp_path / "atlas", rows, config=IMAGES)
+    atlas = Atlas.open(path)
+    scores = indicate_places(atlas.folds)
+    first = sorted(np.argsort(-scores.score)[:2].tolist())
+    found = {each.finding.class_number for each in propose(atlas, [scores], 10)}
+    assert sorted(found) == first
+
+
+class Maps:
+    """Mean maps of classes as `statistics/folds.parquet` has them."""
+
+    def __init__(self, means: Floats) -> None:
+        tensor = pa.fixed_shape_tensor(pa.float64(), means.shape[1:])
+        flat = pa.array(means.reshape(-1))
+        storage = pa.FixedSizeListArray.from_arrays(flat, means[0].size)
+        self.folds = pa.table(
+            {
+                "class": pa.array(range(len(means)), pa.int32()),
+                "fold": pa.array([0] * len(means), pa.int32()),
+                "n": [60] * len(means),
+                "mean_map": pa.ExtensionArray.from_storage(tensor, storage),
+            }
+        )
+
+
+def test_windows_are_what_their_definition_says() -> None:
+    means = np.random.default_rng(2).dirichlet(np.ones(15 * 21), 5).reshape(5, 15, 21)
+    maps = Maps(means)
+    own, unusual = windows(maps, indicate_places(maps.folds))  # type: ignore[arg-type]
+    corners = list(itertools.product(range(15 - 2 + 1), range(21 - 3 + 1)))  # 2 x 3 cells
+    logs = {
+        (c, y, x): math.log(means[c, y : y + 2, x : x + 3].mean())
+        for c in range(5)
+        for y, x in corners
+    }
+    usual = {(y, x): float(np.median([logs[c, y, x] for c in range(5)])) for y, x in corners}
+    for c in range(5):
+        above = {(y, x): logs[c, y, x] - usual[y, x] for y, x in corners}
+        middle = float(np.median(list(above.values())))
+        for found, by in (
+            (own, lambda at, c=c: logs[c, at[0], at[1]]),
+            (unusual, lambda at, above=above: above[at]),
+        ):
+            y, x = max(corners, key=by)
+            cells = np.zeros((15, 21), bool)
+            cells[y : y + 2, x : x + 3] = True
+            np.testing.assert_array_equal(found.regions[c], cells)
+            assert found.score[c] == pytest.approx(above[y, x] - middle)
+
+
+def shortcut(
+    indicator: str, fill: float, *, target: int = 0, verdict: str = "used", low: float = 0.2
+) -> Shortcut:
+    """Of a class, with what masking took by the fill that takes least."""
+    mask = MaskEffect(
+        n=60, recognised=40, margin=1.0, drop=0.5, control_drop=0.0, share=0.5, low=low, high=0.9,
+        p=0.01, flips=0.5, control_flips=0.0, by_fill={"mean": 0.9, "donor": fill},
+    )  # fmt: skip
+    return Shortcut.model_validate(
+        {
+            "class": target, "class_name": None, "indicator": indicator, "statistic": "S",
+            "n": 60, "q": None, "effect": 0.9, "others": 0.2, "presence": 1.0, "region": None,
+            "area": None, "verdict": verdict, "mask": mask, "transplant": None,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("indicator", "verdict", "fill", "low", "convinced"),
+    [
+        ("place", "used", 0.31, 0.2, True),
+        ("place", "portable", 0.31, 0.2, True),
+        ("place", "portable", 0.29, 0.9, False),  # one way of masking takes little
+        ("place", "candidate", 0.9, 0.9, False),
+        ("repeat", "portable", 0.9, 0.8, True),
+        ("repeat", "portable", 0.9, 0.7, False),  # at peaks it has to be most of the margin
+        ("repeat", "used", 0.9, 0.8, False),
+    ],
+)
+def test_what_convinces(
+    indicator: str, verdict: str, fill: float, low: float, convinced: bool
+) -> None:
+    found = shortcut(indicator, fill, verdict=verdict, low=low)
+    assert convinces(found.indicator, found.verdict, found.mask) == convinced
+    assert not convinces(found.indicator, found.verdict, None)
+
+
+def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
+    weak, strong, stronger = (shortcut("place", fill) for fill in (0.2, 0.5, 0.8))
+    tried: list[Shortcut] = []
+
+    def confirm(candidate: Candidate) -> Shortcut:
+        tried.append(candidate.finding)
+        return candidate.finding
+
+    def tell(candidates: list[Shortcut], proposed: list[Shortcut]) -> list[Shortcut]:
+        tried.clear()
+        known = [Candidate(each, None) for each in candidates]
+        return try_all(known, [Candidate(each, None, False) for each in proposed], confirm)
+
+    assert tell([], [weak]) == []
+    assert tell([], [strong, stronger, weak]) == [stronger]
+    cleared = shortcut("place", 0.0, verdict="cleared")
+    assert tell([cleared], [strong]) == [cleared, strong]
+    other = shortcut("place", 0.5, target=3)
+    assert tell([other], [strong]) == [strong, other]  # by class
+    # A class whose candidate is used already needs no more places, but its peaks are another thing.
+    used, peaks = shortcut("place", 0.1), shortcut("repeat", 0.9, verdict="portable", low=0.9)
+    assert tell([used], [stronger, peaks]) == [used, peaks]
+    assert stronger not in tried
+
+
+def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> None:
+    gates = [{"statistic": "corner_energy_mean", "below": 0.9}]
+    section = AuditSection.model_validate({"gates": gates})
+
+    def confirm(candidate: Candidate) -> Shortcut:
+        is_marked = candidate.finding.class_number == MARKED
+        mask = shortcut("place", 0.5).mask
+        update = {"verdict": "used" if is_marked else "candidate", "mask": mask}
+        return candidate.finding.model_copy(update=update)
+
+    assert audit(binary, section).shortcuts == []
+    (told,) = audit(binary, section, confirm=confirm).shortcuts
+    assert (told.class_number, told.verdict, told.indicator) == (MARKED, "used", "place")
