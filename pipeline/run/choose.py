@@ -36,12 +36,8 @@ from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.remembered import ChoiceMemory
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
 from transforms.saliency.first_outputs import FirstOutputs, first_outputs
-from transforms.saliency.program import (
-    ProgramSpec,
-    attribution_function,
-    comparable_maps,
-    find_layer_of,
-)
+from transforms.saliency.program import ProgramSpec, attribution_function, find_layer_of
+from transforms.saliency.results import comparable_maps
 from transforms.saliency.scores.operators import OPERATOR_NAMES
 from transforms.storage import Storage
 from transforms.store.manifest import Manifest

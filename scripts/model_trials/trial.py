@@ -169,6 +169,7 @@ def _explained(kind: Kind, uri: str, inputs: npt.NDArray[np.float32]) -> npt.NDA
         target=TargetSpec("class", _CLASS),
         operator=kind.operator,
         reducer="max",
+        sign="signed",  # all of the gradients, not the largest magnitudes alone
         codec="uint8",
         batch_size=EXAMPLES,
     )

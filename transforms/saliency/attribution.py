@@ -14,8 +14,10 @@ steps calls the compiled function once per step, from the host, as not every eng
 first call, at the unperturbed input, chooses the targets; all others are given them as labels, so
 that each step explains the same classes.
 
-Gradients keep their signs until a method makes maps of them. Several inputs would make `inputs` and
-`gradients` structures of tensors; scores and targets would stay as they are.
+Gradients keep their signs until a method makes maps of them. Where maps are the largest magnitudes
+over channels these are given back instead, a third of the data (`ProgramSpec.hands_over_maps`).
+Several inputs would make `inputs` and `gradients` structures of tensors; scores and targets would
+stay as they are.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class Attribution:
       targets: (N, K) int32, the classes explained; None where only the operator knows them.
       scores: (N, K) float32, the operator's values.
       gradients: (N, K, ...) float32, the gradient of each score by the inputs, or by a layer's
-        activations; None where scores alone are needed.
+        activations, or what of it is handed over; None where scores alone are needed.
       activations: (N, h, w, c) float32, of the layer that gradients are by; None where they are by
         the inputs.
     """
@@ -104,7 +106,6 @@ class AttributionFunction:
       shape: The shape of one input.
       batch_size: Examples in each call of what is compiled.
       separable: Whether a batch may be computed in parts: the model takes batches of any size.
-      gradient_shape: The shape of one gradient; None where it is the input's.
       label_shape: The shape of one example's label; () but where several targets are given.
       beside: Shape and dtype of one example's values for each input that is fed beside.
     """
@@ -113,7 +114,6 @@ class AttributionFunction:
     shape: tuple[int, ...]
     batch_size: int
     separable: bool = True
-    gradient_shape: tuple[int, ...] | None = None
     label_shape: tuple[int, ...] = ()
     beside: tuple[tuple[tuple[int, ...], str], ...] = ()
 

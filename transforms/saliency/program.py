@@ -48,7 +48,7 @@ from transforms.saliency.engines.engine import (
 )
 from transforms.saliency.methods.saliency import SaliencyMethod
 from transforms.saliency.preprocess import apply_scale, scale_slope
-from transforms.saliency.reducers import Reducer, reduce_channels
+from transforms.saliency.reducers import Reducer, largest_magnitudes
 from transforms.saliency.results import (
     MakeResults,
     compile_results,
@@ -105,6 +105,15 @@ class ProgramSpec:
         """What is made of the method's values."""
         inputs = self.inputs
         return MapForm(self.sign, self.reducer, inputs.positions, inputs.has_channels)
+
+    @property
+    def hands_over_maps(self) -> bool:
+        """Whether the largest magnitudes over channels are all that is asked for of gradients.
+
+        What computes gradients then hands these over. Other reducers need not be exact.
+        """
+        largest = (self.sign, self.reducer) == ("absolute", "max")
+        return largest and self.method.finishes_gradients
 
     @property
     def stored_codec(self) -> StoredCodec:
@@ -342,7 +351,10 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
             found = attribute(taking, operator, explained, choose, loss_scale, layered=with_layer)
             return channels_last(found, spec.layer)
         found = attribute(taking, operator, explained, choose, loss_scale)
-        gradients = tf.reshape(found.gradients, (-1, spec.target.count, *shape))
+        channels = found.gradients.shape[-1]
+        gradients = tf.reshape(found.gradients, (-1, spec.target.count, *shape[:-1], channels))
+        if channels != shape[-1]:
+            gradients = largest_magnitudes(gradients)
         if spec.method.uses_inputs:
             # What is multiplied with inputs as they are is the gradient by inputs as they are.
             gradients *= scale_slope(spec.inputs.scale)
@@ -353,7 +365,6 @@ def attribution_function(model: LoadedModel, spec: ProgramSpec) -> AttributionFu
         spec.inputs.decoded_shape,
         spec.batch_size,
         separable=model.batch is None,
-        gradient_shape=shape,
         label_shape=spec.target.label_shape if stepped else (),
         beside=tuple((each.known_shape, each.dtype) for each in model.fed_inputs),
     )
@@ -381,20 +392,3 @@ def model_inputs(inputs: tf.Tensor, model: LoadedModel, spec: InputSpec) -> tf.T
     dtype = tf.as_dtype(model.integer_dtype)
     low, high = (0, 1) if dtype.is_bool else (dtype.min, dtype.max)
     return tf.clip_by_value(tf.round(scaled), float(low), float(high))  # as the deployed one gets
-
-
-def comparable_maps(spec: ProgramSpec) -> Callable[[Attribution], tf.Tensor]:
-    """What engines are compared by: maps >= 0 of what one call gives back, not of all steps."""
-
-    def maps(attribution: Attribution) -> tf.Tensor:
-        import tensorflow as tf
-
-        if attribution.gradients is None:
-            return tf.abs(attribution.outputs)
-        gradients = tf.convert_to_tensor(attribution.gradients)
-        if attribution.activations is not None:  # Of the last layers, gradients are constants.
-            gradients *= tf.expand_dims(attribution.activations, 1)
-        gradients = tf.reshape(gradients, (-1, *gradients.shape[2:]))
-        return reduce_channels(tf.abs(gradients), spec.reducer or "none")
-
-    return maps

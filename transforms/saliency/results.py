@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK
 from transforms.saliency.activations import ActivationLayer
+from transforms.saliency.attribution import Attribution
 from transforms.saliency.engines.engine import DEFAULT_ENGINE
 from transforms.saliency.quantize import quantize
+from transforms.saliency.reducers import reduce_channels
 from transforms.statistics.columns import POSITIVE_SHARE
 from transforms.statistics.maps import REGIONS, MapStatistics, positive_share
 
@@ -45,7 +47,10 @@ def field_specs(spec: ProgramSpec, model: LoadedModel) -> list[tf.TensorSpec]:
 
 
 def gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
-    """Of one gradient: the input's, or a layer's; of tokens (T, 1, width), as an image's rows."""
+    """Of one gradient: the input's, or a layer's; of tokens (T, 1, width), as an image's rows.
+
+    Where maps are handed over, with one channel.
+    """
     inputs, width = spec.inputs, model.embedding_width
     if model.integer_dtype is not None and inputs.scale != "none":
         raise ConfigurationError(
@@ -55,7 +60,8 @@ def gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
     if isinstance(spec.layer, ActivationLayer):
         return spec.layer.shape
     if width is None:
-        return inputs.decoded_shape
+        has_fewer = spec.hands_over_maps and inputs.has_channels
+        return (*inputs.positions, 1) if has_fewer else inputs.decoded_shape
     if spec.method.calls > 1 or spec.method.uses_inputs:
         raise ConfigurationError(
             f"explain.method is {spec.method.name!r}, but the model takes tokens, which have no "
@@ -66,7 +72,24 @@ def gradient_shape(model: LoadedModel, spec: ProgramSpec) -> tuple[int, ...]:
             "explain.reducer is 'none', but the model takes tokens, whose maps have one value per "
             "token; choose max, mean, min or sum"
         )
-    return (*inputs.shape, 1, width)
+    return (*inputs.shape, 1, 1 if spec.hands_over_maps else width)
+
+
+def comparable_maps(spec: ProgramSpec) -> Callable[[Attribution], tf.Tensor]:
+    """What engines are compared by: maps >= 0 of what one call gives back, not of all steps."""
+
+    def maps(attribution: Attribution) -> tf.Tensor:
+        import tensorflow as tf
+
+        if attribution.gradients is None:
+            return tf.abs(attribution.outputs)
+        gradients = tf.convert_to_tensor(attribution.gradients)
+        if attribution.activations is not None:  # Of the last layers, gradients are constants.
+            gradients *= tf.expand_dims(attribution.activations, 1)
+        gradients = tf.reshape(gradients, (-1, *gradients.shape[2:]))
+        return reduce_channels(tf.abs(gradients), spec.reducer or "none")
+
+    return maps
 
 
 def compile_results(

@@ -15,7 +15,8 @@ from transforms.models import signatures
 from transforms.models.loading import LoadedModel, ModelSpec, load_model
 from transforms.saliency.engines.engine import EngineSpec, EngineUnavailableError, find_engine
 from transforms.saliency.engines.selection import choose_engine
-from transforms.saliency.program import ProgramSpec, attribution_function, comparable_maps
+from transforms.saliency.program import ProgramSpec, attribution_function
+from transforms.saliency.results import comparable_maps
 from transforms.saliency.scores.targets import TargetSpec
 from transforms.storage import LocalStorage
 

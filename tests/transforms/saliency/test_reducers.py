@@ -5,7 +5,12 @@ import pytest
 import tensorflow as tf
 
 from transforms.errors import ConfigurationError
-from transforms.saliency.reducers import Reducer, check_reducer, reduce_channels
+from transforms.saliency.reducers import (
+    Reducer,
+    check_reducer,
+    largest_magnitudes,
+    reduce_channels,
+)
 
 VALUES = tf.constant([[[[1.0, -4.0, 2.0], [0.0, 0.5, -0.25]]]])
 """(1, 1, 2, 3): one image of two pixels."""
@@ -46,3 +51,10 @@ def test_no_name_is_none() -> None:
 def test_unknown_reducer_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match="'maximum' is unknown; choose one of max, mean"):
         check_reducer("maximum")
+
+
+def test_the_largest_magnitude_is_infinite_where_a_value_is_not_finite() -> None:
+    nan, inf, largest = np.nan, np.inf, np.finfo(np.float32).max
+    values = [[1, -4, 2], [nan, 1, 0], [0, nan, 1], [0, 1, nan], [-inf, 0, 1], [0, -largest, 1]]
+    found = largest_magnitudes(tf.constant(values, tf.float32))
+    np.testing.assert_array_equal(found, [[4], [inf], [inf], [inf], [inf], [largest]])

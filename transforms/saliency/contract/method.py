@@ -70,6 +70,8 @@ class Method(abc.ABC):
       columns: float32 columns of the maps table that the method adds.
       uses_inputs: Whether `finish` looks at the inputs; gradients are then by unscaled inputs, else
         by what the model is given.
+      finishes_gradients: Whether `finish` gives the gradients of the only call as they are, so that
+        their magnitudes may be reduced over channels where they are computed.
     """
 
     needs: ClassVar[Needs] = "gradient"
@@ -77,6 +79,7 @@ class Method(abc.ABC):
     reducer: ClassVar[Reducer | None] = "sum"
     columns: ClassVar[tuple[str, ...]] = ()
     uses_inputs: ClassVar[bool] = False
+    finishes_gradients: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

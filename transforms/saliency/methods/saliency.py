@@ -27,6 +27,7 @@ class SaliencyMethod(Method):
 
     signs: ClassVar[tuple[Sign, ...]] = ("absolute", "positive", "signed")
     reducer: ClassVar[Reducer | None] = DEFAULT_REDUCER
+    finishes_gradients: ClassVar[bool] = True
 
     def finish(
         self, state: State, inputs: tf.Tensor | None, scores: tf.Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import gc
 import os
 import subprocess
@@ -15,8 +17,10 @@ import pytest
 import tensorflow as tf
 from gradients import batch_of, gradient_of, plain, run_engine
 
+from transforms.saliency.attribution import Attribution
 from transforms.saliency.engines.engine import EngineSpec, EngineUnavailableError, find_engine
 from transforms.saliency.engines.openvino_engine import part_size
+from transforms.saliency.reducers import largest_magnitudes
 
 pytest.importorskip("openvino")
 
@@ -122,6 +126,32 @@ def test_parts(
 ) -> None:
     function = gradient_of(lambda x: x, shape, batch_size=batch_size, separable=separable)
     assert part_size(function, threads) == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("channel", range(3))
+def test_one_value_that_is_not_finite_is_told_apart(channel: int, value: float) -> None:
+    inputs, labels = batch_of(SHAPE)
+    expected = 2 * np.abs(inputs).max(axis=-1)
+    inputs[1, 4, 5, channel] = value
+    expected[1, 4, 5] = np.inf
+    found = _largest_of_quadratic().run(inputs, labels).gradients
+    np.testing.assert_array_equal(found[:, 0, :, :, 0], expected)
+
+
+@functools.cache
+def _largest_of_quadratic() -> Any:
+    def quadratic(x: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(tf.reduce_sum(tf.square(x), axis=(1, 2, 3))[:, tf.newaxis], 2, axis=1)
+
+    function = gradient_of(quadratic, SHAPE)
+
+    def call(*arguments: Any) -> Attribution:
+        found = function.call(*arguments)
+        return dataclasses.replace(found, gradients=largest_magnitudes(found.gradients))
+
+    reduced = dataclasses.replace(function, call=call)
+    return find_engine("openvino").compile(reduced, EngineSpec("openvino", threads=1))
 
 
 def test_bits_depend_neither_on_the_call_nor_on_threads(model: keras.Model) -> None:
