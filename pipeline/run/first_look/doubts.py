@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pipeline.run.first_look.look import FirstLook, ValueRange
 from transforms.formats.source import ChannelScale, InputSpec
 from transforms.models.expectations import LayerMoments, Rescaled
+from transforms.saliency.contract.method import Sign
 
 _UNIT = 1.0  # where values end that have been divided by 255
 _BEYOND_UNIT = 4.0  # values up to here may be standardised ones
@@ -30,6 +31,7 @@ def doubts(
     moments: LayerMoments | None,
     *,
     layer: str | None = None,
+    sign: Sign = "absolute",
 ) -> Iterator[str]:
     """Yields what looks wrong, a sentence each.
 
@@ -40,6 +42,7 @@ def doubts(
       rescaling: The model's first layer, where it is a `Rescaling`.
       moments: What its first normalising layer was trained on, and what it is given.
       layer: The layer that the method explains; None where it explains none.
+      sign: What is kept of the method's values.
     """
     about_scale = list(_scale_doubts(look, spec, rescaling))
     yield from about_scale
@@ -55,13 +58,13 @@ def doubts(
     yield from _label_doubts(look, classes)
     yield from _output_doubts(look, classes)
     if look.empty_maps and look.empty_maps == look.examples:
-        why = "nothing in the input changes the explained score"
+        what = "the input" if layer is None else f"what the layer {layer!r} returns"
+        change = "speaks for" if sign == "positive" else "changes"
+        why = f"nothing in {what} {change} the explained score"
         if layer is not None:
-            why = (
-                f"nothing that the layer {layer!r} returns speaks for the explained score; name "
-                "another layer by explain.layer, or keep what speaks against it by "
-                "explain.sign: signed"
-            )
+            why += "; name another layer by explain.layer (plan lists them)"
+            if sign == "positive":
+                why += ", or keep what speaks against the score by explain.sign: signed"
         yield f"the maps of all the first {look.examples} examples are zero throughout: {why}"
 
 

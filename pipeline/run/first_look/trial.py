@@ -155,6 +155,7 @@ def try_examples(
                 None if outputs is None else outputs.rescaling,
                 None if outputs is None else outputs.moments,
                 layer=layer.path if isinstance(layer, ActivationLayer) else None,
+                sign=explainer.spec.program.sign,
             ),
         )
     else:

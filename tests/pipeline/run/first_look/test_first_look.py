@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,9 @@ def said(
     spec: InputSpec = SPEC,
     classes: int | None = 10,
     rescaling: Rescaled | None = None,
-    layer: str | None = None,
+    **explained: Any,
 ) -> list[str]:
-    return list(doubts(look, spec, classes, rescaling, None, layer=layer))
+    return list(doubts(look, spec, classes, rescaling, None, **explained))
 
 
 def seen(**changes: object) -> FirstLook:
@@ -199,12 +200,21 @@ def test_maps_that_are_all_empty_are_doubted() -> None:
         "the maps of all the first 16 examples are zero throughout: nothing in the input changes "
         "the explained score"
     )
-    (doubt,) = said(seen(empty_maps=16), layer="boxes/conv")
-    assert doubt == (
-        "the maps of all the first 16 examples are zero throughout: nothing that the layer "
-        "'boxes/conv' returns speaks for the explained score; name another layer by explain.layer, "
-        "or keep what speaks against it by explain.sign: signed"
-    )
+    for sign, said_of_layer in (
+        (
+            "positive",
+            "nothing in what the layer 'boxes/conv' returns speaks for the explained score; name "
+            "another layer by explain.layer (plan lists them), or keep what speaks against the "
+            "score by explain.sign: signed",
+        ),
+        (
+            "signed",
+            "nothing in what the layer 'boxes/conv' returns changes the explained score; name "
+            "another layer by explain.layer (plan lists them)",
+        ),
+    ):
+        (doubt,) = said(seen(empty_maps=16), layer="boxes/conv", sign=sign)
+        assert doubt.partition("throughout: ")[2] == said_of_layer
     assert said(seen(empty_maps=15), layer="boxes/conv") == []
 
 
