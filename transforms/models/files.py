@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigurationError
-from transforms.storage import FileEntry, Storage, join
+from transforms.storage import FileEntry, Storage, join, to_text
 
 if TYPE_CHECKING:
     import keras
@@ -113,7 +113,8 @@ def model_digest(uri: str, storage: Storage) -> str:
         with _reading(uri), storage.open(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 content.update(chunk)
-        digest.update(f"{len(name.encode())}:{name}:".encode() + content.digest())
+        named = name.encode(errors="surrogateescape")
+        digest.update(b"%d:%b:%b" % (len(named), named, content.digest()))
     return digest.hexdigest()
 
 
@@ -121,22 +122,30 @@ def model_digest(uri: str, storage: Storage) -> str:
 def local_model(uri: str, storage: Storage) -> Iterator[str]:
     """A local path of the model: its own, or that of a copy deleted on leaving.
 
+    A copy is made of one that is elsewhere, and of one whose path is not UTF-8, as TensorFlow
+    takes no other for a SavedModel.
+
     Raises:
       ConfigurationError: There is no such model, or it cannot be read.
     """
     files = list_model(uri, storage)
-    if "://" not in uri:
-        yield storage.absolute(uri.rstrip("/"))
+    own = storage.absolute(uri.rstrip("/"))
+    if "://" not in uri and _is_unicode(own):
+        yield own
         return
     with tempfile.TemporaryDirectory(prefix="saliency-atlas-model-") as folder:
         # The name stays: Keras goes by its extension.
-        root = os.path.join(folder, os.path.basename(uri.rstrip("/")))
+        root = os.path.join(folder, to_text(os.path.basename(own)))
         for name, path in files.items():
             copy = os.path.join(root, name) if name else root
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             with _reading(uri), storage.open(path) as source, open(copy, "wb") as destination:
                 shutil.copyfileobj(source, destination, _CHUNK_BYTES)
         yield root
+
+
+def _is_unicode(path: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 class Keras2Error(Exception):

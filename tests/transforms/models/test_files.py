@@ -94,6 +94,20 @@ def test_local_models_are_opened_in_place(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_local_model_whose_path_is_not_utf_8_is_copied(tmp_path: Path) -> None:
+    storage = LocalStorage()
+    folder = saved_model(tmp_path / os.fsdecode(b"caf\xe9"))
+    strange = write(folder / "assets" / os.fsdecode(b"\xff.txt"))
+
+    assert len(model_digest(str(folder), storage)) == 64
+    with local_model(str(folder), storage) as local:
+        assert local.encode().endswith(b"caf\\xe9")
+        assert Path(local, "saved_model.pb").read_bytes() == b"graph"
+        assert Path(local, "assets", strange.name).read_bytes() == b"content"
+    assert folder.exists()
+    assert not os.path.exists(local)
+
+
 def test_remote_models_are_copied_and_the_copy_deleted(tmp_path: Path) -> None:
     saved_model(tmp_path / "model")
     write(tmp_path / "model.h5")
