@@ -1,6 +1,10 @@
-"""A device that takes no time: what it once made of some examples, given for any others.
+"""A run that does less than one does, so that the rest of it can be measured.
 
-What is left of a run is the host's work, the same on a machine with a GPU and on one without.
+`with_canned_results`: its device takes no time, and gives for all examples what it once made of
+some. What is left is the host's work, the same on a machine with a GPU and on one without.
+
+`without_later_columns`: it stores maps and their statistics, and neither thumbnails nor properties
+of inputs nor peak windows, which came later.
 """
 
 from __future__ import annotations
@@ -8,6 +12,9 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
+
+from transforms.saliency.block import ExplainSpec
+from transforms.store.map_format import MapFormat
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,3 +67,31 @@ def with_canned_results(prepared: Prepared, examples: Examples) -> Prepared:
     canned = CannedPrograms(program.run(inputs, examples.labels))
     explainer = BlockExplainer(prepared.model, spec, programs=cast("Programs", canned))
     return dataclasses.replace(prepared, explainer=explainer)
+
+
+class MapsAlone(ExplainSpec):
+    """An explanation of which maps and their statistics alone are stored."""
+
+    @property
+    def map_format(self) -> MapFormat:
+        """What is stored."""
+        return dataclasses.replace(
+            super().map_format, thumbnail_shape=None, with_windows=False, with_properties=False
+        )
+
+
+def without_later_columns(prepared: Prepared) -> Prepared:
+    """A run that stores no thumbnails, no properties of inputs and no peak windows.
+
+    Args:
+      prepared: The run, whose explainer is changed.
+    """
+    job, explainer = prepared.job, prepared.explainer
+    explainer.spec = _maps_alone(explainer.spec)
+    job = dataclasses.replace(job, explain=_maps_alone(job.explain))
+    return dataclasses.replace(prepared, job=job)
+
+
+def _maps_alone(spec: ExplainSpec) -> ExplainSpec:
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    return MapsAlone(**{**fields, "thumbnail": None})

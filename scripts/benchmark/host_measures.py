@@ -1,7 +1,10 @@
 """What the host does for an image, measured in a process of its own.
 
-python scripts/benchmark/host_measures.py run CONFIG      # a whole run with canned results
-python scripts/benchmark/host_measures.py steps CONFIG    # each step alone
+python scripts/benchmark/host_measures.py run COLUMNS CONFIG FEW    # whole runs, canned results
+python scripts/benchmark/host_measures.py steps COLUMNS CONFIG      # each step alone
+
+COLUMNS is `all`, or `maps` for runs without those that came later (`canned.py`). FEW is the same
+configuration with fewer images.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from benchmark.canned import with_canned_results
+from benchmark.canned import with_canned_results, without_later_columns
 from benchmark.measures import Stopwatch
 
 if TYPE_CHECKING:
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from transforms.storage import Storage
 
 REPEATS = 5
-SAMPLING_SECONDS = 0.05
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _USER_TICKS, _SYSTEM_TICKS = 11, 12  # fields of /proc/PID/task/TID/stat behind the name
 
@@ -33,64 +36,84 @@ Figures = dict[str, Any]
 
 
 class BusiestThread:
-    """Watches how much CPU time each thread of this process takes, while it is entered."""
+    """Sees how much CPU time each thread of this process takes, while it is entered.
+
+    Threads of Python's say so when they end, those that go on are asked at the end: to ask all of
+    them now and then would take as much as a step of a run does.
+    """
 
     def __init__(self) -> None:
         self._begun = _seconds_by_thread()
         self._taken: dict[str, float] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._patch = mock.patch.object(threading.Thread, "run", self._noting(threading.Thread.run))
 
     def __enter__(self) -> BusiestThread:
-        self._thread.start()
+        self._patch.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
+        self._patch.stop()
+        for thread, seconds in _seconds_by_thread().items():
+            self._taken[thread] = seconds - self._begun.get(thread, 0.0)
 
     @property
     def seconds(self) -> float:
         """The most that one of them has taken."""
         return max(self._taken.values(), default=0.0)
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(SAMPLING_SECONDS):
-            for thread, seconds in _seconds_by_thread().items():
-                self._taken[thread] = seconds - self._begun.get(thread, 0.0)
+    def _noting(self, run: Callable[[threading.Thread], None]) -> Callable[..., None]:
+        def noting_run(thread: threading.Thread) -> None:
+            try:
+                run(thread)
+            finally:
+                self._taken[str(threading.get_native_id())] = time.thread_time()
+
+        return noting_run
 
 
-def measure_run(config_path: str) -> Figures:
-    """From files on disk to committed blocks and the manifest, without a device's work."""
+def measure_run(columns: str, config_path: str, few_path: str) -> Figures:
+    """From files on disk to committed blocks and the manifest, without a device's work.
+
+    Args:
+      columns: Which are stored.
+      config_path: The configuration.
+      few_path: The same with fewer images.
+
+    Returns:
+      Figures of the run, and as `few` those of the one with fewer images.
+    """
+    from transforms.filesystems import BeamStorage
+
+    storage = BeamStorage()
+    few, many = (_canned(columns, path, storage) for path in (few_path, config_path))
+    _run(few, storage)  # It warms up.
+    of_few = _run(few, storage)
+    return _run(many, storage) | {"few": of_few}
+
+
+def _run(prepared: Prepared, storage: Storage) -> Figures:
     from pipeline.run.begin import begin_atlas
     from pipeline.run.launch import execute
     from pipeline.run.progress import Progress
     from pipeline.runners.options import pipeline_options
-    from transforms.filesystems import BeamStorage
     from transforms.store.lease_file import run_folder
 
-    storage = BeamStorage()
-    prepared = _canned(config_path, storage)
+    storage.make_folder(run_folder(prepared.job.atlas, prepared.job.attempt))
+    begin_atlas(prepared.job.publication, "overwrite", storage)
     options = pipeline_options({}, [])
-    folder = run_folder(prepared.job.atlas, prepared.job.attempt)
-    rounds = []
-    for _ in range(2):  # The first warms up.
-        storage.make_folder(folder)
-        begin_atlas(prepared.job.publication, "overwrite", storage)
-        stopwatch = Stopwatch()
-        with BusiestThread() as busiest:
-            manifest = execute(prepared, options, Progress(None), storage)
-        figures = stopwatch.figures(manifest["explained_examples"])
-        rounds.append(figures | {"busiest_thread_seconds": busiest.seconds})
-    return rounds[-1]
+    stopwatch = Stopwatch()
+    with BusiestThread() as busiest:
+        manifest = execute(prepared, options, Progress(None), storage)
+    figures = stopwatch.figures(manifest["explained_examples"])
+    return figures | {"busiest_thread_seconds": busiest.seconds}
 
 
-def measure_steps(config_path: str) -> Figures:
+def measure_steps(columns: str, config_path: str) -> Figures:
     """CPU time an image of each step, alone, in microseconds: the median of a few rounds."""
     from transforms.storage import LocalStorage
 
     storage = LocalStorage()
-    prepared = _canned(config_path, storage)
+    prepared = _canned(columns, config_path, storage)
     steps = _Steps(prepared, storage)
     rounds = [steps.microseconds() for _ in range(1 + REPEATS)][1:]
     return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
@@ -101,6 +124,7 @@ class _Steps:
 
     def __init__(self, prepared: Prepared, storage: Storage) -> None:
         self._job = prepared.job
+        self._format = prepared.job.explain.map_format
         self._explainer = prepared.explainer
         self._storage = storage
 
@@ -127,15 +151,18 @@ class _Steps:
 
         decoder = InputDecoder(self._job.inputs, threads=1)
         size = self._job.explain.program.batch_size
-        taken = {"decode": 0.0, "properties": 0.0}
+        taken = {"decode": 0.0}
+        if self._format.with_properties:
+            taken["properties"] = 0.0
         for block in blocks:
             for start in range(0, len(block.examples), size):
                 begun = time.process_time()
                 pixels, _ = decoder.decode(block.examples.inputs[start : start + size])
                 decoded = time.process_time()
-                input_properties(pixels)
                 taken["decode"] += decoded - begun
-                taken["properties"] += time.process_time() - decoded
+                if self._format.with_properties:
+                    input_properties(pixels)
+                    taken["properties"] += time.process_time() - decoded
         return taken
 
     def _storing(self, blocks: list[Block], decoding: float) -> Figures:
@@ -153,8 +180,9 @@ class _Steps:
             lambda: explained.extend(self._explainer.explain(block) for block in blocks)
         )
         codes = [map_codes(block.table) for block in explained]
-        gini = _cpu_seconds(lambda: [gini_from_codes(each) for each in codes])
-        windows = _cpu_seconds(lambda: [peak_windows(each) for each in codes])
+        of_maps = {"gini": _cpu_seconds(lambda: [gini_from_codes(each) for each in codes])}
+        if self._format.with_windows:
+            of_maps["windows"] = _cpu_seconds(lambda: [peak_windows(each) for each in codes])
         encoding = _cpu_seconds(lambda: [encode_block(each, "bench") for each in explained])
         self._storage.make_folder(run_folder(job.atlas, job.attempt))
         committed: list[Any] = []
@@ -166,14 +194,13 @@ class _Steps:
         )
 
         def aggregate() -> None:
-            sums = job.explain.map_format.no_sums()
+            sums = self._format.no_sums()
             for block in committed:
                 sums.add(block.summary)
 
         return {
-            "rows": explaining - decoding - gini - windows,
-            "gini": gini,
-            "windows": windows,
+            "rows": explaining - decoding - sum(of_maps.values()),
+            **of_maps,
             "encode": encoding,
             "commit": committing - encoding,
             "aggregate": _cpu_seconds(aggregate),
@@ -204,12 +231,14 @@ class _Steps:
         ]
 
 
-def _canned(config_path: str, storage: Storage) -> Prepared:
+def _canned(columns: str, config_path: str, storage: Storage) -> Prepared:
     from pipeline.config.keys import load_config
     from pipeline.run.job import prepare
     from transforms.formats.reader import probe
 
     prepared = prepare(load_config(config_path), storage, "overwrite").without_lease()
+    if columns == "maps":
+        prepared = without_later_columns(prepared)
     job = prepared.job
     size = job.explain.program.batch_size
     examples = probe(job.shards[0], job.source, job.inputs, storage, size)
@@ -235,11 +264,11 @@ def _seconds_by_thread() -> dict[str, float]:
     return found
 
 
-MEASURES: dict[str, Callable[[str], Figures]] = {"run": measure_run, "steps": measure_steps}
+MEASURES: dict[str, Callable[..., Figures]] = {"run": measure_run, "steps": measure_steps}
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "BENCH_CORES" in os.environ:
         usable = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, usable[: int(os.environ["BENCH_CORES"])])
-    print(json.dumps(MEASURES[sys.argv[1]](sys.argv[2])))
+    print(json.dumps(MEASURES[sys.argv[1]](*sys.argv[2:])))

@@ -50,6 +50,19 @@ class Stopwatch:
 
 def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     """A whole run: read, decode, explain, statistics, compress, write, aggregate, publish."""
+    return _measure_run(config_path, beam_options, lambda prepared: prepared)
+
+
+def measure_maps_alone(config_path: str, beam_options: Sequence[str]) -> Figures:
+    """The same without thumbnails, properties of inputs and peak windows."""
+    from benchmark.canned import without_later_columns
+
+    return _measure_run(config_path, beam_options, without_later_columns)
+
+
+def _measure_run(
+    config_path: str, beam_options: Sequence[str], changed: Callable[[Prepared], Prepared]
+) -> Figures:
     begun = float(os.environ.get("BENCH_BEGUN", time.time()))
     from pipeline.config.keys import load_config
     from pipeline.run.begin import begin_atlas
@@ -64,6 +77,7 @@ def measure_pipeline(config_path: str, beam_options: Sequence[str]) -> Figures:
     config = load_config(config_path)
     options = pipeline_options(config.runner, beam_options)
     prepared = prepare(config, storage, "overwrite", None, processes_here(options)).without_lease()
+    prepared = changed(prepared)
     storage.make_folder(run_folder(prepared.job.atlas, prepared.job.attempt))
     begin_atlas(prepared.job.publication, "overwrite", storage)
     stopwatch = Stopwatch()
@@ -245,6 +259,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
 
 MEASURES: dict[str, Callable[[str, Sequence[str]], Figures]] = {
     "pipeline": measure_pipeline,
+    "maps_alone": measure_maps_alone,
     "bare": measure_bare,
     "decode": measure_decode,
     "batch_sizes": measure_batch_sizes,

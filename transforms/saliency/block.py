@@ -303,7 +303,7 @@ class BlockExplainer:
 
     def _properties_of(self, found: DecodedInputs) -> _Properties:
         """What is stored of inputs beside their thumbnails, by column."""
-        if self.spec.program.inputs.kind != "image":
+        if not self.spec.map_format.with_properties:
             return {}
         sizes = dict(zip(INPUT_SIZES, found.sizes.T, strict=True))
         return {**sizes, **input_properties(found.values)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +65,7 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
     table = table.replace_schema_metadata(
         {METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()}
     )
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()  # Arrow's own: to write into it takes no lock of Python's.
     with pq.ParquetWriter(
         sink,
         table.schema,
@@ -79,7 +78,7 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
     ) as writer:
         writer.write_table(table, rows_per_group(table.schema.field(MAP).type.byte_width))
         writer.add_key_value_metadata({CHECKSUM_KEY.decode(): _UNSEALED.decode()})
-    return _seal(sink)
+    return _seal(sink.getvalue())
 
 
 def rows_per_group(map_bytes: int) -> int:
@@ -107,15 +106,15 @@ def tail_digest(data: bytes | pa.Buffer) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def _seal(sink: io.BytesIO) -> pa.Buffer:
+def _seal(file: pa.Buffer) -> pa.Buffer:
     """The file with its checksum in its place, where it was written: a copy costs as much again."""
-    view = sink.getbuffer()
+    view = memoryview(file).cast("B")
     before_footer = len(view) - _footer_bytes(view)
     place = _checksum_place(bytes(view[before_footer:]))
     assert place is not None  # noqa: S101 - it was written a moment ago
     place = slice(before_footer + place.start, before_footer + place.stop)
     view[place] = _checksum(view, place)
-    return pa.py_buffer(view)
+    return file
 
 
 def _footer_bytes(view: memoryview) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ MAX_SCANS = 32
 """A JPEG with more is refused: each takes a pass over all pixels. libjpeg's own script has 10."""
 
 _PLAIN_COMPONENTS = (1, 3)
+_MOST_PLACEMENTS = 256  # kept: many data sets have images of a few sizes
 _PILLOW_KINDS: tuple[ImageKind, ...] = ("WebP", "TIFF")  # TensorFlow knows the first since 2.19
 
 
@@ -97,6 +99,8 @@ class ImageClaims:
 
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
+        place = functools.partial(Placement.of, spec)
+        self._place = functools.lru_cache(_MOST_PLACEMENTS)(place)
 
     def of_batch(self, inputs: Sequence[bytes]) -> ClaimedImages:
         """What encoded images claim, and what is wrong with those that claim too much."""
@@ -117,7 +121,9 @@ class ImageClaims:
             batch.pixels[row] = max(placement.pixels_held, header.tile_pixels)
             batch.sizes[row] = header.height, header.width
             batch.components[row] = header.components
-            batch.is_plain[row] = header.components in _PLAIN_COMPONENTS and jpeg_is_complete(data)
+            batch.is_plain[row] = header.components in _PLAIN_COMPONENTS and (
+                not header.progressive or jpeg_is_complete(data)
+            )
             batch.steps[row] = fitting.steps_of(placement)
             batch.fits[row] = not header.sixteen_bit and placement.changes_nothing
             batch.by_pillow[row] = header.kind in _PILLOW_KINDS
@@ -137,7 +143,7 @@ class ImageClaims:
             raise ValueError(f"it declares {header.height} x {header.width} pixels")
         self._check_pixels(header, header.height * header.width)
         self._check_pixels(header, header.tile_pixels, " in tiles of more")
-        placement = Placement.of(self._spec, header.height, header.width, up)
+        placement = self._place(header.height, header.width, up)
         self._check_pixels(header, placement.pixels_held, " that source.input.fit makes more of")
         wrong = self.wrong_shape(placement)
         if wrong is not None:

@@ -170,7 +170,7 @@ class Placement:
         (height, width), window = self.resized, self.window
         return max(window.height / height, window.width / width)
 
-    @property
+    @functools.cached_property
     def pixels_held(self) -> int:
         """How many pixels the largest of the images on the way has."""
         return max(height * width for height, width in (self.size, self.resized))
@@ -236,7 +236,7 @@ class Placement:
             axes.append(((begin + self.kept[axis] * step) / side, self.shape[axis] * step / side))
         return axes[0], axes[1]
 
-    @property
+    @functools.cached_property
     def changes_nothing(self) -> bool:
         """Whether the stored image is the model's input, pixel by pixel."""
         return self._keeps_all and self.size == self.shape

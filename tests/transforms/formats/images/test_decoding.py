@@ -241,6 +241,24 @@ def test_one_bad_image_costs_one_fault() -> None:
     )
 
 
+@pytest.mark.parametrize("decoder", ["tensorflow", "pillow"])
+def test_what_cannot_be_decoded_is_zeros_whatever_was_in_memory(
+    decoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = dataclasses.replace(exactly(3), decoder=decoder)
+    jpeg = bytes(tf.io.encode_jpeg(COLOR).numpy())
+    damaged = jpeg[:-30] + jpeg[-2:]  # It ends as a whole one does.
+    inputs = [jpeg, b"text", damaged, png(COLOR)[:-20], png(COLOR)]
+    decoded, faults = InputDecoder(spec).decode(inputs)
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 77, dtype))
+    again, _ = InputDecoder(spec).decode(inputs)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(again, decoded)
+    bad = [row for row, fault in enumerate(faults) if fault is not None]
+    assert {1, 3} <= set(bad) <= {1, 2, 3}  # Pillow refuses damage that TensorFlow passes over.
+    assert not again[bad].any()
+
+
 def test_every_damaged_image_is_decoded_or_a_fault() -> None:
     random = np.random.default_rng(5)
     wholes = [png(COLOR), bmp(COLOR), gif(GREY[..., 0] // 2), tf.io.encode_jpeg(COLOR).numpy()]

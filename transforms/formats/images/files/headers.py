@@ -42,7 +42,8 @@ _BMP_PALETTE_DEPTH = 8
 _JPEG_STANDALONE = (0x01, *range(0xD0, 0xD9))  # TEM, restart marks, start of image
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
 _JPEG_SEQUENTIAL = (0xC0, 0xC1)
-_JPEG_USUAL = (*_JPEG_SEQUENTIAL, 0xC2)  # Huffman's codes, with losses
+_JPEG_PROGRESSIVE = 0xC2
+_JPEG_USUAL = (*_JPEG_SEQUENTIAL, _JPEG_PROGRESSIVE)  # Huffman's codes, with losses
 _JPEG_COMPONENTS = (1, 3, 4)
 _JPEG_SCAN, _JPEG_END, _JPEG_FILL = 0xDA, 0xD9, 0xFF
 _JPEG_SCAN_MARK, _JPEG_END_MARK = b"\xff\xda", b"\xff\xd9"
@@ -62,6 +63,7 @@ class ImageHeader:
         there are none (TIFF only).
       components: Of a JPEG of 8 bits, sequential or progressive, with Huffman's codes, as nearly
         all are: 1 is grey, 3 colour, 4 CMYK. 0 of all else.
+      progressive: Whether it is a progressive one of those.
     """
 
     kind: ImageKind
@@ -70,6 +72,7 @@ class ImageHeader:
     sixteen_bit: bool = False
     tile_pixels: int = 0
     components: int = 0
+    progressive: bool = False
 
     @property
     def pixels(self) -> int:
@@ -180,7 +183,13 @@ def _jpeg_header(data: bytes) -> ImageHeader:
         if marker in _JPEG_FRAMES:
             bits, height, width, components = struct.unpack_from(">BHHB", data, position + 2)
             usual = marker in _JPEG_USUAL and bits == _EIGHT_BITS and components in _JPEG_COMPONENTS
-            return ImageHeader("JPEG", height, width, components=components if usual else 0)
+            return ImageHeader(
+                "JPEG",
+                height,
+                width,
+                components=components if usual else 0,
+                progressive=usual and marker == _JPEG_PROGRESSIVE,
+            )
     raise ValueError("its JPEG header declares no size")
 
 

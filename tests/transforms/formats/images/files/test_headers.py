@@ -48,7 +48,7 @@ def gif(*frames: bytes) -> bytes:
     ("data", "expected"),
     [
         (jpeg(), ImageHeader("JPEG", 5, 7, components=3)),
-        (jpeg(progressive=True), ImageHeader("JPEG", 5, 7, components=3)),
+        (jpeg(progressive=True), ImageHeader("JPEG", 5, 7, components=3, progressive=True)),
         (png(np.uint8), ImageHeader("PNG", 5, 7)),
         (png(np.uint16), ImageHeader("PNG", 5, 7, sixteen_bit=True)),
         (bmp(), ImageHeader("BMP", 5, 7)),
