@@ -147,6 +147,14 @@ def is_found(outcome: Outcome, *indicators: str, used: bool = False) -> bool:
     )
 
 
+def is_placed(outcome: Outcome) -> bool:
+    """Whether the planted class is said to use a place, and that place meets the mark."""
+    return any(
+        each.target == PLANTED and each.verdict in USED and each.on_mark is True
+        for each in outcome.found
+    )
+
+
 def alarms(outcome: Outcome, *indicators: str, used: bool = False) -> bool:
     """Whether a class is a candidate, or called used, in which nothing is used that should not be.
 
@@ -167,6 +175,7 @@ HEADINGS = (
     "candidate by repeat",
     "candidate by a property",
     "used",
+    "used, and its place named",
     "of other classes: candidate",
     "of other classes: used",
 )
@@ -201,6 +210,8 @@ def _row(name: str, every: Sequence[Outcome]) -> list[str]:
         for kind in ("place", "repeat", "property")
     ]
     cells.append(str(Rate(sum(seen(each, used=True) for each in counted), len(counted))))
+    has_place = has_plant and KINDS[name].planted == "fixed"
+    cells.append(str(Rate(sum(map(is_placed, counted)), len(counted))) if has_place else "")
     others = [
         str(Rate(sum(alarms(each, used=used) for each in counted), len(counted)))
         for used in (False, True)

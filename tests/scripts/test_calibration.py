@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from calibration import calibrate
 from calibration.kinds import KINDS, PLANTED, make_scene
-from calibration.outcomes import HEADINGS, Found, Outcome, Rate, alarms, is_found, table
+from calibration.outcomes import HEADINGS, Found, Outcome, Rate, alarms, is_found, is_placed, table
 from calibration.power import draw
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -70,6 +70,9 @@ def test_figures_become_candidates_and_verdicts() -> None:
     assert outcome.counts
     assert is_found(outcome, "place", used=True)
     assert not is_found(outcome, "repeat")
+    assert is_placed(outcome)
+    aside = {**tried(PLANTED, "place", 0.8), "on_mark": False}
+    assert not is_placed(Outcome.of(line(tried=[aside])))
     assert alarms(outcome, used=True)  # of the class that was proposed
     assert not alarms(Outcome.of(line(proposed=[])), used=True)
     faint = tried(PLANTED, "place", 0.8, presence=0.5)

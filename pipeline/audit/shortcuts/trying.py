@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeline.audit.result import MaskEffect, Shortcut, ShortcutVerdict
+from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
-from pipeline.audit.shortcuts.scores import IndicatorKind
 
 CONVINCING_FILL = 0.3
 """Of the median margin: what each way of masking has to take where maps alone told nothing of a
 place. In clean models of the calibration some way took less than 0.15 at any place proposed."""
+
+CONVINCING_P = 0.05
+"""Of pasting a place that maps alone told nothing of: with a larger p value it does not agree. A
+class that hardly differs from its twin has a margin so small that masking alone says nothing."""
 
 CONVINCING_SHARE = 0.75
 """The same of masking peaks, where any model looks: all of the interval has to be above it."""
@@ -40,28 +43,28 @@ def try_all(
         if key in used:
             continue
         tried = confirm(each)
-        if convinces(tried.indicator, tried.verdict, tried.mask):
+        if convinces(tried):
             best[key] = max(best.get(key, tried), tried, key=_taken)
     return sorted([*found, *best.values()], key=lambda each: each.class_number)
 
 
-def convinces(indicator: IndicatorKind, verdict: ShortcutVerdict, mask: MaskEffect | None) -> bool:
+def convinces(tried: Shortcut) -> bool:
     """Whether an experiment says by itself that something is used, whatever maps say.
 
-    Of a place it does where each way of masking takes a good part of the margin. At peaks, where
-    any model looks, masking has to take most of it, and pasting has to agree.
+    Of a place it does where each way of masking takes a good part of the margin, and pasting raises
+    the class's margin in other images more than another patch does. At peaks, where any model
+    looks, masking has to take most of it, and pasting has to turn other images into the class.
 
     Args:
-      indicator: Of what was tried.
-      verdict: Of the experiment.
-      mask: What masking did.
+      tried: With what masking and pasting did.
     """
-    if mask is None or mask.low is None or mask.by_fill is None:
+    mask, transplant = tried.mask, tried.transplant
+    if mask is None or mask.low is None or mask.by_fill is None or transplant is None:
         return False
-    if indicator == "place":
+    if tried.indicator == "place":
         is_much = min(mask.by_fill.values()) >= CONVINCING_FILL
-        return is_much and verdict in ("used", "portable")
-    return verdict == "portable" and mask.low >= CONVINCING_SHARE
+        return is_much and tried.is_used and transplant.p < CONVINCING_P
+    return tried.verdict == "portable" and mask.low >= CONVINCING_SHARE
 
 
 def _taken(shortcut: Shortcut) -> float:

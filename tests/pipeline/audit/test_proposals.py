@@ -14,7 +14,7 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
-from pipeline.audit.result import MaskEffect, Shortcut
+from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
 from pipeline.audit.shortcuts import proposals
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.indicators import indicators
@@ -112,18 +112,27 @@ def test_windows_are_what_their_definition_says() -> None:
 
 
 def shortcut(
-    indicator: str, fill: float, *, target: int = 0, verdict: str = "used", low: float = 0.2
+    indicator: str,
+    fill: float,
+    *,
+    target: int = 0,
+    verdict: str = "used",
+    low: float = 0.2,
+    p: float = 0.01,
 ) -> Shortcut:
-    """Of a class, with what masking took by the fill that takes least."""
+    """Of a class, with what masking took by the fill that takes least, and p of pasting."""
     mask = MaskEffect(
         n=60, recognised=40, margin=1.0, drop=0.5, control_drop=0.0, share=0.5, low=low, high=0.9,
         p=0.01, flips=0.5, control_flips=0.0, by_fill={"mean": 0.9, "donor": fill},
     )  # fmt: skip
+    transplant = TransplantEffect(
+        n=60, rise=0.4, control_rise=0.1, moved=0.2, control_moved=0.0, low=0.1, high=0.3, p=p
+    )
     return Shortcut.model_validate(
         {
             "class": target, "class_name": None, "indicator": indicator, "statistic": "S",
             "n": 60, "q": None, "effect": 0.9, "others": 0.2, "presence": 1.0, "region": None,
-            "area": None, "verdict": verdict, "mask": mask, "transplant": None,
+            "area": None, "verdict": verdict, "mask": mask, "transplant": transplant,
         }
     )  # fmt: skip
 
@@ -144,8 +153,14 @@ def test_what_convinces(
     indicator: str, verdict: str, fill: float, low: float, convinced: bool
 ) -> None:
     found = shortcut(indicator, fill, verdict=verdict, low=low)
-    assert convinces(found.indicator, found.verdict, found.mask) == convinced
-    assert not convinces(found.indicator, found.verdict, None)
+    assert convinces(found) == convinced
+    assert not convinces(found.model_copy(update={"mask": None}))
+    assert not convinces(found.model_copy(update={"transplant": None}))
+
+
+def test_pasting_has_to_agree_with_masking() -> None:
+    assert convinces(shortcut("place", 0.5, p=0.049))
+    assert not convinces(shortcut("place", 0.5, p=0.051))
 
 
 def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
@@ -179,8 +194,9 @@ def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> No
 
     def confirm(candidate: Candidate) -> Shortcut:
         is_marked = candidate.finding.class_number == MARKED
-        mask = shortcut("place", 0.5).mask
-        update = {"verdict": "used" if is_marked else "candidate", "mask": mask}
+        like = shortcut("place", 0.5)
+        verdict = "used" if is_marked else "candidate"
+        update = {"verdict": verdict, "mask": like.mask, "transplant": like.transplant}
         return candidate.finding.model_copy(update=update)
 
     assert audit(binary, section).shortcuts == []
