@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.saliency.engines.rewriting.freezing import captured_values
+
 
 def function_digest(function: Any) -> str | None:
     """SHA-256 of a concrete function, in hex; equal for functions that compute the same alone.
@@ -21,18 +23,14 @@ def function_digest(function: Any) -> str | None:
     Returns:
       None where it reads something else than numbers, such as a table, so nothing is known of it.
     """
-    import tensorflow as tf
-
-    graph = function.graph
-    digest = hashlib.sha256(graph.as_graph_def().SerializeToString(deterministic=True))
+    captured = captured_values(function)
+    if captured is None:
+        return None
+    graph = function.graph.as_graph_def()
+    digest = hashlib.sha256(graph.SerializeToString(deterministic=True))
     ports = [(each.name, each.dtype.name, each.shape) for each in _ports(function)]
     digest.update(f"\n{len(function.inputs)} {ports}".encode())
-    variables = {id(each.handle): each for each in graph.variables}
-    for captured, inner in graph.captures:
-        variable = variables.get(id(captured))
-        value = captured if variable is None else variable
-        if value.dtype in (tf.resource, tf.variant, tf.string):
-            return None
+    for inner, value in captured:
         array = np.ascontiguousarray(value)
         digest.update(f"\n{inner.name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.view(np.uint8).data if array.size else b"")

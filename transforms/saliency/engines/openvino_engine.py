@@ -33,8 +33,8 @@ from transforms.saliency.engines.engine import (
 )
 from transforms.saliency.engines.rewriting.freezing import (
     NotFreezableError,
-    freeze,
     inference_graph,
+    without_calls,
 )
 from transforms.saliency.engines.rewriting.graph_copy import NotCopyableError, Rewrite
 from transforms.saliency.engines.rewriting.inference_ops import INFERENCE_REWRITES
@@ -105,8 +105,8 @@ def _compiled(traced: Any, spec: EngineSpec, properties: Mapping[str, Any]) -> C
       EngineUnavailableError: One of that cannot be done.
     """
     try:
-        frozen = freeze(traced)
-        graph = inference_graph(frozen, _rewrites(frozen, spec))
+        function = without_calls(traced)
+        graph = inference_graph(function, _rewrites(function, spec))
         core = _core()
         compiled = core.compile_model(_read(core, graph.definition), "CPU", properties)
         return CompiledModel(compiled.export_model().getvalue(), graph.names, graph.constants)
@@ -122,10 +122,10 @@ def _imported(model: CompiledModel, properties: Mapping[str, Any], streams: int)
     return [_core().import_model(content, "CPU", properties) for _ in range(streams)]
 
 
-def _rewrites(frozen: Any, spec: EngineSpec) -> Mapping[str, Rewrite]:
+def _rewrites(function: Any, spec: EngineSpec) -> Mapping[str, Rewrite]:
     if spec.precision == "float32":
         return INFERENCE_REWRITES
-    return mixed_rewrites(frozen, (*BACKWARD_PRODUCTS, DEPTHWISE), INFERENCE_REWRITES)
+    return mixed_rewrites(function, (*BACKWARD_PRODUCTS, DEPTHWISE), INFERENCE_REWRITES)
 
 
 def part_size(function: AttributionFunction, threads: int) -> int:

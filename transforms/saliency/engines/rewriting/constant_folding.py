@@ -48,7 +48,10 @@ def constant_values(function: Any) -> dict[str, npt.NDArray[Any]]:
             computed[operation.name] = max(
                 [*sizes, *(computed[name] for name in names if name in computed)], default=0
             )
-    with tf.compat.v1.Session(graph=graph) as session:
+    # To optimise the graph first would take twice as long as to compute it once.
+    as_it_is = tf.compat.v1.ConfigProto()
+    as_it_is.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf.compat.v1.Session(graph=graph, config=as_it_is) as session:
         values = session.run(list(wanted.values()))
     return dict(zip(wanted, values, strict=True))
 

@@ -41,7 +41,7 @@ def copy_graph(
     whose order could matter.
 
     Args:
-      frozen: A concrete function without variables.
+      frozen: A concrete function; what it reads of variables is among `values`.
       inputs: The new inputs, in the order of the function's own.
       rewrites: What to put in place of an operation, by its type.
       values: What is known beforehand, by name of the frozen function's tensor.
@@ -55,20 +55,26 @@ def copy_graph(
     import tensorflow as tf
 
     graph = tf.compat.v1.get_default_graph()
-    made = dict(zip((tensor.name for tensor in frozen.inputs), inputs, strict=True))
-    made |= {name: tf.constant(value) for name, value in values.items()}
+    given = frozen.inputs[: len(inputs)]  # What it captures comes after them.
+    made = dict(zip((tensor.name for tensor in given), inputs, strict=True))
+    constants: dict[int, tf.Tensor] = {}  # One for all that read the same variable.
+    for name, value in values.items():
+        if id(value) not in constants:
+            constants[id(value)] = tf.constant(value)
+        made[name] = constants[id(value)]
     for operation in _ordered(frozen.outputs, made):
         arguments = [made[tensor.name] for tensor in operation.inputs]
         rewrite = rewrites.get(operation.type)
         result = rewrite(operation, *arguments) if rewrite else fold_shapes(operation, arguments)
         if result is None:
-            if any(value.HasField("func") for value in operation.node_def.attr.values()):
+            attributes = dict(operation.node_def.attr)  # It is made anew at every question.
+            if any(value.HasField("func") for value in attributes.values()):
                 raise NotCopyableError(f"operation {operation.type} has a function of its own")
             results = graph.create_op(
                 operation.type,
                 arguments,
                 [tensor.dtype for tensor in operation.outputs],
-                attrs=dict(operation.node_def.attr),
+                attrs=attributes,
                 name=operation.name,
             ).outputs
         else:
