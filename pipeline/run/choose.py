@@ -35,7 +35,8 @@ from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
 from transforms.saliency.engines.remembered import ChoiceMemory
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
-from transforms.saliency.first_outputs import FirstOutputs, first_outputs
+from transforms.saliency.first_outputs.outputs import FirstOutputs
+from transforms.saliency.first_outputs.remembered import find_first_outputs
 from transforms.saliency.program import ProgramSpec, attribution_function, find_layer_of
 from transforms.saliency.results import comparable_maps
 from transforms.saliency.scores.operators import OPERATOR_NAMES
@@ -108,7 +109,7 @@ def choose_explainer(
     decoded = DecodedExamples.of(inputs.spec, examples, loaded.model.fed_inputs)
     batch = decoded.first(start)
     announce("running the model on the first examples")
-    outputs = first_outputs(loaded.model, spec.program, batch.inputs, batch.beside)
+    outputs = find_first_outputs(loaded.model, spec.program, batch.inputs, batch.beside)
     wants_any = AUTO in (config.explain.engine, config.explain.precision)
     announce("compiling and comparing engines" if wants_any else "compiling")
     engine = _decide_engine(config, recorded, loaded, spec.program, batch)

@@ -31,7 +31,7 @@ from transforms.models.loading import ModelSpec, load_model
 from transforms.saliency.attribution import check_explained
 from transforms.saliency.engines.agreement import spearman
 from transforms.saliency.engines.engine import EngineSpec, find_engine
-from transforms.saliency.first_outputs import first_outputs
+from transforms.saliency.first_outputs.outputs import first_outputs
 from transforms.saliency.program import ProgramSpec, attribution_function
 from transforms.saliency.scores.operators import output_reading, resolve_operator
 from transforms.saliency.scores.targets import TargetSpec

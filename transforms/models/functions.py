@@ -29,12 +29,14 @@ class Trace:
       output_shape: Without the batch axis.
       softmax: Set if the output is that of a softmax.
       training: Its operations that belong to training.
+      concrete: What was traced, of one input or of the only batch size that it takes.
     """
 
     layer: str | None
     output_shape: Shape
     softmax: SoftmaxEnding | None
     training: TrainingOperations
+    concrete: Any
 
 
 def class_count(output_shape: Shape) -> int | None:
@@ -255,7 +257,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
     spec = tf.TensorSpec((batch, *shape), function.input.dtype)
     try:
         # Without AutoGraph, which disguises errors and complains of lambdas.
-        tf.function(run, autograph=False).get_concrete_function(spec)
+        concrete = tf.function(run, autograph=False).get_concrete_function(spec)
     except ConfigurationError:
         raise
     except Exception as error:  # whatever a user's model can raise
@@ -276,6 +278,7 @@ def trace(function: ModelFunction, shape: Shape) -> Trace:
         output_shape=tuple(output.shape[1:].as_list()),
         softmax=softmax,
         training=find_training_operations(output.graph),
+        concrete=concrete,
     )
 
 

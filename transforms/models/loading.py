@@ -207,6 +207,16 @@ class LoadedModel:
         """Operations of training that are in the model, though it is called for inference."""
         return self._trace.training
 
+    @property
+    def traced(self) -> Any:
+        """A concrete function from inputs to outputs, before these are read as anything."""
+        return self._trace.concrete
+
+    @property
+    def reading(self) -> OutputReading | None:
+        """What its outputs are taken for; see `read_as`."""
+        return self._reading
+
     def describe(self) -> dict[str, Any]:
         """What it is, in plain values that JSON can hold."""
         keras_model = self.function.keras_model

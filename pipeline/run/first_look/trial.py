@@ -22,7 +22,7 @@ from transforms.saliency.activations import ActivationLayer
 from transforms.saliency.attribution import Beside
 from transforms.saliency.batching.fed_inputs import FedInputs
 from transforms.saliency.block import BlockExplainer
-from transforms.saliency.first_outputs import FirstOutputs
+from transforms.saliency.first_outputs.outputs import FirstOutputs
 from transforms.saliency.preprocess import apply_scale
 
 _TRIED_CALLS = 2  # Of a method that makes more: what it does at first it does at last.

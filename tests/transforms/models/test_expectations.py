@@ -12,7 +12,7 @@ from transforms.formats.source import InputSpec
 from transforms.models.expectations import Rescaled, first_rescaling
 from transforms.models.functions import KerasFunction
 from transforms.models.loading import LoadedModel
-from transforms.saliency.first_outputs import FirstOutputs, first_outputs
+from transforms.saliency.first_outputs.outputs import FirstOutputs, first_outputs
 from transforms.saliency.program import ProgramSpec
 from transforms.saliency.scores.targets import TargetSpec
 

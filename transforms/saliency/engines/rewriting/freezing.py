@@ -103,7 +103,7 @@ def values_read(function: Any) -> dict[str, npt.NDArray[Any]] | None:
     captured = captured_values(function)
     if captured is None:
         return None
-    values = {}
+    values: dict[str, npt.NDArray[Any]] = {}
     for inner, value in captured:
         reads = inner.consumers() if inner.dtype == "resource" else ()
         if any(operation.type != "ReadVariableOp" for operation in reads):

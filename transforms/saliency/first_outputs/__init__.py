@@ -1,0 +1,1 @@
+"""What a model makes of the first examples of a run, computed or remembered."""
