@@ -74,7 +74,7 @@ class Confirmer:
                 "without --confirm"
             )
         self._predict = self._load()
-        self._screened: tuple[int, dict[Place, Image]] = -1, {}
+        self._screened: tuple[int, dict[Place, Image], dict[Place, Image]] = -1, {}, {}
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """Tries a candidate on examples that had no part in finding it.
@@ -127,18 +127,24 @@ class Confirmer:
 
     def _is_worth_trying(self, candidate: Candidate) -> bool:
         target = candidate.finding.class_number
-        if (
-            self._screened[0] != target
-        ):  # Proposals come class by class: the images of one are kept.
-            places = choose_for_screening(self._atlas, target, SCREENING_IMAGES)
-            found = read_inputs(self._config, self._atlas.shards, places, self._storage)
-            self._screened = target, dict(found)
-        inputs = self._screened[1]
-        masks = self._masks(candidate, [*inputs])
-        subjects = [Subject(place.example_id, inputs[place], mask) for place, mask in masks.items()]
+        if self._screened[0] != target:  # Proposals come class by class: one's images are kept.
+            chosen = choose_for_screening(self._atlas, target, SCREENING_IMAGES)
+            self._screened = target, self._read(chosen.own), self._read(chosen.others)
+        _, own, others = self._screened
+        masks = self._masks(candidate, [*own])
         if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
             return False
-        return is_worth_trying(subjects, target, self._predict, generator_of)
+        of_others = {} if candidate.cells is None else self._masks(candidate, [*others])
+        return is_worth_trying(
+            [Subject(place.example_id, own[place], mask) for place, mask in masks.items()],
+            [Subject(place.example_id, others[place], mask) for place, mask in of_others.items()],
+            target,
+            self._predict,
+            generator_of,
+        )
+
+    def _read(self, places: Sequence[Place]) -> dict[Place, Image]:
+        return dict(read_inputs(self._config, self._atlas.shards, places, self._storage))
 
     def _masks(self, candidate: Candidate, places: Sequence[Place]) -> dict[Place, Mask]:
         """Where each image is masked: the region, or where its own map peaks."""

@@ -46,10 +46,18 @@ class Trial:
     def is_worth_trying(self, proposal: Candidate) -> bool:
         """The screening, by tiles of half a that the model takes for their class."""
         target = proposal.finding.class_number
-        is_known = self.tables.table["predicted"].to_numpy() == target
-        own = self._rows(half=0, chosen=is_known & (self.scene.audited.labels == target))
-        subjects = self._subjects(proposal, own[:SCREENING_IMAGES])
-        return is_worth_trying(subjects, target, self.trained.predict, generator_of)
+        labels = self.scene.audited.labels
+        is_known = self.tables.table["predicted"].to_numpy() == labels
+        own = self._rows(half=0, chosen=is_known & (labels == target))
+        others = self._rows(half=0, chosen=is_known & (labels != target))
+        others = random_of_class(target).permutation(others if proposal.cells is not None else [])
+        return is_worth_trying(
+            self._subjects(proposal, own[:SCREENING_IMAGES]),
+            self._subjects(proposal, np.sort(others[:SCREENING_IMAGES]).astype(np.int64)),
+            target,
+            self.trained.predict,
+            generator_of,
+        )
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """The experiment, by tiles of half b."""

@@ -42,7 +42,36 @@ def subjects(count: int, marked: int, mask: Mask) -> list[Subject]:
 def test_a_place_is_worth_trying_where_masking_it_takes_the_margin(
     count: int, mask: Mask, worth: bool
 ) -> None:
-    found = is_worth_trying(subjects(count, count, mask), 1, predict, generator_of)
+    for others in ([], subjects(5, 0, mask)):  # dark ones, which have nothing there to lose
+        found = is_worth_trying(subjects(count, count, mask), others, 1, predict, generator_of)
+        assert found == worth
+
+
+@pytest.mark.parametrize(("marked", "worth"), [(8, False), (5, False), (4, True)])
+def test_a_place_where_other_classes_lose_half_as_much_is_no_class_s_own(
+    marked: int, worth: bool
+) -> None:
+    """What stands in the middle of photographs is masked with the middle, in any class.
+
+    Both classes are told by how bright the place is in one channel, 1.1 and 0.9, of which masking
+    takes the same part; those of the other class that have nothing there lose nothing.
+    """
+
+    def of_channels(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        seen = images[:, MARK].mean(axis=1) / 255
+        found: npt.NDArray[np.float32] = seen[:, :2] + [[0.1, 0]]
+        return found
+
+    own, others = (np.zeros((count, SIDE, SIDE, 3), np.float32) for count in (12, 8))
+    own[:, MARK, 1] = 255 * 1.1
+    others[:marked, MARK, 0] = 255 * 0.9
+    found = is_worth_trying(
+        [Subject(str(number), image, MARK) for number, image in enumerate(own)],
+        [Subject(str(number), image, MARK) for number, image in enumerate(others, 20)],
+        1,
+        of_channels,
+        generator_of,
+    )
     assert found == worth
 
 
