@@ -25,7 +25,9 @@ class KeptFiles:
       most_files: More are not kept.
       most_bytes: Nor more than these, all of them together.
 
-    >>> files = KeptFiles(tmp_path / "answers", ".txt", most_files=2, most_bytes=1000)
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "answers"
+    >>> files = KeptFiles(folder, ".txt", most_files=2, most_bytes=1000)
     >>> files.keep("first", [b"forty", b"-two"])
     >>> files.read("first"), files.read("second")
     (b'forty-two', None)
