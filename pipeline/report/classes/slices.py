@@ -35,6 +35,9 @@ MOST_ROWS = 25_000
 MOST_VALUES = 200
 """Of all slices together: more cannot be chosen from."""
 
+MOST_CLASS_ROWS = 1_000
+"""Rows that are on the page as text, too, for where no script runs: about 200 bytes each."""
+
 MOST_MAPS = 2_000
 """Mean maps of slices, about 500 bytes each."""
 
@@ -46,6 +49,23 @@ _OUTCOMES = ("correct", "wrong")
 Floats = npt.NDArray[np.floating]
 Key = tuple[str, str | None]
 """A slice's name and value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassRow:
+    """A class's examples that have one value of a slice, in words.
+
+    Attributes:
+      number: The class.
+      n: How many maps.
+      accuracy: Of their predictions.
+      texts: The mean of each of the table's statistics.
+    """
+
+    number: int
+    n: str
+    accuracy: str
+    texts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +83,7 @@ class SliceValue:
       rows: One per class, JSON: the class, its number of maps in words and digits, its accuracy
         likewise, the mean map as HTML, and per statistic text, value, interval and places on the
         axis.
+      class_rows: The same as text; empty where they are too many.
     """
 
     number: int
@@ -73,6 +94,7 @@ class SliceValue:
     accuracy: str
     texts: tuple[str, ...]
     rows: str
+    class_rows: tuple[ClassRow, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +105,13 @@ class SlicesView:
       values: By slice and value; empty where there are none.
       left_out: How many rare values are not on the page.
       has_maps: Whether the rows have mean maps.
+      has_class_rows: Whether the rows are there as text, too.
     """
 
     values: tuple[SliceValue, ...] = ()
     left_out: int = 0
     has_maps: bool = False
+    has_class_rows: bool = True
 
     def by_slice(self) -> Iterator[tuple[str, list[SliceValue]]]:
         """Each slice's name with its values."""
@@ -138,7 +162,8 @@ class Slices:
             return SlicesView()
         every = self._places()
         places = _bounded(every, table["n"].to_numpy())
-        has_maps = sum(map(len, places.values())) <= MOST_MAPS
+        count = sum(map(len, places.values()))
+        has_maps, has_class_rows = count <= MOST_MAPS, count <= MOST_CLASS_ROWS
         maps = tensor_values(table["mean_map"]) if has_maps else None
         intervals = {name: intervals_of_means(table, name) for name in self._shown}
         means = [f"{name}_mean" for name in self._shown]
@@ -159,10 +184,16 @@ class Slices:
                 name: _pooled_mean([rows[each][mean] for each in at], defined[name][at].tolist())
                 for name, mean in zip(self._shown, means, strict=True)
             }
-            return _value(number, key, [rows[each] for each in at], pooled, map(packed, at))
+            made = _value(number, key, [rows[each] for each in at], pooled, map(packed, at))
+            class_rows = (
+                tuple(_class_row(rows[each], self._shown, means) for each in at)
+                if has_class_rows
+                else ()
+            )
+            return dataclasses.replace(made, class_rows=class_rows)
 
         values = tuple(value(number, key, at) for number, (key, at) in enumerate(places.items()))
-        return SlicesView(values, len(every) - len(places), has_maps)
+        return SlicesView(values, len(every) - len(places), has_maps, has_class_rows)
 
     def _picture(self, mean_map: Floats | None) -> Markup | None:
         if mean_map is None or not np.isfinite(mean_map).all() or not mean_map.sum() > 0:
@@ -254,9 +285,19 @@ def _pooled_mean(means: Sequence[float | None], n: Sequence[float]) -> float | N
     return sum(weight * mean for weight, mean in known) / total if total else None
 
 
-def _row(row: Mapping[str, Any], cells: Sequence[Cell], picture: Markup | None) -> list[Any]:
+def _class_row(row: Mapping[str, Any], names: Sequence[str], means: Sequence[str]) -> ClassRow:
+    texts = (wording.figure(name, row[mean]) for name, mean in zip(names, means, strict=True))
+    return ClassRow(row["class"], f"{row['n']:,}", _accuracy(row)[0], tuple(texts))
+
+
+def _accuracy(row: Mapping[str, Any]) -> tuple[str, float | None]:
+    """In words, and as a share."""
     n, correct = row["n"], row["n_correct"]
-    accuracy = None if correct is None or not n else correct / n
+    share = None if correct is None or not n else correct / n
+    return wording.percent(share, n), share
+
+
+def _row(row: Mapping[str, Any], cells: Sequence[Cell], picture: Markup | None) -> list[Any]:
     shown = [
         [
             each.text,
@@ -268,6 +309,6 @@ def _row(row: Mapping[str, Any], cells: Sequence[Cell], picture: Markup | None) 
         ]
         for each in cells
     ]
-    text = wording.percent(accuracy, n)
+    (text, accuracy), n = _accuracy(row), row["n"]
     share = None if accuracy is None else round(accuracy, _DIGITS)
     return [row["class"], f"{n:,}", n, text, share, picture, shown]

@@ -147,16 +147,28 @@ def test_slices_stand_in_a_table_and_in_the_menu(make: Make, tmp_path: Path) -> 
     assert [row[2] for row in found] == [row["n"] for row in known if row["value"] == "camera 0"]
     corner = [row["corner_energy_mean"] for row in known if row["value"] == "camera 0"]
     assert [row[6][0][1] for row in found] == pytest.approx(corner, rel=1e-5)
+    # Where no script runs, the same is there as text.
+    (plain,) = re.findall(r"<bdi>camera 0</bdi></summary>.*?</table>", page, re.S)
+    cells = [re.findall(r'"number">([^<]*)</td>', each)[:3] for each in plain.split("<tr>")[2:]]
+    mine = [row for row in known if row["value"] == "camera 0"]
+    accuracies = [f"{row['n_correct'] / row['n']:.0%}" for row in mine]
+    of_corners = [f"{row['corner_energy_mean'] * 16:.1f}\u00d7" for row in mine]
+    assert [*zip(*cells, strict=True)] == [
+        tuple(str(row["n"]) for row in mine), tuple(accuracies), tuple(of_corners)
+    ]  # fmt: skip
 
 
 def test_of_many_slices_the_commonest_are_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "MOST_ROWS", 12)
     monkeypatch.setattr(slices, "MOST_MAPS", 11)
+    monkeypatch.setattr(slices, "MOST_CLASS_ROWS", 11)
     page = make(Fake(classes=3, examples=10, cameras=CAMERAS))
     assert page.count("<template data-slice") == 4
     assert "2 rarer values are left out here and in the menu" in text_of(page)
     assert 'class="classes without-maps"' in page
     assert "Mean maps of parts are left out" in text_of(page)
+    assert "and so do the classes' numbers by slice" in text_of(page)
+    assert "The classes by slice: " not in text_of(page)
 
 
 def test_an_atlas_without_labels_has_no_slices_of_outcomes(make: Make) -> None:

@@ -240,7 +240,12 @@ def test_without_scripts_all_numbers_are_there(report: Path, open_page: Open) ->
         *("8.0\u00d7", "1.0\u00d7", "0.99\u00d7"),
     ]
     assert page.locator("#filter").is_hidden()
-    assert page.locator("noscript").is_visible()
+    assert page.locator("noscript").first.is_visible()
+    summary = page.locator("noscript summary").last
+    assert summary.inner_text() == "The classes by slice: outcome, wrong"
+    summary.click()
+    row = page.locator("noscript details[open] tr").nth(2).inner_text().split()
+    assert row[:4] == ["kind", "1", "10", "0%"]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
