@@ -6,7 +6,9 @@ write_atlas(tmp_path / "atlas", classes=10, examples=50)
 from __future__ import annotations
 
 import dataclasses
+import html
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,9 @@ def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
         class_names=fake.names,
         versions={"python": "3.11", "saliency-atlas": "0.1.0"},
     )
+
+
+def text_of(page: str) -> str:
+    """What is read without scripts and styles."""
+    page = re.sub(r"<(script|style|template)\b.*?</\1>", " ", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())

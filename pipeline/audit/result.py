@@ -113,6 +113,9 @@ class Comparison:
 class MaskEffect(Part):
     """What masking a place does to a class's images, beyond masking as many pixels elsewhere.
 
+    Of a property, what bringing it to what is usual in the counterpart does, beyond changes of the
+    same size: in the opposite direction, and of another property.
+
     Attributes:
       n: Images.
       recognised: How many of them the model takes for the class as they are; None in an audit of
@@ -129,7 +132,7 @@ class MaskEffect(Part):
       flips: Share of the recognised images whose predicted class changes, the mean over fills.
       control_flips: The same, masked elsewhere.
       by_fill: What each fill takes of the recognised images, by the margin: the mean colour, a
-        blur, another class's image.
+        blur, another class's image; of a property, each way of changing it.
     """
 
     n: int
@@ -154,8 +157,11 @@ class MaskEffect(Part):
 class TransplantEffect(Part):
     """What pasting a place into other classes' images does, beyond pasting another patch.
 
+    Of a property, what bringing it to what is usual in the class does to images of the counterpart,
+    beyond other changes of the same size.
+
     Attributes:
-      n: Pairs of an image of the class and one of another.
+      n: Pairs of an image of the class and one of another; of a property, images.
       rise: By how much the class's margin rises, the mean over pairs.
       control_rise: The same with a patch from elsewhere in the same image.
       moved: Share of images then taken for the class.
@@ -202,8 +208,12 @@ class Shortcut(Part):
       verdict: `candidate` until an experiment confirms or clears it; `used`, masking it takes what
         masking elsewhere does not; `portable`, and it moves images of other classes; `undecided`,
         too few maps.
-      mask: What masking did; None where it was not tried.
-      transplant: What pasting did; None where it was not tried.
+      mask: What masking did, or taking the property away; None where it was not tried.
+      transplant: What pasting did, or giving the property to others; None where it was not tried.
+      counterpart: Of a property that was tried, the class that it was exchanged with: the one whose
+        images are most alike in all else.
+      counterpart_name: Its name; None where the atlas has none.
+      counterpart_distance: How far apart the two are in all else, the largest Cohen's d.
     """
 
     class_number: int = Field(alias="class")
@@ -221,6 +231,9 @@ class Shortcut(Part):
     verdict: ShortcutVerdict
     mask: MaskEffect | None
     transplant: TransplantEffect | None
+    counterpart: int | None = None
+    counterpart_name: str | None = None
+    counterpart_distance: float | None = None
 
     @property
     def is_used(self) -> bool:

@@ -22,14 +22,22 @@ from pipeline.confirm.experiment import (
     measure_transplants,
 )
 from pipeline.confirm.interventions import Image, Mask, mask_of_cells
+from pipeline.confirm.property_changes import Images
+from pipeline.confirm.property_experiment import try_property
 from pipeline.confirm.screening import SCREENING_IMAGES, is_worth_trying
-from pipeline.confirm.selection import choose_examples, choose_for_screening, peak_masks
+from pipeline.confirm.selection import (
+    choose_examples,
+    choose_for_screening,
+    choose_labelled,
+    peak_masks,
+)
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.load import model_spec
 from transforms.errors import ConfigurationError
 from transforms.models.loading import load_model
 from transforms.saliency.prediction import predictor
 from transforms.saliency.scores.operators import output_reading, resolve_operator
+from transforms.statistics.columns import INPUT_SIZES
 from transforms.storage import Storage
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,6 +83,7 @@ class Confirmer:
             )
         self._predict = self._load()
         self._screened: tuple[int, dict[Place, Image], dict[Place, Image]] = -1, {}, {}
+        self._exchanged: tuple[int, dict[int, Images]] = -1, {}
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """Tries a candidate on examples that had no part in finding it.
@@ -82,26 +91,19 @@ class Confirmer:
         What does not stand out is tried only where a screening of half a says that it is worth it.
 
         Returns:
-          The finding with what masking and pasting did, and the verdict; unchanged where there are
-          fewer than two images to try, of a property, which has no place, and of maps so small that
-          the surroundings of a peak are most of them.
+          The finding with what masking and pasting did, or exchanging a property, and the verdict;
+          unchanged where there are fewer than two images to try, of a property that cannot be
+          exchanged, and of maps so small that the surroundings of a peak are most of them.
 
         Raises:
           RunError: An input file cannot be read any more.
         """
         if candidate.finding.indicator == "property":
-            return candidate.finding
+            return self._confirm_property(candidate)
         if not candidate.stands_out and not self._is_worth_trying(candidate):
             return candidate.finding
         chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
-        wanted = [*chosen.own, *chosen.others]
-        inputs = dict(read_inputs(self._config, self._atlas.shards, wanted, self._storage))
-        if len(inputs) < len(wanted):
-            _LOGGER.warning(
-                "%d of %d examples are not in the input files any more: they are left out",
-                len(wanted) - len(inputs),
-                len(wanted),
-            )
+        inputs = self._read([*chosen.own, *chosen.others])
         masks = self._masks(candidate, chosen.own)
         if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
             _LOGGER.warning(
@@ -143,8 +145,50 @@ class Confirmer:
             generator_of,
         )
 
-    def _read(self, places: Sequence[Place]) -> dict[Place, Image]:
-        return dict(read_inputs(self._config, self._atlas.shards, places, self._storage))
+    def _confirm_property(self, candidate: Candidate) -> Shortcut:
+        finding = candidate.finding
+        if finding.statistic in INPUT_SIZES:
+            if candidate.stands_out:
+                _LOGGER.warning(
+                    "class %d is not tried for %s: a model is shown images of one size, in which "
+                    "that of the file is to be seen as sharpness at most",
+                    finding.class_number,
+                    finding.statistic,
+                )
+            return finding
+        if finding.class_number != self._exchanged[0]:
+            self._exchanged = finding.class_number, {}
+        return try_property(
+            finding,
+            self._atlas.classes,
+            self._images_of,
+            self._predict,
+            stands_out=candidate.stands_out,
+            min_effect=self._min_effect,
+            confidence=self._confidence,
+        )
+
+    def _images_of(self, classes: Sequence[int]) -> dict[int, Images]:
+        """Images of classes, of half b; kept for what else is tried of a class."""
+        kept = self._exchanged[1]
+        missing = [each for each in classes if each not in kept]
+        chosen = {each: choose_labelled(self._atlas, each, MAX_EXAMPLES) for each in missing}
+        inputs = self._read([place for places in chosen.values() for place in places])
+        shape = self._config.input_spec().decoded_shape
+        for each, places in chosen.items():
+            found = [inputs[place] for place in places if place in inputs]
+            kept[each] = np.stack(found) if found else np.zeros((0, *shape), np.float32)
+        return {each: kept[each] for each in classes}
+
+    def _read(self, wanted: Sequence[Place]) -> dict[Place, Image]:
+        inputs = dict(read_inputs(self._config, self._atlas.shards, wanted, self._storage))
+        if len(inputs) < len(wanted):
+            _LOGGER.warning(
+                "%d of %d examples are not in the input files any more: they are left out",
+                len(wanted) - len(inputs),
+                len(wanted),
+            )
+        return inputs
 
     def _masks(self, candidate: Candidate, places: Sequence[Place]) -> dict[Place, Mask]:
         """Where each image is masked: the region, or where its own map peaks."""

@@ -12,9 +12,9 @@ from scipy import stats
 
 from pipeline.audit.estimation.intervals import Moments, mean_interval
 from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
+from pipeline.audit.shortcuts.properties import ALIKE
 from pipeline.audit.shortcuts.scores import IndicatorKind
 from pipeline.confirm.experiment import MaskMeasurements, TransplantMeasurements
-from pipeline.confirm.interventions import FILLS
 
 MIN_EXAMPLES = 50
 """With fewer images nothing is confirmed and nothing cleared."""
@@ -23,6 +23,7 @@ FEWEST_RECOGNISED = 10
 """A median of fewer margins is no unit."""
 
 _MORE_FLIPS = 2
+_EXCHANGED = 0.85
 _RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
 _SEED = 20_130_612
 
@@ -52,7 +53,7 @@ def mask_effect(measured: MaskMeasurements, confidence: float) -> MaskEffect:
         # A class that the model hardly sees in its own images has no margin to lose.
         return float(value) / margin if margin > 0 else None
 
-    by_fill = dict(zip(FILLS, differences[of_these].mean(axis=0).tolist(), strict=True))
+    by_fill = dict(zip(measured.names, differences[of_these].mean(axis=0).tolist(), strict=True))
     return MaskEffect(
         n=len(paired),
         recognised=len(recognised),
@@ -76,7 +77,7 @@ def transplant_effect(measured: TransplantMeasurements, confidence: float) -> Tr
       measured: Of N pairs, at least 2.
       confidence: Of the interval.
     """
-    gained = measured.moved.astype(np.float64) - measured.control_moved
+    gained = measured.moved - measured.control_moved
     interval = mean_interval(Moments.of(gained), confidence)
     return TransplantEffect(
         n=len(gained),
@@ -111,6 +112,38 @@ def sign_flip_p(differences: npt.NDArray[np.float64]) -> float:
         rng=np.random.default_rng(_SEED),
     )
     return float(found.pvalue)
+
+
+def judge_property(
+    mask: MaskEffect,
+    transplant: TransplantEffect,
+    distance: float,
+    min_effect: float,
+    confidence: float,
+) -> ShortcutVerdict:
+    """The verdict on a property that two classes exchanged.
+
+    - `portable`: what `judge` asks of it, and the exchange is all but complete: at least 85 % of
+      the class's images change class, at least 85 % of the counterpart's are taken for the class,
+      twice as many as with the controls, and the two classes are alike in all else.
+    - `cleared`: as `judge` has it.
+    - `candidate`: all else. Photographs differ in many things at once, and any one of them moves
+      some of them, so `used` by itself is not said of a property.
+
+    Args:
+      mask: Of bringing the property to what is usual in the counterpart.
+      transplant: Of bringing that of the counterpart to what is usual in the class.
+      distance: Of the two classes in all else.
+      min_effect: `audit.min_effect`, a share of the median margin.
+      confidence: Of the intervals; the test's level is what it lacks to 1.
+    """
+    verdict = judge("property", mask, transplant, min_effect, confidence)
+    if verdict in ("cleared", "candidate"):
+        return verdict
+    is_complete = min(mask.flips, transplant.moved) >= _EXCHANGED
+    moves_more = transplant.moved >= _MORE_FLIPS * transplant.control_moved
+    is_portable = verdict == "portable" and is_complete and moves_more and distance <= ALIKE
+    return "portable" if is_portable else "candidate"
 
 
 def judge(

@@ -47,6 +47,7 @@ class MaskMeasurements:
         of the controls.
       flips: (N, fills) bool, whether the predicted class changed.
       control_flips: (N, fills) float64, in what share of the controls it changed.
+      names: Of the fills.
     """
 
     margins: npt.NDArray[np.float64]
@@ -54,6 +55,7 @@ class MaskMeasurements:
     control_drops: npt.NDArray[np.float64]
     flips: npt.NDArray[np.bool_]
     control_flips: npt.NDArray[np.float64]
+    names: tuple[str, ...] = tuple(FILLS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +66,15 @@ class TransplantMeasurements:
       rises: (N,) float64, by how much the class's margin rose with the patch from the place.
       control_rises: (N,) by how much it rose with a patch from elsewhere in the same source, pasted
         to the same place.
-      moved: (N,) bool, whether the image was then taken for the class.
-      control_moved: (N,) bool, the same with the patch from elsewhere.
+      moved: (N,) whether the image was then taken for the class, 0 or 1; a mean over ways of
+        changing it.
+      control_moved: (N,) the same with the patch from elsewhere.
     """
 
     rises: npt.NDArray[np.float64]
     control_rises: npt.NDArray[np.float64]
-    moved: npt.NDArray[np.bool_]
-    control_moved: npt.NDArray[np.bool_]
+    moved: npt.NDArray[np.float64]
+    control_moved: npt.NDArray[np.float64]
 
 
 def measure_masking(
@@ -97,7 +100,15 @@ def measure_masking(
         _mask_one(subject, donor, target, predict, generator_of(subject.example_id), fills=fills)
         for subject, donor in zip(subjects, donors, strict=True)
     ]
-    return MaskMeasurements(*(np.stack(values) for values in zip(*found, strict=True)))
+    margins, drops, control_drops, flips, control_flips = zip(*found, strict=True)
+    return MaskMeasurements(
+        np.stack(margins),
+        np.stack(drops),
+        np.stack(control_drops),
+        np.stack(flips),
+        np.stack(control_flips),
+        tuple(fills),
+    )
 
 
 def _mask_one(
@@ -162,7 +173,8 @@ def measure_transplants(
                 was_other and predicted[2] == target,
             )
         )
-    return TransplantMeasurements(*(np.array(values) for values in zip(*rows, strict=True)))
+    columns = zip(*rows, strict=True)
+    return TransplantMeasurements(*(np.array(values, np.float64) for values in columns))
 
 
 def margins_of(outputs: npt.NDArray[np.float32], target: int) -> npt.NDArray[np.float64]:

@@ -48,6 +48,17 @@ def choose_examples(atlas: Atlas, target: int, count: int) -> Chosen:
     return Chosen(_smallest(own, count), _smallest(others, count))
 
 
+def choose_labelled(atlas: Atlas, label: int, count: int) -> tuple[Place, ...]:
+    """The examples of a class, whatever they were explained for, chosen in the same way.
+
+    Args:
+      atlas: The atlas.
+      label: The class.
+      count: How many at most.
+    """
+    return _smallest(_places(atlas, pc.field("label") == label), count)
+
+
 def choose_for_screening(atlas: Atlas, target: int, count: int) -> Chosen:
     """Examples of half a that the model takes for their class, to screen proposals with.
 

@@ -59,7 +59,12 @@ def measure(kind: Kind, seed: int) -> dict[str, Any]:
         "drop": _drop(scene, trained),
         "scores": [_rounded(each) for each in scores],
         "tried": [_tried(each, trial) for each in candidates],
-        "proposed": [_tried(each, trial) for each in proposals if trial.is_worth_trying(each)],
+        "proposed": [
+            tried
+            for each in proposals
+            if trial.is_worth_trying(each)
+            if (tried := _tried(each, trial))["finding"]["mask"] is not None
+        ],
     }
 
 

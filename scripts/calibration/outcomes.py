@@ -15,7 +15,7 @@ from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
 from pipeline.audit.shortcuts.trying import try_all
 from pipeline.config.audit_section import AuditSection
-from pipeline.confirm.effects import judge
+from pipeline.confirm.effects import judge, judge_property
 
 LEARNED_DROP = 0.2
 """A plant counts where the class's accuracy is so much lower in images without it."""
@@ -103,13 +103,14 @@ def _judged(found: dict[str, Any]) -> Candidate:
     finding = Shortcut.model_validate(found)
     if finding.mask is not None and finding.transplant is not None:
         defaults = AuditSection.model_validate({})
-        verdict = judge(
-            finding.indicator,
-            finding.mask,
-            finding.transplant,
-            defaults.min_effect,
-            defaults.confidence,
+        tried, bounds = (
+            (finding.mask, finding.transplant),
+            (defaults.min_effect, defaults.confidence),
         )
+        if finding.counterpart_distance is not None:
+            verdict = judge_property(*tried, finding.counterpart_distance, *bounds)
+        else:
+            verdict = judge(finding.indicator, *tried, *bounds)
         finding = finding.model_copy(update={"verdict": verdict})
     return Candidate(finding, None)
 

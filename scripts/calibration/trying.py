@@ -18,6 +18,8 @@ from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.confirm import MAX_EXAMPLES, generator_of, try_on_model
 from pipeline.confirm.experiment import Subject
 from pipeline.confirm.interventions import Mask, mask_of_cells
+from pipeline.confirm.property_changes import Images
+from pipeline.confirm.property_experiment import try_property
 from pipeline.confirm.screening import SCREENING_IMAGES, is_worth_trying
 from transforms.codec import decode
 from transforms.statistics.groups.folds import folds_of
@@ -44,7 +46,12 @@ class Trial:
     tables: TablesInMemory
 
     def is_worth_trying(self, proposal: Candidate) -> bool:
-        """The screening, by tiles of half a that the model takes for their class."""
+        """The screening, by tiles of half a that the model takes for their class.
+
+        A property is always: its experiment does its own.
+        """
+        if proposal.finding.indicator == "property":
+            return True
         target = proposal.finding.class_number
         labels = self.scene.audited.labels
         is_known = self.tables.table["predicted"].to_numpy() == labels
@@ -62,7 +69,15 @@ class Trial:
     def confirm(self, candidate: Candidate) -> Shortcut:
         """The experiment, by tiles of half b."""
         if candidate.finding.indicator == "property":
-            return candidate.finding
+            return try_property(
+                candidate.finding,
+                self.tables.classes,
+                self._images_of,
+                self.trained.predict,
+                stands_out=candidate.stands_out,
+                min_effect=_DEFAULTS.min_effect,
+                confidence=_DEFAULTS.confidence,
+            )
         target = candidate.finding.class_number
         is_own = self.scene.audited.labels == target
         own = self._rows(half=1, chosen=is_own)[:MAX_EXAMPLES]
@@ -77,6 +92,16 @@ class Trial:
             min_effect=_DEFAULTS.min_effect,
             confidence=_DEFAULTS.confidence,
         )
+
+    def _images_of(self, classes: Sequence[int]) -> dict[int, Images]:
+        """Tiles of classes, of half b."""
+        labels, pixels = self.scene.audited.labels, self.scene.audited.pixels
+        return {
+            each: pixels[self._rows(half=1, chosen=labels == each)[:MAX_EXAMPLES]].astype(
+                np.float32
+            )
+            for each in classes
+        }
 
     def _rows(self, half: int, chosen: npt.NDArray[np.bool_]) -> Rows:
         halves = folds_of(self.tables.table["example_id"].to_pylist()) % 2

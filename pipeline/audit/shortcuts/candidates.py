@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,8 @@ def large(kind: IndicatorKind, score: Floats, areas: Floats | None) -> npt.NDArr
       (K,).
     """
     if kind == "property":
-        return score >= FAR_APART
+        # Of few classes any two are far apart in something.
+        return (score >= FAR_APART) & (len(score) >= FEWEST_CLASSES)
     if kind == "repeat":
         return lead(score) >= CANDIDATE.repeat_lead
     assert areas is not None  # noqa: S101 - places have regions
@@ -158,8 +160,9 @@ def candidate_of(
     """
     n, target = int(scores.n[row]), int(scores.targets[row])
     cells = scores.regions[row] if isinstance(scores, place.Places) else None
+    named: dict[str, Any] = {"class": target}  # No name of a parameter.
     finding = Shortcut(
-        **{"class": target},
+        **named,
         class_name=names.get(target),
         indicator=scores.kind,
         statistic=scores.statistic,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.audit.groups import Groups
 from pipeline.audit.judging import too_few, with_waivers
 from pipeline.audit.result import Comparison, Shortcut, Threshold, Verdict
+from pipeline.audit.shortcuts.properties import ALIKE
 from pipeline.config.audit_section import AuditSection, GateSection
+from transforms.statistics.columns import INPUT_SIZES
 
 
 def judge_shortcuts(
@@ -21,10 +23,10 @@ def judge_shortcuts(
 ) -> list[Comparison]:
     """The comparisons of a gate about shortcuts, one per class, without status.
 
-    The figure is what masking takes, a share of the class's median margin. A class passes that has
-    no candidate, or whose candidates were all cleared; it is undecided while one of them is, and
-    with too few maps to have a candidate. Of several, the comparison is about one that is used,
-    else one that is not cleared.
+    The figure is what masking takes, or changing a property, a share of the class's median margin.
+    A class passes that has no candidate, or whose candidates were all cleared; it is undecided
+    while one of them is, and with too few maps to have a candidate. Of several, the comparison is
+    about one that is used, else one that is not cleared.
 
     Args:
       gate: The gate.
@@ -106,6 +108,13 @@ def class_title(shortcut: Shortcut) -> str:
     return str(shortcut.class_number) if shortcut.class_name is None else shortcut.class_name
 
 
+def counterpart_title(shortcut: Shortcut) -> str:
+    """The name of the class that a property was exchanged with, or its number."""
+    if shortcut.counterpart_name is not None:
+        return shortcut.counterpart_name
+    return f"class {shortcut.counterpart}"
+
+
 def describe(shortcut: Shortcut) -> str:
     """What was found of a shortcut and what an experiment made of it, in a sentence's part."""
     said = f"{shortcut.verdict}: {_found(shortcut)}"
@@ -113,26 +122,49 @@ def describe(shortcut: Shortcut) -> str:
         said += f" (q {shortcut.q:.2g})"
     if not shortcut.calibrated:
         said += " (not calibrated: too few classes to compare with)"
-    mask, transplant = shortcut.mask, shortcut.transplant
-    if shortcut.verdict == "candidate" and mask is None:
-        tried = (
-            "look at the images: it has no place that could be masked"
-            if shortcut.indicator == "property"
-            else "--confirm tries it on the model"
-        )
-        return f"{said}; {tried}"
+    if shortcut.verdict == "candidate" and shortcut.mask is None:
+        return f"{said}; {_untried(shortcut)}"
+    tried = _changed if shortcut.indicator == "property" else _masked
+    return "; ".join([said, *tried(shortcut)])
+
+
+def _untried(shortcut: Shortcut) -> str:
+    if shortcut.statistic in INPUT_SIZES:
+        return "look at the images: how large a file's image was cannot be changed"
+    return "--confirm tries it on the model"
+
+
+def _masked(shortcut: Shortcut) -> Iterator[str]:
+    """What masking and pasting did."""
     there = "at the peak" if shortcut.indicator == "repeat" else "there"
-    if mask is not None:
-        said += (
-            f"; masked {there}, {mask.flips:.0%} of {mask.flips_of} images change class, masked "
+    if (mask := shortcut.mask) is not None:
+        yield (
+            f"masked {there}, {mask.flips:.0%} of {mask.flips_of} images change class, masked "
             f"elsewhere {mask.control_flips:.0%}"
         )
-    if transplant is not None:
-        said += (
-            f"; pasted into other classes' images it turns {transplant.moved:.0%} into this class, "
+    if (transplant := shortcut.transplant) is not None:
+        yield (
+            f"pasted into other classes' images it turns {transplant.moved:.0%} into this class, "
             f"another patch {transplant.control_moved:.0%}"
         )
-    return said
+
+
+def _changed(shortcut: Shortcut) -> Iterator[str]:
+    """What changing a property did."""
+    name, other = shortcut.statistic, counterpart_title(shortcut)
+    if (mask := shortcut.mask) is not None:
+        yield (
+            f"with the {name} that is usual in {other}, {mask.flips:.0%} of {mask.flips_of} images "
+            f"change class, changed as much otherwise {mask.control_flips:.0%}"
+        )
+    if (transplant := shortcut.transplant) is not None:
+        yield (
+            f"with the {name} that is usual here, {transplant.moved:.0%} of {transplant.n} images "
+            f"of {other} turn into this class, changed as much otherwise "
+            f"{transplant.control_moved:.0%}"
+        )
+    if shortcut.counterpart_distance is not None and shortcut.counterpart_distance > ALIKE:
+        yield f"{other} differs in more than that, so this does not say what the model goes by"
 
 
 def _found(shortcut: Shortcut) -> str:

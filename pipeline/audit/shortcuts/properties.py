@@ -9,7 +9,7 @@ A tint, a blur or another camera's resolution has no place, and saliency maps do
 That is Cohen's d to the nearest other class: at 4 the property alone tells the two apart in 98 of
 100 images, and every other class is easier still. Photographs of the night are dark for no wrong
 reason: the indicator says by what a model could know a class, not that it does. Of a few classes
-any two are far apart in something, so it takes eight.
+any two are far apart in something, so a candidate takes eight.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import numpy as np
 
 from pipeline.audit.estimation.intervals import Floats
 from pipeline.audit.shortcuts.halves import Evidence, half_of_rows
-from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, Scores, share_above_others
+from pipeline.audit.shortcuts.scores import Scores, share_above_others
 from transforms.statistics.columns import INPUT_PROPERTIES, INPUT_SIZES
+
+ALIKE = 0.5
+"""Of two classes, the largest d in all but a property: samples of one kind are as far apart."""
 
 _LARGEST = 100.0
 """Where values do not vary within classes, any difference between them is as good as endless."""
@@ -42,14 +45,14 @@ class Properties(Scores):
 def indicate_properties(evidence: Evidence) -> Iterator[Properties]:
     """Computes the indicator of each property that the atlas has, from its table of classes.
 
-    All images count, not half a alone: there is no experiment that the others are kept for.
+    All images count, not half a alone: what images look like is not what the experiment is about.
     """
     classes = evidence.classes
     for name in (*INPUT_PROPERTIES, *INPUT_SIZES):  # An older atlas has none of them.
         if f"{name}_mean" not in classes.column_names:
             continue
         known = classes.filter(classes[f"{name}_mean"].is_valid())
-        if known.num_rows < FEWEST_CLASSES:
+        if known.num_rows < 2:  # noqa: PLR2004 - there are no others
             continue
         mean, std = (known[f"{name}_{part}"].to_numpy().astype(float) for part in ("mean", "std"))
         yield Properties(

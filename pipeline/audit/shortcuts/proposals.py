@@ -7,8 +7,10 @@ the model at hand two places of each class are proposed, and where each of its m
     own      the window that holds most of the class's mean map
     unusual  the window where R is largest, R as in `place`, of windows instead of cells
 
-A window is a seventh of each side. Any class has such places, so a proposal is no finding: what
-comes of it is the experiment's to say, which begins with a few images of half a (`confirm`).
+A window is a seventh of each side. Each property that can be changed is proposed, too: by it a
+class may be known that another one comes near in it. Any class has such places and properties, so a
+proposal is no finding: what comes of it is the experiment's to say, which begins with a few images
+of half a, or with whether another class is alike in all else (`confirm`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pipeline.audit.shortcuts.candidates import Candidate, candidate_of, class_n
 from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.place import Places, log_contrast, means_of_half
 from pipeline.audit.shortcuts.scores import Scores
+from transforms.statistics.columns import INPUT_SIZES
 
 MOST_CLASSES = 20
 """Classes that something is proposed of, by each indicator: those that it puts first."""
@@ -31,7 +34,7 @@ _PARTS = 7  # A window's side is one of so many parts of the grid's.
 
 
 def propose(evidence: Evidence, scores: Sequence[Scores], min_n: int) -> list[Candidate]:
-    """Places and peaks of classes, as candidates that do not stand out.
+    """Places, peaks and properties of classes, as candidates that do not stand out.
 
     Args:
       evidence: A finished atlas of images.
@@ -39,14 +42,14 @@ def propose(evidence: Evidence, scores: Sequence[Scores], min_n: int) -> list[Ca
       min_n: Of classes with fewer maps in half a nothing is proposed.
 
     Returns:
-      By class, its places before its peaks. Nothing of properties, which have no place.
+      By class, its places before its peaks and those before its properties.
     """
     names = class_names(evidence)
     found: list[Candidate] = []
     for each in scores:
         first = np.argsort(-each.score, kind="stable")[:MOST_CLASSES]
         rows = np.sort(first[each.n[first] >= min_n]).tolist()
-        if not rows or each.kind == "property":
+        if not rows or each.statistic in INPUT_SIZES:
             continue
         found += [
             dataclasses.replace(

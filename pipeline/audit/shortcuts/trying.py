@@ -53,7 +53,8 @@ def convinces(tried: Shortcut) -> bool:
 
     Of a place it does where each way of masking takes a good part of the margin, and pasting raises
     the class's margin in other images more than another patch does. At peaks, where any model
-    looks, masking has to take most of it, and pasting has to turn other images into the class.
+    looks, masking has to take most of it, and pasting has to turn other images into the class. Of
+    a property the verdict itself asks for as much.
 
     Args:
       tried: With what masking and pasting did.
@@ -64,7 +65,8 @@ def convinces(tried: Shortcut) -> bool:
     if tried.indicator == "place":
         is_much = min(mask.by_fill.values()) >= CONVINCING_FILL
         return is_much and tried.is_used and transplant.p < CONVINCING_P
-    return tried.verdict == "portable" and mask.low >= CONVINCING_SHARE
+    is_most = tried.indicator == "property" or mask.low >= CONVINCING_SHARE
+    return tried.verdict == "portable" and is_most
 
 
 def _taken(shortcut: Shortcut) -> float:

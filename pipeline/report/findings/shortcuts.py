@@ -1,4 +1,4 @@
-"""Shortcuts as cards: what a class alone has in maps or images, what masking and pasting did."""
+"""Shortcuts as cards: what a class alone has in maps or images, what experiments on it did."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from markupsafe import Markup
 
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
+from pipeline.audit.shortcuts.gate import counterpart_title
 from pipeline.report import wording
 from pipeline.report.classes.views import CONFIDENCE
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import Bar, Experiment, Finding, card
+from transforms.statistics.columns import INPUT_SIZES
+
+_UNTRIED = "it has not been tried whether the model uses it"
 
 
 def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
@@ -30,21 +34,7 @@ def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
         facts.append(("q", wording.two_digits(shortcut.q)))
     if not shortcut.calibrated:
         facts.append(("note", "too few classes to compare with: only an experiment says more"))
-    mask, transplant = shortcut.mask, shortcut.transplant
-    said = "it has not been tried whether the model uses it"
-    if shortcut.indicator == "property":
-        said = "it has no place that could be masked, so look at the images"
-    if mask is not None:
-        there = "there" if shortcut.region is not None else "at their peaks"
-        said = (
-            f"masked {there}, {wording.percent(mask.flips)} of its images change class, masked "
-            f"elsewhere {wording.percent(mask.control_flips)}"
-        )
-    what = "the place" if shortcut.region is not None else "what is at the peak"
-    experiments = [
-        *([] if mask is None else [_masking(mask, what)]),
-        *([] if transplant is None else [_pasting(transplant, what)]),
-    ]
+    said, experiments = (_changed if shortcut.indicator == "property" else _masked)(shortcut)
     found = card(
         number=shortcut.class_number,
         statistic=shortcut.statistic,
@@ -82,33 +72,71 @@ def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
             ("shows in", f"{presence} of its maps"),
         ]
     name = shortcut.statistic.replace("_", " ")
-    return f"differs from every other class in the {name} of its images", [
+    verb = "is recognised by" if shortcut.is_used else "differs from every other class in"
+    return f"{verb} the {name} of its images", [
         (name, f"{effect} standard deviations or more from every other class"),
         ("shows in", f"{presence} of its images"),
     ]
 
 
-def _masking(effect: MaskEffect, what: str) -> Experiment:
-    return Experiment(
-        f"With {what} masked",
-        f"how many of {wording.count(effect.flips_of, 'image')} of the class are then taken for "
-        "another",
-        (
-            _bar(f"{what} masked", effect.flips, effect.flips_of),
-            _bar("as much masked elsewhere", effect.control_flips, effect.flips_of),
-        ),
-    )
+def _masked(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
+    """What masking and pasting did, as a sentence's part and as bars."""
+    mask, transplant = shortcut.mask, shortcut.transplant
+    is_place = shortcut.region is not None
+    what = "the place" if is_place else "what is at the peak"
+    said, experiments = _UNTRIED, []
+    if mask is not None:
+        there = "there" if is_place else "at their peaks"
+        said = (
+            f"masked {there}, {wording.percent(mask.flips)} of its images change class, masked "
+            f"elsewhere {wording.percent(mask.control_flips)}"
+        )
+        bars = (f"{what} masked", "as much masked elsewhere")
+        experiments.append(_taken(mask, f"With {what} masked", bars))
+    if transplant is not None:
+        bars = (f"{what} pasted", "another patch pasted")
+        experiments.append(_given(transplant, "Pasted into images of other classes", bars))
+    return said, experiments
 
 
-def _pasting(effect: TransplantEffect, what: str) -> Experiment:
-    return Experiment(
-        "Pasted into images of other classes",
-        f"how many of {wording.count(effect.n, 'image')} are then taken for the class",
-        (
-            _bar(f"{what} pasted", effect.moved, effect.n),
-            _bar("another patch pasted", effect.control_moved, effect.n),
-        ),
-    )
+def _changed(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
+    """What changing a property did, as a sentence's part and as bars."""
+    mask, transplant = shortcut.mask, shortcut.transplant
+    name, other = shortcut.statistic.replace("_", " "), counterpart_title(shortcut)
+    said, experiments = _UNTRIED, []
+    if shortcut.statistic in INPUT_SIZES:
+        said = "how large a file's image was cannot be changed, so look at the images"
+    if mask is not None:
+        said = (
+            f"with the {name} that is usual in {other}, {wording.percent(mask.flips)} of its "
+            f"images change class, changed as much otherwise {wording.percent(mask.control_flips)}"
+        )
+        bars = (f"the {name} of {other}", "changed as much otherwise")
+        experiments.append(_taken(mask, f"With the {name} that is usual in {other}", bars))
+    if transplant is not None:
+        bars = (f"the {name} of this class", "changed as much otherwise")
+        experiments.append(_given(transplant, f"Its {name} given to images of {other}", bars))
+    return said, experiments
+
+
+def _taken(effect: MaskEffect, title: str, bars: tuple[str, str]) -> Experiment:
+    images = wording.count(effect.flips_of, "image")
+    rule = f"how many of {images} of the class are then taken for another"
+    shares = effect.flips, effect.control_flips
+    return _experiment(title, rule, bars, shares, effect.flips_of)
+
+
+def _given(effect: TransplantEffect, title: str, bars: tuple[str, str]) -> Experiment:
+    rule = f"how many of {wording.count(effect.n, 'image')} are then taken for the class"
+    shares = effect.moved, effect.control_moved
+    return _experiment(title, rule, bars, shares, effect.n)
+
+
+def _experiment(
+    title: str, rule: str, bars: tuple[str, str], shares: tuple[float, float], n: int
+) -> Experiment:
+    drawn = [_bar(name, share, n) for name, share in zip(bars, shares, strict=True)]
+    return Experiment(title, rule, tuple(drawn))
 
 
 def _bar(name: str, share: float, n: int) -> Bar:

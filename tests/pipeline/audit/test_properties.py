@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.audit.shortcuts.candidates import find_candidates
 from pipeline.audit.shortcuts.properties import indicate_properties, presences
+from pipeline.audit.shortcuts.proposals import propose
 from transforms.statistics.groups.folds import folds_of
 
 MEANS, DEVIATION, PER_CLASS = (0.2, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8), 0.05, 80
@@ -93,8 +94,14 @@ def test_values_that_do_not_vary_have_an_end() -> None:
     assert found.score.tolist() == [0] * 7 + [100]
 
 
-def test_few_classes_have_no_such_indicator(tables: Tables) -> None:
-    assert list(indicate_properties(Tables(tables.values[:7]))) == []
+def test_a_candidate_takes_eight_classes_but_what_is_tried_only_two(tables: Tables) -> None:
+    few = Tables(tables.values[:7])
+    scores = [*indicate_properties(few)]
+    assert find_candidates(few, scores, 50) == []
+    proposed = propose(few, scores, 50)
+    assert [each.finding.class_number for each in proposed] == [*range(7)]
+    assert not any(each.stands_out or each.finding.calibrated for each in proposed)
+    assert list(indicate_properties(Tables(tables.values[:1]))) == []
 
 
 def test_an_atlas_without_properties_has_no_such_indicator(tables: Tables) -> None:

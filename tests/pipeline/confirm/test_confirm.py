@@ -20,11 +20,18 @@ from PIL import Image
 from pipeline import cli
 from pipeline.atlas import Atlas
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.gate import describe
 from pipeline.audit.shortcuts.indicators import indicators
+from pipeline.audit.shortcuts.properties import ALIKE
 from pipeline.audit.shortcuts.proposals import propose
 from pipeline.config.keys import Config
-from pipeline.confirm import confirm
-from pipeline.confirm.selection import choose_examples, choose_for_screening, peak_masks
+from pipeline.confirm import confirm, counterparts
+from pipeline.confirm.selection import (
+    choose_examples,
+    choose_for_screening,
+    choose_labelled,
+    peak_masks,
+)
 from pipeline.rereading import Place, read_inputs
 from pipeline.run.in_memory import run_in_memory
 from transforms.errors import ConfigurationError
@@ -213,11 +220,32 @@ def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
     assert found.mask.n == len(own)
 
 
-def test_a_property_has_no_place_to_mask(config: Config) -> None:
+def test_a_property_is_tried_with_images_of_half_b(
+    config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     atlas = Atlas.open(config.output.path)
-    candidate = _placeless(atlas, "property")
-    found = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95).confirm(candidate)
-    assert found == candidate.finding
+    finding = _placeless(atlas, "property").finding.model_copy(update={"class_number": 0})
+    confirmer = confirm.Confirmer(atlas, BeamStorage(), 0.1, 0.95)
+    # Classes 0, 1 and 2 are noise with another brighter channel: colours are all that they have.
+    tint = finding.model_copy(update={"statistic": "saturation"})
+    # Of a channel that is half as bright noise is half as strong: they are not alike in all else.
+    assert confirmer.confirm(Candidate(tint, None)) == tint
+    assert "class 0 is not tried for saturation: each other class differs" in caplog.text
+    monkeypatch.setattr(counterparts, "_FAR", np.inf)
+    found = confirmer.confirm(Candidate(tint, None))
+    assert found.counterpart in (1, 2)
+    assert found.verdict == "candidate"
+    assert found.counterpart_distance is not None
+    assert found.counterpart_distance > ALIKE
+    assert f"class {found.counterpart} differs in more than that" in describe(found)
+    assert found.mask is not None
+    assert found.transplant is not None
+    sizes = [len(choose_labelled(atlas, label, 100)) for label in (0, found.counterpart)]
+    assert found.mask.n == found.transplant.n == min(sizes) >= 50
+    assert (found.mask.flips, found.transplant.moved) == (1, 1)
+    size = finding.model_copy(update={"statistic": "input_width"})
+    assert confirmer.confirm(Candidate(size, None)) == size
+    assert "class 0 is not tried for input_width" in caplog.text
 
 
 def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reported_atlas import PLANTED, Fake, write_atlas
+from reported_atlas import PLANTED, Fake, text_of, write_atlas
 
 from pipeline import cli
 from pipeline.atlas import Atlas
-from pipeline.audit.result import AuditResult, MaskEffect, Shortcut, TransplantEffect
+from pipeline.audit.result import AuditResult
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
@@ -58,12 +58,6 @@ def make(tmp_path: Path) -> Make:
         return output.read_text(encoding="utf-8")
 
     return write_and_read
-
-
-def text_of(page: str) -> str:
-    """What is read without scripts and styles."""
-    page = re.sub(r"<(script|style|template)\b.*?</\1>", " ", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
 
 
 def read_result(atlas: Path) -> AuditResult:
@@ -316,80 +310,3 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     text = text_of((tmp_path / "report.html").read_text())
     assert "The audit beside this atlas is damaged, or of another version: not shown." in text
     assert "kind 1 differs from all other classes" in text
-
-
-def used_place() -> Shortcut:
-    """A place that an experiment found to be used."""
-    mask = MaskEffect(
-        n=60, margin=9.0, drop=14.9, control_drop=0.1, share=1.6, low=1.5, high=1.7,
-        p=0.001, flips=0.97, control_flips=0.02, by_fill=None,
-    )  # fmt: skip
-    return Shortcut.model_validate(
-        {
-            "class": PLANTED, "class_name": "kind 1", "indicator": "place", "statistic": "s1",
-            "n": 25, "q": None, "effect": 2.0, "presence": 0.9, "region": (0.0, 0.8, 0.2, 1.0),
-            "area": 0.04, "verdict": "used", "mask": mask, "transplant": None,
-        }
-    )  # fmt: skip
-
-
-def test_a_shortcut_is_said_with_what_masking_it_did(tmp_path: Path) -> None:
-    write_atlas(tmp_path / "atlas", Fake(names=[f"kind {n}" for n in range(10)]))
-    gates = [{"statistic": "border_energy_mean", "below": 0.9, "name": "no border"}]
-    section = AuditSection.model_validate({"gates": gates, "min_n": 20})
-    root = tmp_path / "atlas"
-    result = audit_atlas(str(root), section, None, None, LocalStorage())
-    place = used_place()
-
-    def said(shortcut: Shortcut) -> str:
-        audited = result.model_copy(update={"shortcuts": [shortcut]})
-        (root / "audit/audit.json").write_bytes(audited.to_json())
-        write(Atlas.open(str(root)), str(tmp_path / "report.html"))
-        return text_of((tmp_path / "report.html").read_text())
-
-    assert (
-        "kind 1 is recognised by one place, the top right corner: masked there, 97% of its images "
-        "change class, masked elsewhere 2%."
-    ) in said(place)
-    page = (tmp_path / "report.html").read_text()
-    card = page[page.index('<article class="card fail">') : page.index("</article>")]
-    # Wilson's intervals of 58.2 and 1.2 of 60, worked out by hand.
-    assert "the place masked" in card
-    bars = re.findall(r'<svg class="bar".*?</svg> <span>([^<]*)</span>', card, re.S)
-    assert bars == ["97%, 89% to 99%", "2%, 0% to 9%"]
-    assert "those whose maps have most in the place" in card
-    pasted = TransplantEffect(
-        n=60, rise=4.0, control_rise=0.1, moved=0.62, control_moved=0.05, low=0.4, high=0.7, p=0.001
-    )
-    text = said(place.model_copy(update={"transplant": pasted}))
-    assert re.search(r"how many of 60 images are then taken.* place pasted ?62%, 49% to 73%", text)
-    placeless = {"indicator": "repeat", "statistic": "S2", "region": None, "area": None}
-    text = said(place.model_copy(update=placeless))
-    assert "With what is at the peak masked" in text
-    assert "the highest values of" not in text
-    untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
-    assert (
-        "kind 1 stands out at one place, the top right corner: it has not been tried whether the "
-        "model uses it."
-    ) in said(untried)
-    repeat = place.model_copy(
-        update={"indicator": "repeat", "region": None, "area": None, "effect": 0.62, "others": 0.2}
-    )
-    text = said(repeat)
-    assert (
-        "kind 1 is recognised by something that looks alike wherever it is: masked at their peaks, "
-        "97% of its images change class"
-    ) in text
-    assert "0.62, in other classes at most 0.20" in text
-    tint = {"indicator": "property", "statistic": "saturation", "mask": None, "effect": 4.2}
-    changed = {**tint, "verdict": "candidate", "calibrated": False, "q": 0.031}
-    text = said(repeat.model_copy(update=changed))
-    assert (
-        "kind 1 differs from every other class in the saturation of its images: it has no place "
-        "that could be masked, so look at the images."
-    ) in text
-    assert "4.2 standard deviations or more from every other class" in text
-    assert re.search(r"q ?0\.031.*too few classes to compare with", text)
-    cleared = place.model_copy(update={"verdict": "cleared"})
-    assert "Nothing needs a look." in said(cleared)
-    assert "one place" not in said(cleared)
