@@ -31,7 +31,7 @@ from transforms.saliency.contract.parameters import (
     check_channels,
     refusal,
 )
-from transforms.saliency.perturbing.masks import in_positions
+from transforms.saliency.perturbing.masks import flattened
 from transforms.saliency.reducers import Reducer
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ class OcclusionMethod(SteppedMethod):
         import tensorflow as tf
 
         del keys
-        covered = in_positions(self._mask(step), inputs)
-        return tf.where(covered, tf.constant(self.occlusion_value, tf.float32), inputs)
+        assert self.occlusion_value is not None  # noqa: S101 - `of_inputs` has given it
+        flat, covered, value = flattened(inputs, self._mask(step), self.occlusion_value)
+        return tf.reshape(tf.where(covered, value, flat), (-1, *inputs.shape[1:]))
 
     def accumulate(
         self, state: State, step: tf.Tensor, keys: tf.Tensor, result: Attribution

@@ -35,7 +35,7 @@ from transforms.saliency.contract.parameters import (
     require_count,
     require_number,
 )
-from transforms.saliency.perturbing.masks import in_positions, smooth_random_mask
+from transforms.saliency.perturbing.masks import flattened, smooth_random_mask
 from transforms.saliency.perturbing.random_numbers import KEY_WORDS, random_key
 from transforms.saliency.reducers import Reducer
 
@@ -121,8 +121,8 @@ class RiseMethod(SteppedMethod):
         import tensorflow as tf
 
         del step
-        mask = in_positions(self._mask(keys), inputs)
-        return inputs * mask + tf.constant(self.mask_value, tf.float32) * (1 - mask)
+        flat, mask, value = flattened(inputs, self._mask(keys), self.mask_value)
+        return tf.reshape(flat * mask + value * (1 - mask), (-1, *inputs.shape[1:]))
 
     def accumulate(
         self, state: State, step: tf.Tensor, keys: tf.Tensor, result: Attribution

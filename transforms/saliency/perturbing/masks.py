@@ -11,12 +11,29 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def in_positions(mask: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
-    """A mask of positions as it goes with inputs (N, *positions) or (N, *positions, C)."""
+def flattened(
+    inputs: tf.Tensor, mask: tf.Tensor, value: float | tuple[float, ...]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Inputs, a mask of their positions and what goes in their place, with one axis of values.
+
+    TensorFlow's kernels for CPUs take a third of the time where only the first axis is broadcast.
+
+    Args:
+      inputs: (N, *positions) or (N, *positions, C) float32.
+      mask: (*positions).
+      value: One number, or one per channel.
+
+    Returns:
+      (N, values), (values,) and (values,).
+    """
     import tensorflow as tf
 
-    has_channels = inputs.shape.rank == mask.shape.rank + 2
-    return mask[..., tf.newaxis] if has_channels else mask
+    shape = inputs.shape[1:]
+    has_channels = shape.rank == mask.shape.rank + 1
+    of_values = tf.broadcast_to(mask[..., tf.newaxis] if has_channels else mask, shape)
+    values = tf.broadcast_to(tf.constant(value, tf.float32), shape)
+    flat = tf.reshape(inputs, (-1, shape.num_elements()))
+    return flat, tf.reshape(of_values, [-1]), tf.reshape(values, [-1])
 
 
 def smooth_random_mask(

@@ -82,9 +82,21 @@ class NoiseMethod(SteppedMethod):
 
     def perturb(self, inputs: tf.Tensor, step: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """Inputs with noise."""
+        import tensorflow as tf
+
         del step
         assert self.noise is not None  # noqa: S101 - `of_inputs` has given it
-        return inputs + self.noise * normal_numbers(keys, inputs.shape[1:])
+        noise, shape = self.noise, inputs.shape[1:]
+
+        def perturbed(example: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            values, key = example
+            numbers = normal_numbers(key, shape.num_elements())
+            return values + noise * tf.reshape(numbers, shape)
+
+        # One by one, as the last bits of vector operations may depend on a number's place.
+        return tf.map_fn(
+            perturbed, (inputs, keys), fn_output_signature=tf.TensorSpec(shape, tf.float32)
+        )
 
     def begin(self, first: Attribution) -> State:
         """Nothing: the unperturbed input is no copy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from explained import (
     tape_gradient,
 )
 
-from transforms.saliency.perturbing.random_numbers import random_key
+from transforms.saliency.perturbing.random_numbers import normal_numbers, random_key
 
 Model = Any
 SAMPLES, NOISE, SEED = 6, 0.3, 5
@@ -43,11 +44,9 @@ def noisy_gradients(model: Model, inputs: Array, classes: Array) -> Array:
     found = np.empty((SAMPLES, *inputs.shape), np.float32)
     for step in range(SAMPLES):
         for row, each in enumerate(inputs):
-            key = random_key(SEED, step + 1, f"example {row}")
-            noise = tf.raw_ops.StatelessRandomNormalV2(
-                shape=SHAPE, key=key[:1], counter=key[1:], alg=1
-            )
-            noisy = each + NOISE * np.asarray(noise)
+            key = tf.constant(random_key(SEED, step + 1, f"example {row}"))
+            noise = np.reshape(normal_numbers(key, math.prod(SHAPE)), SHAPE)
+            noisy = each + NOISE * noise
             found[step, row] = tape_gradient(model, noisy[np.newaxis], classes[[row]])[0]
     return found
 
