@@ -183,11 +183,14 @@ class _Runner:
 
         def compute(start: int) -> None:
             rows = slice(start, start + self._part)
-            part = pixels[rows].astype(np.float32, copy=False)  # Bytes: here, for the caches.
-            given = {"inputs:0": part, "labels:0": labels[rows]}
+            given = {"inputs:0": pixels[rows], "labels:0": labels[rows]}
             given |= {f"{beside_name(n)}:0": values[rows] for n, values in enumerate(beside)}
             request = self._of_thread.request
-            request.infer({name: given[name] for name in self._inputs & given.keys()})
+            # Into its own memory, where bytes become float32; given to `infer`, they would be
+            # copied to memory that is new each time, and so would the results be.
+            for name in self._inputs & given.keys():
+                request.get_tensor(name).data[...] = given[name]
+            request.infer(share_outputs=True)
             for name in self._outputs:
                 results[name][rows] = request.get_tensor(f"{name}:0").data
 
