@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from transforms.formats.source import Channels
-from transforms.saliency.explainers.explainer import ExplainedModel, Explainer
+from transforms.saliency.explainers.explainer import ExplainedModel, Explainer, in_channels
 from transforms.saliency.methods.gradient_input import GradientInputMethod
 from transforms.saliency.methods.integrated_gradients import IntegratedGradientsMethod
 from transforms.saliency.methods.saliency import DEFAULT_REDUCER, SaliencyMethod
@@ -135,10 +135,9 @@ class IntegratedGradients(Explainer):
           baseline_value: Where it begins: one number, or one per channel.
           channels: As `Explainer` takes it.
         """
-        baseline = baseline_value if isinstance(baseline_value, int | float) else (*baseline_value,)
         super().__init__(
             model,
-            IntegratedGradientsMethod(steps, baseline),
+            IntegratedGradientsMethod(steps, in_channels(baseline_value)),
             output_layer=output_layer,
             batch_size=batch_size,
             operator=operator,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transforms.formats.source import Channels
-from transforms.saliency.explainers.explainer import ExplainedModel, Explainer
+from transforms.saliency.explainers.explainer import ExplainedModel, Explainer, in_channels
 from transforms.saliency.methods.occlusion import OcclusionMethod
 from transforms.saliency.methods.rise import RiseMethod
 from transforms.saliency.scores.operators import Operator
@@ -53,10 +53,9 @@ class Occlusion(Explainer):
           output_layer: As `Explainer` takes it.
           channels: The same.
         """
-        value = occlusion_value if isinstance(occlusion_value, int | float) else (*occlusion_value,)
         super().__init__(
             model,
-            OcclusionMethod(patch_size, patch_stride, value),
+            OcclusionMethod(patch_size, patch_stride, in_channels(occlusion_value)),
             output_layer=output_layer,
             batch_size=batch_size,
             operator=operator,
@@ -104,7 +103,7 @@ class Rise(Explainer):
           output_layer: As `Explainer` takes it.
           channels: The same.
         """
-        value = mask_value if isinstance(mask_value, int | float) else (*mask_value,)
+        value = in_channels(mask_value)
         super().__init__(
             model,
             RiseMethod(nb_samples, grid_size, preservation_probability, value, seed),

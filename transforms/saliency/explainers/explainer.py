@@ -253,6 +253,15 @@ class Explainer:
         return find_activation_layer(scored, self._conv_layer, self._method.name, "conv_layer")
 
 
+def in_channels(value: float | Sequence[float]) -> float | tuple[float, ...]:
+    """One number, or one per channel, as methods take them.
+
+    >>> in_channels(0.5), in_channels([0.1, 0.2])
+    (0.5, (0.1, 0.2))
+    """
+    return value if isinstance(value, int | float) else (*value,)
+
+
 def _channels_last(values: tf.Tensor) -> tf.Tensor:
     """(..., C, H, W) -> (..., H, W, C)."""
     import tensorflow as tf
