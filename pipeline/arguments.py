@@ -191,7 +191,7 @@ def _add_audit(commands: Any, command: Command) -> None:
     audit.add_argument(
         "--confirm",
         action="store_true",
-        help="try candidates for shortcuts on the model: mask them, and paste them elsewhere",
+        help="try candidates for shortcuts on the model: mask, paste or exchange what they are",
     )
 
 

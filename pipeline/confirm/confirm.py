@@ -169,8 +169,8 @@ class Confirmer:
         )
 
     def _images_of(self, classes: Sequence[int]) -> dict[int, Images]:
-        """Images of classes, of half b; kept for what else is tried of a class."""
-        kept = self._exchanged[1]
+        """Images of classes, of half b; kept for the next property, and let go if it has no use."""
+        kept = {each: self._exchanged[1][each] for each in classes if each in self._exchanged[1]}
         missing = [each for each in classes if each not in kept]
         chosen = {each: choose_labelled(self._atlas, each, MAX_EXAMPLES) for each in missing}
         inputs = self._read([place for places in chosen.values() for place in places])
@@ -178,7 +178,8 @@ class Confirmer:
         for each, places in chosen.items():
             found = [inputs[place] for place in places if place in inputs]
             kept[each] = np.stack(found) if found else np.zeros((0, *shape), np.float32)
-        return {each: kept[each] for each in classes}
+        self._exchanged = self._exchanged[0], kept
+        return kept
 
     def _read(self, wanted: Sequence[Place]) -> dict[Place, Image]:
         inputs = dict(read_inputs(self._config, self._atlas.shards, wanted, self._storage))

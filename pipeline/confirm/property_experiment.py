@@ -68,7 +68,7 @@ def try_property(
         if stands_out:
             _LOGGER.warning(
                 "class %d is not tried for %s: each other class differs from it in more than that, "
-                "or cannot be given as much of it",
+                "cannot be given as much of it, or has no images in half b",
                 target,
                 name,
             )

@@ -24,6 +24,9 @@ from calibration.pictures import (
 PLANTED = 0
 """The class that something is planted in."""
 
+TWIN = 1
+"""The class that shows the same as the planted one."""
+
 CLASSES = (10, 4, 10, 2)
 """How many classes models have, in turn."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.kinds import KINDS, PLANTED
+from calibration.kinds import KINDS, PLANTED, TWIN, Kind
 from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, large
@@ -159,15 +159,22 @@ def is_placed(outcome: Outcome) -> bool:
 def alarms(outcome: Outcome, *indicators: str, used: bool = False) -> bool:
     """Whether a class is a candidate, or called used, in which nothing is used that should not be.
 
-    Those are all classes of a clean model; of one with a plant, all but the planted one.
+    Those are all classes of a clean model; of one with a plant, all but the planted one. By a tint
+    or a blur that one class has its twin is known as well, by not having it.
     """
-    is_plant = KINDS[outcome.kind].role in ("plant", "object")
+    kind = KINDS[outcome.kind]
     return any(
-        not (is_plant and each.target == PLANTED)
+        not _is_planted(kind, each)
         and (not indicators or each.indicator in indicators)
         and (not used or each.verdict in USED)
         for each in outcome.found
     )
+
+
+def _is_planted(kind: Kind, found: Found) -> bool:
+    is_exchanged = found.indicator == "property" and kind.planted in ("tint", "blur")
+    planted = (PLANTED, TWIN) if is_exchanged else (PLANTED,)
+    return kind.role in ("plant", "object") and found.target in planted
 
 
 HEADINGS = (

@@ -87,6 +87,12 @@ def test_a_clean_model_has_no_class_that_may_be_used() -> None:
     assert not Outcome.of(line(drop=0.19)).counts
 
 
+def test_a_twin_is_known_by_not_having_a_tint() -> None:
+    for kind, target, is_alarm in (("tint", 1, False), ("tint", 2, True), ("mark, 100 %", 1, True)):
+        found = Found(target, "property", "portable", None)
+        assert alarms(Outcome(kind, 0, 10, 0.9, (found,)), used=True) == is_alarm
+
+
 def test_rates_have_wilsons_interval() -> None:
     z, n, k = 1.959964, 20, 18
     centre = (k / n + z**2 / (2 * n)) / (1 + z**2 / n)

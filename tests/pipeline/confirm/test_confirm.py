@@ -242,7 +242,6 @@ def test_a_property_is_tried_with_images_of_half_b(
     assert found.transplant is not None
     sizes = [len(choose_labelled(atlas, label, 100)) for label in (0, found.counterpart)]
     assert found.mask.n == found.transplant.n == min(sizes) >= 50
-    assert found.mask.flips == 1
     size = finding.model_copy(update={"statistic": "input_width"})
     assert confirmer.confirm(Candidate(size, None)) == size
     assert "class 0 is not tried for input_width" in caplog.text
