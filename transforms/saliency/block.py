@@ -250,12 +250,13 @@ class BlockExplainer:
         started = time.time()
         failures = list(block.failures)
         warnings: list[ImageWarning] = []
-        rows = BlockRows(self.spec.map_format, block.key.shard.name)
+        stored = self.spec.map_format
+        rows = BlockRows(stored, block.key.shard.name)
         explained = 0
         # One more than are computed at once: it has been decoded by the time that one is finished.
         batches = computed_ahead(
             self._explain_batch,
-            self._decoded(block.examples),
+            self._decoded(block.examples, with_properties=stored.with_properties),
             self._programs.pool,
             BATCHES_AT_ONCE + 1,
         )
@@ -282,7 +283,7 @@ class BlockExplainer:
             left_out=len(block.left_out),
         )
 
-    def _decoded(self, examples: Examples) -> Iterator[_DecodedBatch]:
+    def _decoded(self, examples: Examples, *, with_properties: bool) -> Iterator[_DecodedBatch]:
         """Mini-batches as arrays, each decoded while the device has those before it.
 
         So are thumbnails made and properties measured: by the threads that decode, beside those
@@ -299,21 +300,15 @@ class BlockExplainer:
             if self._thumbnails is not None:
                 thumbnails = self._decoder.in_threads(self._thumbnails.encode, found.values)
             arrays = _arrays(batch, found.values, fed.arrays, places)
-            yield batch, found, arrays, thumbnails, self._properties_of(found)
-
-    def _properties_of(self, found: DecodedInputs) -> _Properties:
-        """What is stored of inputs beside their thumbnails, by column."""
-        if not self.spec.map_format.with_properties:
-            return {}
-        sizes = dict(zip(INPUT_SIZES, found.sizes.T, strict=True))
-        return {**sizes, **input_properties(found.values)}
+            properties = _properties_of(found) if with_properties else {}
+            yield batch, found, arrays, thumbnails, properties
 
     def _explain_batch(self, decoded: _DecodedBatch) -> _ExplainedBatch:
         """Runs a mini-batch, and adds what the model makes of its examples to their faults."""
         batch, found, arrays, *_ = decoded
         faults = list(found.faults)
-        for row, label in enumerate(batch.labels):
-            faults[row] = faults[row] or self._label_fault(int(label))
+        for row, fault in self._label_faults(batch.labels):
+            faults[row] = faults[row] or fault
         good = np.array([fault is None for fault in faults])
         if not good.any():
             return decoded, faults, None
@@ -332,23 +327,25 @@ class BlockExplainer:
                 )
         return decoded, faults, results
 
-    def _label_fault(self, label: int) -> DataFault | None:
+    def _label_faults(self, labels: npt.NDArray[np.int32]) -> Iterator[tuple[int, DataFault]]:
+        """Rows whose labels cannot be explained, and why."""
         classes = self._model.explicable
-        explained = self._model.classes is not None or self.spec.program.target.needs_labels
-        if explained and classes is not None and label != NO_LABEL and label >= classes:
-            return DataFault(
-                "explain",
-                "LabelOutOfRange",
-                f"label {label} is not one of the model's {classes} classes",
-            )
-        if label == NO_LABEL and self.spec.program.target.needs_labels:
-            return DataFault(
-                "explain",
-                "MissingLabel",
-                "the target is the label, but the example has none; give it one, or choose another "
-                "target",
-            )
-        return None
+        needs_labels = self.spec.program.target.needs_labels
+        if classes is not None and (self._model.classes is not None or needs_labels):
+            for row in np.flatnonzero((labels != NO_LABEL) & (labels >= classes)).tolist():
+                why = f"label {labels[row]} is not one of the model's {classes} classes"
+                yield row, DataFault("explain", "LabelOutOfRange", why)
+        if needs_labels:
+            for row in np.flatnonzero(labels == NO_LABEL).tolist():
+                yield (
+                    row,
+                    DataFault(
+                        "explain",
+                        "MissingLabel",
+                        "the target is the label, but the example has none; give it one, or choose "
+                        "another target",
+                    ),
+                )
 
     def _run(self, size: int, arrays: Arrays) -> Results:
         program = self._programs.of_size(size)
@@ -360,6 +357,12 @@ class BlockExplainer:
 def _arrays(batch: Examples, inputs: Inputs, fed: Beside, places: Arrays) -> Arrays:
     """What a program takes of a mini-batch."""
     return inputs, batch.labels, np.array(batch.ids, np.object_), *fed, *places
+
+
+def _properties_of(found: DecodedInputs) -> _Properties:
+    """What is stored of images beside their thumbnails, by column."""
+    sizes = dict(zip(INPUT_SIZES, found.sizes.T, strict=True))
+    return {**sizes, **input_properties(found.values)}
 
 
 def _make_rows(
