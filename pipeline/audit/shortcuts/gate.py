@@ -181,6 +181,9 @@ def _found(shortcut: Shortcut) -> str:
             f"its maps look alike around their peaks, wherever these are (correlation "
             f"{shortcut.effect:.2f}, in other classes at most {others:.2f})"
         )
+    if shortcut.is_used:
+        name = shortcut.statistic.replace("_", " ")
+        return f"it is told from {counterpart_title(shortcut)} by the {name} of its images"
     return (
         f"its images differ in {shortcut.statistic.replace('_', ' ')} from those of every other "
         f"class, by {shortcut.effect:.1f} standard deviations or more"

@@ -11,6 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from pipeline.audit.result import Shortcut
+from pipeline.audit.shortcuts.gate import describe
 from pipeline.audit.shortcuts.properties import ALIKE
 from pipeline.confirm.counterparts import find_counterpart, likely_counterparts
 from pipeline.confirm.effects import judge_property
@@ -73,7 +74,10 @@ def classes_of(images: Mapping[int, Images]) -> pa.Table:
     """The columns of an atlas's table of classes that are read."""
     found = {number: input_properties(each) for number, each in images.items()}
     columns = {
-        f"{name}_{part}": [float(getattr(np, part)(each[name])) for each in found.values()]
+        f"{name}_{part}": [
+            float(getattr(np, part)(each[name])) if len(each[name]) else None
+            for each in found.values()
+        ]
         for name in CHANGES
         for part in ("mean", "std")
     }
@@ -112,6 +116,7 @@ def test_a_property_that_a_model_looks_at_is_used_and_portable(name: str) -> Non
     found = tried(name, looks_at(name), stands_out=False)
     assert found.verdict == "portable"
     assert (found.counterpart, found.counterpart_name) == (0, "cat")
+    assert describe(found).startswith(f"portable: it is told from cat by the {name} of its images")
     assert found.counterpart_distance is not None
     assert found.counterpart_distance < ALIKE
     mask, transplant = found.mask, found.transplant
@@ -167,9 +172,9 @@ def test_too_few_images_decide_nothing_and_one_is_not_tried() -> None:
     assert found.mask is not None
     assert found.mask.n == 49
     assert found.verdict == "candidate"
-    for count in (0, 1):
-        none = images_of(2, count)
-        assert tried("luminance", looks_at("luminance"), others=none).mask is None
+    # A single image has a distance from others, but no effect has an interval.
+    for images in (images_of(2, 1), np.zeros((0, SIDE, SIDE, 3), np.float32)):
+        assert tried("luminance", looks_at("luminance"), others=images).mask is None
 
 
 def test_what_no_change_brings_there_is_not_tried(caplog: pytest.LogCaptureFixture) -> None:
