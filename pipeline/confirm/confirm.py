@@ -136,7 +136,7 @@ class Confirmer:
         masks = self._masks(candidate, [*own])
         if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
             return False
-        of_others = {} if candidate.cells is None else self._masks(candidate, [*others])
+        of_others = self._masks(candidate, [*others])
         return is_worth_trying(
             [Subject(place.example_id, own[place], mask) for place, mask in masks.items()],
             [Subject(place.example_id, others[place], mask) for place, mask in of_others.items()],
@@ -194,7 +194,7 @@ class Confirmer:
     def _masks(self, candidate: Candidate, places: Sequence[Place]) -> dict[Place, Mask]:
         """Where each image is masked: the region, or where its own map peaks."""
         if candidate.cells is None:
-            return peak_masks(self._atlas, candidate.finding.class_number, places)
+            return peak_masks(self._atlas, places)
         mask = mask_of_cells(candidate.cells, *self._config.input_spec().positions)
         return dict.fromkeys(places, mask)
 

@@ -24,7 +24,8 @@ WORTH_TRYING = 0.3
 
 OWN_PLACE = 2.0
 """By how many times more a place has to take of its class than of other classes. What all lose
-there, as where objects stand in the middle of photographs, is nothing that one is known by."""
+there, as where objects stand in the middle of photographs, is nothing that one is known by; nor
+is what each loses at its peaks, where all classes are small things."""
 
 _FILL = "mean"
 
@@ -40,8 +41,7 @@ def is_worth_trying(
 
     Args:
       subjects: Images of half a that the model recognises; fewer than 10 say nothing.
-      others: Such images of other classes, with the same place; none where the place is where each
-        map peaks, which is another one in each image.
+      others: Such images of other classes, with the same place, or where their own maps peak.
       target: The class.
       predict: The model.
       generator_of: Randomness of an example, by its id.

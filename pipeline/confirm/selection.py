@@ -74,12 +74,11 @@ def choose_for_screening(atlas: Atlas, target: int, count: int) -> Chosen:
     return Chosen(_smallest(own, count), _smallest(others, count))
 
 
-def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place, Mask]:
-    """Where each example's map peaks: the square that its peak window was made of.
+def peak_masks(atlas: Atlas, places: Sequence[Place]) -> dict[Place, Mask]:
+    """Where the map of each example's label peaks: the square that its peak window was made of.
 
     Args:
       atlas: The atlas, of images whose maps have two sides of at least 11.
-      target: The class explained.
       places: Of the examples.
 
     Returns:
@@ -93,7 +92,7 @@ def peak_masks(atlas: Atlas, target: int, places: Sequence[Place]) -> dict[Place
         named[place.record, place.example_id] = place
     for folder, wanted in by_folder.items():
         is_wanted = pc.field("record").isin([record for record, _ in wanted])
-        where = (pc.field("target") == target) & is_wanted
+        where = (pc.field("target") == pc.field("label")) & is_wanted
         for batch in atlas.batches(columns, where, folder):
             values = np.abs(decode(map_codes(batch), batch["map_scale"].to_numpy()))
             if values.ndim == _WITH_CHANNELS:

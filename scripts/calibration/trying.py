@@ -57,7 +57,7 @@ class Trial:
         is_known = self.tables.table["predicted"].to_numpy() == labels
         own = self._rows(half=0, chosen=is_known & (labels == target))
         others = self._rows(half=0, chosen=is_known & (labels != target))
-        others = random_of_class(target).permutation(others if proposal.cells is not None else [])
+        others = random_of_class(target).permutation(others)
         return is_worth_trying(
             self._subjects(proposal, own[:SCREENING_IMAGES]),
             self._subjects(proposal, np.sort(others[:SCREENING_IMAGES]).astype(np.int64)),

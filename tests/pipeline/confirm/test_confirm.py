@@ -207,7 +207,7 @@ def _placeless(atlas: Atlas, indicator: str) -> Candidate:
 def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
     atlas = Atlas.open(config.output.path)
     own = choose_examples(atlas, MARKED, 100).own
-    masks = peak_masks(atlas, MARKED, own)
+    masks = peak_masks(atlas, own)
     assert list(masks) == sorted(masks)  # by file and record
     for place, mask in masks.items():
         name = f"{place.folder}:{place.record}"
