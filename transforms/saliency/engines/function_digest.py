@@ -27,6 +27,7 @@ def function_digest(function: Any) -> str | None:
     if captured is None:
         return None
     graph = function.graph.as_graph_def()
+    graph.library.function.sort(key=lambda each: each.signature.name)  # They have no order.
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True))
     ports = [(each.name, each.dtype.name, each.shape) for each in _ports(function)]
     digest.update(f"\n{len(function.inputs)} {ports}".encode())

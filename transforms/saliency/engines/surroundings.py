@@ -40,6 +40,8 @@ def surroundings() -> str:
 
 
 def _is_of_libraries(name: str) -> bool:
+    if name.startswith("TF_CPP_"):  # What is logged: a run with --verbose is the same run.
+        return False
     return name.startswith(("TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "OV_", "CUDA_"))
 
 

@@ -46,6 +46,7 @@ def test_libraries_that_not_everybody_has_count(name: str, monkeypatch: pytest.M
 def test_settings_of_libraries_count(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = surroundings()
     monkeypatch.setenv("HOME", "/elsewhere")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")  # As --verbose may have it.
     surroundings.cache_clear()
     assert surroundings() == before
     monkeypatch.setenv(name, "another")
