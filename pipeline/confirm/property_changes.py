@@ -41,6 +41,7 @@ _STEPS = 12  # Of a bisection, which narrows a range to a 4,096th.
 _SAMPLE = 24  # Images that strengths are found on.
 _MOST_TIMES = 4.0  # As strong as a change, that its control may be to change pixels as much.
 _REACHED = 0.1  # Of the way, that a median may be short of where it should be.
+_CLOSE = 0.001  # So near it is there: two tints may be as saturated, and have no way to go.
 
 
 def gain(images: Images, strength: float) -> Images:
@@ -174,7 +175,8 @@ def ways_to(name: str, images: Images, usual: Images) -> list[Way]:
         strength = _solve(excess, least, most)
         step = Step(change, strength, channels)
         short = abs(median_of(name, step(sample)) - target)
-        found.append(Way(way, step, short <= _REACHED * abs(before - target), another))
+        reaches = short <= max(_CLOSE, _REACHED * abs(before - target))
+        found.append(Way(way, step, reaches, another))
     return found
 
 

@@ -162,3 +162,13 @@ def test_images_with_what_is_usual_already_stay() -> None:
         for way in ways_to(name, images, images.copy()):
             assert way.reaches
             np.testing.assert_allclose(way.step(images), images, atol=1e-3)
+
+
+def test_of_two_tints_that_are_as_saturated_one_is_made_the_other() -> None:
+    images = images_of(9, 2) * np.array([1, 0.8, 0.6], np.float32)
+    other = np.ascontiguousarray(images[..., ::-1])
+    assert median_of("saturation", images) == median_of("saturation", other)
+    (way,) = ways_to("saturation", images, other)
+    assert way.reaches
+    levels, wanted = (each.mean(axis=(0, 1, 2)) for each in (way.step(images), other))
+    np.testing.assert_allclose(levels, wanted, rtol=0.03)
