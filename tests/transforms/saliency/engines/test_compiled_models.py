@@ -260,6 +260,30 @@ def test_what_reads_a_table_has_no_key(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def in_python(values: tf.Tensor, *, stateful: bool) -> tf.Tensor:
+    return tf.numpy_function(np.sin, [values], tf.float32, stateful=stateful)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda values: in_python(values, stateful=True),
+        lambda values: in_python(values, stateful=False),
+        lambda values: tf.py_function(tf.sin, [values], tf.float32),
+        lambda values: values * tf.strings.to_number(tf.io.read_file("factor.txt")),
+        lambda values: tf.map_fn(lambda each: in_python(each, stateful=True), values),
+    ],
+    ids=["numpy", "numpy without state", "py_function", "file", "in a loop"],
+)
+def test_what_calls_python_or_reads_files_has_no_key(
+    tmp_path: Path, call: Callable[[tf.Tensor], tf.Tensor]
+) -> None:
+    traced = tf.function(call, autograph=False)
+    function = traced.get_concrete_function(tf.TensorSpec([2], tf.float32))
+
+    assert CompiledModels(tmp_path).key(function, ()) is None
+
+
 def test_a_model_is_written_and_read() -> None:
     constants = {"targets": np.full((2, 1), 3, np.int32), "empty": np.empty((2, 0), np.float32)}
     model = CompiledModel(b"content", ("outputs", "targets", "empty"), constants)
