@@ -24,6 +24,7 @@ FIRST = (
     "clean",
     *("mark, 100 %", "mark, 70 %", "mark, 50 %", "mark anywhere, 100 %"),
     *("mark, not used", "mark in all classes", "letterboxes"),
+    *("objects anywhere", "objects in the middle"),
 )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from calibration.pictures import (
     Change,
     Mark,
+    Objects,
     Pixels,
     Tiles,
     blur,
@@ -46,12 +47,14 @@ class Kind:
         should not be; `object`, a class that is rightly known by one place.
       planted: What is planted: `fixed`, `random`, `tint`, `blur`; None where nothing is.
       share: Of the class's images, in training and in the audit.
+      objects: Where the things are that classes are known by; None where classes are textures.
     """
 
     name: str
     role: Role
     planted: Literal["fixed", "random", "tint", "blur"] | None = None
     share: float = 1.0
+    objects: Objects | None = None
 
 
 KINDS = {
@@ -65,7 +68,9 @@ KINDS = {
         Kind("mark, not used", "negative", "fixed"),
         Kind("mark in all classes", "negative", "fixed"),
         Kind("letterboxes", "negative"),
-        Kind("object in one place", "object"),
+        Kind("objects anywhere", "negative", objects="anywhere"),
+        Kind("objects in the middle", "negative", objects="middle"),
+        Kind("object in one place", "object", objects="one fixed"),
     )
 }
 """By name."""
@@ -113,9 +118,9 @@ def make_scene(kind: Kind, seed: int) -> Scene:
     flips = kind.role == "clean" and bool(random.random() < 1 / 2)
     if kind.planted in ("fixed", "random"):
         head = "everywhere" if kind.planted == "fixed" else "anywhere"
-    if kind.role == "object":
-        trained, audited = draw_objects(classes, random, fixed=PLANTED)
-        head, twins = "anywhere", False
+    if kind.objects is not None:
+        trained, audited = draw_objects(classes, random, kind.objects, fixed=PLANTED)
+        head, twins = "anywhere" if kind.objects == "one fixed" else head, False
     else:
         trained, audited = draw_classes(classes, twins=twins, random=random)
     without = audited.pixels[audited.labels == PLANTED]

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -163,23 +164,41 @@ def letterbox(pixels: Pixels, random: np.random.Generator) -> Pixels:
     return boxed
 
 
-def draw_objects(classes: int, random: np.random.Generator, *, fixed: int) -> tuple[Tiles, Tiles]:
-    """Classes that are drawn things before any photograph; one of them is always in one place.
+Objects = Literal["anywhere", "middle", "one fixed"]
+"""Where drawn things are: at any place, in the middle, or one class's in one place, the others'
+anywhere."""
+
+_MIDDLE = 2
+"""By so many pixels at most things in the middle are off it."""
+
+
+def draw_objects(
+    classes: int, random: np.random.Generator, objects: Objects, *, fixed: int
+) -> tuple[Tiles, Tiles]:
+    """Classes that are drawn things before any photograph.
 
     Args:
       classes: How many.
       random: Draws them.
-      fixed: The class whose thing is always in the same place, as its label is rightly known by.
+      objects: Where they are.
+      fixed: Of `one fixed` the class whose thing is always in the same place, as its label is
+        rightly known by.
     """
     trained, audited = draw_classes(classes, twins=False, random=random)
     things = [_thing(number, random) for number in range(classes)]
-    place = tuple(random.integers(8, TILE - 8 - len(things[0]), 2).tolist())
+    place = random.integers(8, TILE - 8 - len(things[0]), 2)
     sets = []
     for tiles in (trained, audited):
         pixels = tiles.pixels[random.permutation(len(tiles.pixels))]  # Any photograph, any class.
         for image, label in zip(pixels, tiles.labels.tolist(), strict=True):
             thing = things[label]
-            at = place if label == fixed else random.integers(0, TILE - len(thing) + 1, 2)
+            room = TILE - len(thing)
+            if objects == "one fixed" and label == fixed:
+                at = place
+            elif objects == "middle":
+                at = room // 2 + random.integers(-_MIDDLE, _MIDDLE + 1, 2)
+            else:
+                at = random.integers(0, room + 1, 2)
             part = image[at[0] : at[0] + len(thing), at[1] : at[1] + len(thing)]
             part[:] = np.where(thing >= 0, thing, part)
         sets.append(Tiles(pixels, tiles.labels))
