@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.atlas import Atlas
 from pipeline.audit.comparable import (
@@ -34,18 +34,17 @@ from pipeline.audit.result import (
     PreviousAudit,
     ReferenceClasses,
     SampleSize,
-    Shortcut,
     Status,
     Verdict,
 )
 from pipeline.audit.selection import Statistics, check_gates, check_labels
-from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.candidates import find_candidates
 from pipeline.audit.shortcuts.gate import judge_shortcuts
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.shortcuts.scores import Scores
-from pipeline.audit.shortcuts.trying import try_all
+from pipeline.audit.shortcuts.trying import Experiments, try_all
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
 from transforms.errors import ConfigurationError
@@ -60,7 +59,7 @@ def audit(
     *,
     now: datetime.datetime | None = None,
     reference: Sequence[Atlas] = (),
-    confirm: Callable[[Candidate], Shortcut] | None = None,
+    experiments: Experiments | None = None,
 ) -> AuditResult:
     """Judges an atlas. Reads its small tables, and rows only where a figure needs them.
 
@@ -71,7 +70,7 @@ def audit(
       previous: The previous audit, by which failures are new or known.
       now: When, UTC; the clock's unless given.
       reference: Blessed atlases, whose classes candidates for shortcuts are ranked among.
-      confirm: Tries a candidate for a shortcut on the model; None leaves candidates as they are.
+      experiments: Try candidates for shortcuts on the model; None leaves them as they are.
 
     Raises:
       ConfigurationError: A gate or waiver names what is not there; another atlas does not compare,
@@ -87,7 +86,9 @@ def audit(
         check_same_statistics(atlas, baseline, section.gates)
     for each in reference:
         check_reference(atlas, each)
-    work = _Audit(atlas, section, baseline, now.date(), reference=reference, confirm=confirm)
+    work = _Audit(
+        atlas, section, baseline, now.date(), reference=reference, experiments=experiments
+    )
     comparisons = _with_status([*work.comparisons()], previous)
     return AuditResult(
         verdict=_verdict(comparisons, section),
@@ -119,7 +120,7 @@ class _Audit:
         today: datetime.date,
         *,
         reference: Sequence[Atlas],
-        confirm: Callable[[Candidate], Shortcut] | None,
+        experiments: Experiments | None,
     ) -> None:
         self._atlas, self._baseline = atlas, baseline
         self._section, self._today = section, today
@@ -142,12 +143,12 @@ class _Audit:
 
         # Last: trying candidates takes the model, and a wrong gate should be told before.
         self.reference: ReferenceClasses | None = None
-        scores = self._indicators(is_asked=bool(confirm or reference))
+        scores = self._indicators(is_asked=bool(experiments or reference))
         candidates = find_candidates(atlas, scores, section.min_n, self._ranks(reference, scores))
         self.shortcuts = [each.finding for each in candidates]
-        if confirm is not None:
+        if experiments is not None:
             proposals = propose(atlas, scores, section.min_n)
-            self.shortcuts = try_all(candidates, proposals, confirm)
+            self.shortcuts = try_all(candidates, proposals, experiments)
 
     def _indicators(self, *, is_asked: bool) -> list[Scores]:
         gates = [gate.title for gate in self._section.gates if gate.shortcut is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.atlas import Atlas
@@ -14,9 +14,9 @@ from pipeline.audit.files.markdown import (
     verdict_sentence,
 )
 from pipeline.audit.files.words import sentence
-from pipeline.audit.result import AuditResult, Shortcut
-from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts.gate import class_title, describe
+from pipeline.audit.shortcuts.trying import Experiments
 from pipeline.commands.console import print_line
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
@@ -59,18 +59,16 @@ def audit_atlas(
         baseline=None if baseline_path is None else Atlas.open(baseline_path),
         previous=read_previous(folder, storage),
         reference=_references(section, atlas_path, storage),
-        confirm=_confirmer(atlas, section, storage) if confirms else None,
+        experiments=_confirmer(atlas, section, storage) if confirms else None,
     )
     write_audit(folder, result, storage)
     return result
 
 
-def _confirmer(
-    atlas: Atlas, section: AuditSection, storage: Storage
-) -> Callable[[Candidate], Shortcut]:
+def _confirmer(atlas: Atlas, section: AuditSection, storage: Storage) -> Experiments:
     from pipeline.confirm.confirm import Confirmer
 
-    return Confirmer(atlas, storage, section.min_effect, section.confidence).confirm
+    return Confirmer(atlas, storage, section.min_effect, section.confidence)
 
 
 def _references(section: AuditSection, atlas_path: str, storage: Storage) -> list[Atlas]:

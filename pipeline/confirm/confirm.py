@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.atlas import Atlas
 from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.shortcuts.trying import Screened
 from pipeline.config.keys import Config
 from pipeline.confirm.effects import judge, mask_effect, transplant_effect
 from pipeline.confirm.experiment import (
@@ -24,7 +25,7 @@ from pipeline.confirm.experiment import (
 from pipeline.confirm.interventions import Image, Mask, mask_of_cells
 from pipeline.confirm.property_changes import Images
 from pipeline.confirm.property_experiment import try_property
-from pipeline.confirm.screening import SCREENING_IMAGES, is_worth_trying
+from pipeline.confirm.screening import SCREENING_IMAGES, screen
 from pipeline.confirm.selection import (
     choose_examples,
     choose_for_screening,
@@ -82,13 +83,11 @@ class Confirmer:
                 "without --confirm"
             )
         self._predict = self._load()
-        self._screened: tuple[int, dict[Place, Image], dict[Place, Image]] = -1, {}, {}
+        self._screened: tuple[int, dict[Place, Image]] = -1, {}
         self._exchanged: tuple[int, dict[int, Images]] = -1, {}
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """Tries a candidate on examples that had no part in finding it.
-
-        What does not stand out is tried only where a screening of half a says that it is worth it.
 
         Returns:
           The finding with what masking and pasting did, or exchanging a property, and the verdict;
@@ -100,8 +99,6 @@ class Confirmer:
         """
         if candidate.finding.indicator == "property":
             return self._confirm_property(candidate)
-        if not candidate.stands_out and not self._is_worth_trying(candidate):
-            return candidate.finding
         chosen = choose_examples(self._atlas, candidate.finding.class_number, MAX_EXAMPLES)
         inputs = self._read([*chosen.own, *chosen.others])
         masks = self._masks(candidate, chosen.own)
@@ -127,23 +124,28 @@ class Confirmer:
             confidence=self._confidence,
         )
 
-    def _is_worth_trying(self, candidate: Candidate) -> bool:
-        target = candidate.finding.class_number
+    def screen(self, proposal: Candidate) -> Screened | None:
+        """Masks a few examples of half a that the model recognises.
+
+        Returns:
+          None of a property, of maps so small that the surroundings of a peak are most of them, and
+          where too few examples are recognised.
+
+        Raises:
+          RunError: An input file cannot be read any more.
+        """
+        target = proposal.finding.class_number
+        if proposal.finding.indicator == "property":
+            return None
         if self._screened[0] != target:  # Proposals come class by class: one's images are kept.
-            chosen = choose_for_screening(self._atlas, target, SCREENING_IMAGES)
-            self._screened = target, self._read(chosen.own), self._read(chosen.others)
-        _, own, others = self._screened
-        masks = self._masks(candidate, [*own])
+            places = choose_for_screening(self._atlas, target, SCREENING_IMAGES)
+            self._screened = target, self._read(places)
+        inputs = self._screened[1]
+        masks = self._masks(proposal, [*inputs])
         if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
-            return False
-        of_others = self._masks(candidate, [*others])
-        return is_worth_trying(
-            [Subject(place.example_id, own[place], mask) for place, mask in masks.items()],
-            [Subject(place.example_id, others[place], mask) for place, mask in of_others.items()],
-            target,
-            self._predict,
-            generator_of,
-        )
+            return None
+        subjects = [Subject(place.example_id, inputs[place], mask) for place, mask in masks.items()]
+        return screen(subjects, target, self._predict, generator_of)
 
     def _confirm_property(self, candidate: Candidate) -> Shortcut:
         finding = candidate.finding

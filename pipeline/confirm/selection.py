@@ -23,7 +23,7 @@ _WITH_CHANNELS = 4  # Axes of maps (N, H, W, C), made with reducer none.
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """Examples of one half: b, the odd folds, for an experiment; a for its screening.
+    """Examples of half b, the odd folds.
 
     Attributes:
       own: Of the class, explained for it.
@@ -59,19 +59,16 @@ def choose_labelled(atlas: Atlas, label: int, count: int) -> tuple[Place, ...]:
     return _smallest(_places(atlas, pc.field("label") == label), count)
 
 
-def choose_for_screening(atlas: Atlas, target: int, count: int) -> Chosen:
+def choose_for_screening(atlas: Atlas, target: int, count: int) -> tuple[Place, ...]:
     """Examples of half a that the model takes for their class, to screen proposals with.
 
     Args:
       atlas: The atlas.
       target: The class.
-      count: How many of the class, and of the others, at most.
+      count: How many at most.
     """
-    is_own = pc.field("label") == target
-    is_known = pc.field("predicted") == pc.field("label")
-    own = _places(atlas, is_own & is_known & (pc.field("target") == target), half=0)
-    others = _places(atlas, ~is_own & is_known, half=0)
-    return Chosen(_smallest(own, count), _smallest(others, count))
+    same = [pc.field(name) == target for name in ("label", "target", "predicted")]
+    return _smallest(_places(atlas, same[0] & same[1] & same[2], half=0), count)
 
 
 def peak_masks(atlas: Atlas, places: Sequence[Place]) -> dict[Place, Mask]:

@@ -6,6 +6,7 @@ taken again by other thresholds without training again.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.audit.shortcuts.place import Places
 from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.repeat import Repeats
 from pipeline.audit.shortcuts.scores import Scores, lead
+from pipeline.audit.shortcuts.trying import worth_trying
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.interventions import mask_of_cells
 
@@ -59,12 +61,7 @@ def measure(kind: Kind, seed: int) -> dict[str, Any]:
         "drop": _drop(scene, trained),
         "scores": [_rounded(each) for each in scores],
         "tried": [_tried(each, trial) for each in candidates],
-        "proposed": [
-            tried
-            for each in proposals
-            if trial.is_worth_trying(each)
-            if (tried := _tried(each, trial))["finding"]["mask"] is not None
-        ],
+        "proposed": [_proposed(each, trial) for each in proposals],
     }
 
 
@@ -110,6 +107,17 @@ def _nearly_candidates(scores: Scores, tables: TablesInMemory) -> list[Candidate
 def _tried(candidate: Candidate, trial: Trial) -> dict[str, Any]:
     found = trial.confirm(candidate)
     return {"finding": found.model_dump(by_alias=True), "on_mark": _is_on_mark(candidate, trial)}
+
+
+def _proposed(proposal: Candidate, trial: Trial) -> dict[str, Any]:
+    """As `_tried`, with what screening came to; tried only if that alone may be worth it."""
+    screened = trial.screen(proposal)
+    if worth_trying([proposal], [screened]):
+        found = _tried(proposal, trial)
+    else:
+        finding = proposal.finding.model_dump(by_alias=True)
+        found = {"finding": finding, "on_mark": _is_on_mark(proposal, trial)}
+    return {**found, "screened": None if screened is None else dataclasses.asdict(screened)}
 
 
 def _is_on_mark(candidate: Candidate, trial: Trial) -> bool | None:

@@ -13,7 +13,7 @@ from pipeline.audit.estimation.intervals import share_interval
 from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
-from pipeline.audit.shortcuts.trying import try_all
+from pipeline.audit.shortcuts.trying import Screened, try_all
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge, judge_property
 
@@ -78,7 +78,7 @@ class Outcome:
         }
         found = [
             Found(each.class_number, each.indicator, each.verdict, on_mark[_key(each)])
-            for each in try_all(candidates, proposals, lambda one: one.finding)
+            for each in try_all(candidates, proposals, _Recorded(line["proposed"]))
         ]
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 
@@ -92,6 +92,24 @@ class Outcome:
         """As a short list."""
         found = [list(dataclasses.astuple(each)) for each in self.found]
         return [self.kind, self.seed, self.classes, self.drop, found]
+
+
+class _Recorded:
+    """Experiments that were made when the model was there."""
+
+    def __init__(self, proposed: Sequence[dict[str, Any]]) -> None:
+        self._screened = {
+            _key(Shortcut.model_validate(each["finding"])): each["screened"] for each in proposed
+        }
+
+    def screen(self, proposal: Candidate) -> Screened | None:
+        """What screening came to."""
+        screened = self._screened[_key(proposal.finding)]
+        return None if screened is None else Screened(**screened)
+
+    def confirm(self, candidate: Candidate) -> Shortcut:
+        """What the experiment came to."""
+        return candidate.finding
 
 
 def _key(finding: Shortcut) -> tuple[int, str, tuple[float, ...] | None]:

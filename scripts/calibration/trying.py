@@ -14,13 +14,14 @@ from calibration.kinds import Scene
 from calibration.network import Network
 from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.shortcuts.trying import Screened
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.confirm import MAX_EXAMPLES, generator_of, try_on_model
 from pipeline.confirm.experiment import Subject
 from pipeline.confirm.interventions import Mask, mask_of_cells
 from pipeline.confirm.property_changes import Images
 from pipeline.confirm.property_experiment import try_property
-from pipeline.confirm.screening import SCREENING_IMAGES, is_worth_trying
+from pipeline.confirm.screening import SCREENING_IMAGES, screen
 from transforms.codec import decode
 from transforms.statistics.groups.folds import folds_of
 from transforms.statistics.peak_windows import peak_square
@@ -45,26 +46,15 @@ class Trial:
     trained: Network
     tables: TablesInMemory
 
-    def is_worth_trying(self, proposal: Candidate) -> bool:
-        """The screening, by tiles of half a that the model takes for their class.
-
-        A property is always: its experiment does its own.
-        """
+    def screen(self, proposal: Candidate) -> Screened | None:
+        """The screening, by tiles of half a that the model takes for their class."""
         if proposal.finding.indicator == "property":
-            return True
+            return None
         target = proposal.finding.class_number
-        labels = self.scene.audited.labels
-        is_known = self.tables.table["predicted"].to_numpy() == labels
-        own = self._rows(half=0, chosen=is_known & (labels == target))
-        others = self._rows(half=0, chosen=is_known & (labels != target))
-        others = random_of_class(target).permutation(others)
-        return is_worth_trying(
-            self._subjects(proposal, own[:SCREENING_IMAGES]),
-            self._subjects(proposal, np.sort(others[:SCREENING_IMAGES]).astype(np.int64)),
-            target,
-            self.trained.predict,
-            generator_of,
-        )
+        is_known = self.tables.table["predicted"].to_numpy() == target
+        own = self._rows(half=0, chosen=is_known & (self.scene.audited.labels == target))
+        subjects = self._subjects(proposal, own[:SCREENING_IMAGES])
+        return screen(subjects, target, self.trained.predict, generator_of)
 
     def confirm(self, candidate: Candidate) -> Shortcut:
         """The experiment, by tiles of half b."""

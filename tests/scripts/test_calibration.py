@@ -55,7 +55,11 @@ def line(**more: Any) -> dict[str, Any]:
             tried(4, "repeat", 0.01),
             tried(7, "place", 0.9),  # it does not stand out
         ],
-        "proposed": [tried(2, "place", 0.5), tried(5, "place", 0.25), tried(6, "repeat", 0.5)],
+        "proposed": [
+            {**tried(2, "place", 0.5), "screened": {"taken": 0.8, "margin": 1.0}},
+            {**tried(5, "place", 0.25), "screened": {"taken": 0.1, "margin": 0.2}},
+            {**tried(6, "repeat", 0.5), "screened": None},
+        ],
         **more,
     }  # fmt: skip
 

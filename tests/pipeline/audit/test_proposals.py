@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -20,7 +21,7 @@ from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.place import indicate_places
 from pipeline.audit.shortcuts.proposals import propose, windows
-from pipeline.audit.shortcuts.trying import convinces, try_all
+from pipeline.audit.shortcuts.trying import Screened, convinces, try_all, worth_trying
 from pipeline.config.audit_section import AuditSection
 
 IMAGES = {"source": {"input": {"kind": "image"}}}
@@ -163,18 +164,59 @@ def test_pasting_has_to_agree_with_masking() -> None:
     assert not convinces(shortcut("place", 0.5, p=0.051))
 
 
-def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
-    weak, strong, stronger = (shortcut("place", fill) for fill in (0.2, 0.5, 0.8))
-    tried: list[Shortcut] = []
+def screened_as(taken: list[float | None]) -> list[int]:
+    """Of classes whose place takes so much of a margin of 1, None where that is not known."""
+    proposals = [
+        Candidate(shortcut("place", 0.5, target=n), None, False) for n in range(len(taken))
+    ]
+    results = [None if each is None else Screened(each, 1.0) for each in taken]
+    return [each.finding.class_number for each in worth_trying(proposals, results)]
 
-    def confirm(candidate: Candidate) -> Shortcut:
-        tried.append(candidate.finding)
+
+def test_a_proposal_has_to_take_much_and_far_more_than_others_lose() -> None:
+    assert screened_as([0.9, 0.1]) == [0]
+    assert screened_as([0.9, 0.3]) == []  # less than four times as much
+    assert screened_as([0.29, 0.0]) == []  # little of its margin
+    assert screened_as([0.9, None, -3.0]) == [0]
+    assert screened_as([0.9]) == [0]
+    # Small objects: masking what maps point to takes all of any class's margin.
+    assert screened_as([0.9, 1.0, 1.1, 4.3]) == []
+    # Of eight classes two with a mark do not hide one another; three do.
+    assert screened_as([0.9, 0.1, 0.8, *[0.1] * 5]) == [0, 2]
+    assert screened_as([0.9, 0.7, 0.8, *[0.1] * 5]) == []
+
+
+def test_places_are_compared_with_places_and_a_class_by_its_best() -> None:
+    kinds = [("place", 0, 0.9), ("place", 0, 0.35), ("place", 1, 0.1), ("repeat", 1, 2.0)]
+    proposals = [Candidate(shortcut(kind, 0.5, target=n), None, False) for kind, n, _ in kinds]
+    worth = worth_trying(proposals, [Screened(taken, 1.0) for *_, taken in kinds])
+    assert worth == [proposals[0], proposals[3]]
+    margins = [Screened(taken, -1.0) for *_, taken in kinds]
+    assert worth_trying(proposals, margins) == []
+
+
+@dataclasses.dataclass
+class Asked:
+    """A model of which all that is proposed of the first class takes the whole margin."""
+
+    tried: list[Shortcut] = dataclasses.field(default_factory=list)
+
+    def screen(self, proposal: Candidate) -> Screened | None:
+        return None if proposal.finding.indicator == "property" else Screened(1.0, 1.0)
+
+    def confirm(self, candidate: Candidate) -> Shortcut:
+        self.tried.append(candidate.finding)
         return candidate.finding
 
+
+def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
+    weak, strong, stronger = (shortcut("place", fill) for fill in (0.2, 0.5, 0.8))
+    asked = Asked()
+
     def tell(candidates: list[Shortcut], proposed: list[Shortcut]) -> list[Shortcut]:
-        tried.clear()
+        asked.tried.clear()
         known = [Candidate(each, None) for each in candidates]
-        return try_all(known, [Candidate(each, None, False) for each in proposed], confirm)
+        return try_all(known, [Candidate(each, None, False) for each in proposed], asked)
 
     assert tell([], [weak]) == []
     assert tell([], [strong, stronger, weak]) == [stronger]
@@ -185,20 +227,23 @@ def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
     # A class whose candidate is used already needs no more places, but its peaks are another thing.
     used, peaks = shortcut("place", 0.1), shortcut("repeat", 0.9, verdict="portable", low=0.9)
     assert tell([used], [stronger, peaks]) == [used, peaks]
-    assert stronger not in tried
+    assert stronger not in asked.tried
 
 
 def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> None:
     gates = [{"statistic": "corner_energy_mean", "below": 0.9}]
     section = AuditSection.model_validate({"gates": gates})
 
-    def confirm(candidate: Candidate) -> Shortcut:
-        is_marked = candidate.finding.class_number == MARKED
-        like = shortcut("place", 0.5)
-        verdict = "used" if is_marked else "candidate"
-        update = {"verdict": verdict, "mask": like.mask, "transplant": like.transplant}
-        return candidate.finding.model_copy(update=update)
+    class Model:
+        def screen(self, proposal: Candidate) -> Screened:
+            return Screened(1.0 if proposal.finding.class_number == MARKED else 0.1, 1.0)
+
+        def confirm(self, candidate: Candidate) -> Shortcut:
+            assert candidate.finding.class_number == MARKED
+            like = shortcut("place", 0.5)
+            update = {"verdict": "used", "mask": like.mask, "transplant": like.transplant}
+            return candidate.finding.model_copy(update=update)
 
     assert audit(binary, section).shortcuts == []
-    (told,) = audit(binary, section, confirm=confirm).shortcuts
+    (told,) = audit(binary, section, experiments=Model()).shortcuts
     assert (told.class_number, told.verdict, told.indicator) == (MARKED, "used", "place")
