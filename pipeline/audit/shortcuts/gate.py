@@ -139,8 +139,8 @@ def _masked(shortcut: Shortcut) -> Iterator[str]:
     there = "at the peak" if shortcut.indicator == "repeat" else "there"
     if (mask := shortcut.mask) is not None:
         yield (
-            f"masked {there}, {mask.flips:.0%} of {mask.flips_of} images change class, masked "
-            f"elsewhere {mask.control_flips:.0%}"
+            f"masked {there}, {mask.flips:.0%} of {mask.flips_of} recognised images change class, "
+            f"masked elsewhere {mask.control_flips:.0%}"
         )
     if (transplant := shortcut.transplant) is not None:
         yield (
@@ -154,8 +154,8 @@ def _changed(shortcut: Shortcut) -> Iterator[str]:
     name, other = shortcut.statistic, counterpart_title(shortcut)
     if (mask := shortcut.mask) is not None:
         yield (
-            f"with the {name} that is usual in {other}, {mask.flips:.0%} of {mask.flips_of} images "
-            f"change class, changed as much otherwise {mask.control_flips:.0%}"
+            f"with the {name} that is usual in {other}, {mask.flips:.0%} of {mask.flips_of} "
+            f"recognised images change class, changed as much otherwise {mask.control_flips:.0%}"
         )
     if (transplant := shortcut.transplant) is not None:
         yield (

@@ -88,8 +88,8 @@ def _masked(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
     if mask is not None:
         there = "there" if is_place else "at their peaks"
         said = (
-            f"masked {there}, {wording.percent(mask.flips)} of its images change class, masked "
-            f"elsewhere {wording.percent(mask.control_flips)}"
+            f"masked {there}, {wording.percent(mask.flips)} of its recognised images change "
+            f"class, masked elsewhere {wording.percent(mask.control_flips)}"
         )
         bars = (f"{what} masked", "as much masked elsewhere")
         experiments.append(_taken(mask, f"With {what} masked", bars))
@@ -109,7 +109,8 @@ def _changed(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
     if mask is not None:
         said = (
             f"with the {name} that is usual in {other}, {wording.percent(mask.flips)} of its "
-            f"images change class, changed as much otherwise {wording.percent(mask.control_flips)}"
+            f"recognised images change class, changed as much otherwise "
+            f"{wording.percent(mask.control_flips)}"
         )
         bars = (f"the {name} of {other}", "changed as much otherwise")
         experiments.append(_taken(mask, f"With the {name} that is usual in {other}", bars))

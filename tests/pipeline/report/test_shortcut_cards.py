@@ -56,8 +56,8 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
 ) -> None:
     place = used_place()
     assert (
-        "kind 1 is recognised by one place, the top right corner: masked there, 97% of its images "
-        "change class, masked elsewhere 2%."
+        "kind 1 is recognised by one place, the top right corner: masked there, 97% of its "
+        "recognised images change class, masked elsewhere 2%."
     ) in said(place)
     page = (tmp_path / "report.html").read_text()
     card = page[page.index('<article class="card fail">') : page.index("</article>")]
@@ -86,7 +86,7 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
     text = said(repeat)
     assert (
         "kind 1 is recognised by something that looks alike wherever it is: masked at their peaks, "
-        "97% of its images change class"
+        "97% of its recognised images change class"
     ) in text
     assert "0.62, in other classes at most 0.20" in text
     cleared = place.model_copy(update={"verdict": "cleared"})
@@ -113,7 +113,7 @@ def test_a_property_is_said_with_what_exchanging_it_did(said: Callable[[Shortcut
     text = said(found)
     assert (
         "kind 1 is recognised by the saturation of its images: with the saturation that is usual "
-        "in kind <3>, 97% of its images change class, changed as much otherwise 2%."
+        "in kind <3>, 97% of its recognised images change class, changed as much otherwise 2%."
     ) in html.unescape(text)
     assert "Its saturation given to images of kind <3>" in html.unescape(text)
     size = {**changed, "statistic": "input_width"}
