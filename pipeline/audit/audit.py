@@ -32,7 +32,6 @@ from pipeline.audit.result import (
     AuditResult,
     Comparison,
     PreviousAudit,
-    ReferenceClasses,
     SampleSize,
     Status,
     Verdict,
@@ -44,6 +43,7 @@ from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.shortcuts.scores import Scores
+from pipeline.audit.shortcuts.shortcut import ReferenceClasses
 from pipeline.audit.shortcuts.trying import Experiments, try_all
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from pipeline.audit.part import Part
+from pipeline.audit.shortcuts.shortcut import ReferenceClasses, Shortcut
 from transforms.formats.sample import DrawnSample, sample_in_words
 
 AUDIT_FORMAT: Literal[1] = 1
@@ -18,12 +20,6 @@ Severity = Literal["fail", "warn"]
 Status = Literal["new", "known", "resolved"]
 Identity = tuple[str, int | None, str | None, str | None]
 """Of a comparison: its gate, class, slice and the slice's value."""
-
-
-class Part(pydantic.BaseModel):
-    """A part of `audit.json`: all of it is there, and it is not changed."""
-
-    model_config = pydantic.ConfigDict(frozen=True, populate_by_name=True)
 
 
 class Threshold(Part):
@@ -110,137 +106,6 @@ class Comparison:
         return self.verdict == "fail" and self.severity == "fail" and self.waived_until is None
 
 
-class MaskEffect(Part):
-    """What masking a place does to a class's images, beyond masking as many pixels elsewhere.
-
-    Of a property, what bringing it to what is usual in the counterpart does, beyond changes of the
-    same size: in the opposite direction, and of another property.
-
-    Attributes:
-      n: Images.
-      recognised: How many of them the model takes for the class as they are; None in an audit of
-        an older version, whose `flips` and `by_fill` are of all images.
-      margin: The class's median margin, its output less the largest other one, over those; 0 where
-        they are fewer than 10.
-      drop: By how much masking the place lowers the margin, the mean over images and fills.
-      control_drop: By how much masking elsewhere lowers it.
-      share: `drop` less `control_drop`, by the margin; None, as `low`, `high` and `by_fill`, where
-        the margin is 0.
-      low: Lower end of the interval around `share`.
-      high: Its upper end.
-      p: Of the one-sided paired sign-flip test that the place matters no more than elsewhere.
-      flips: Share of the recognised images whose predicted class changes, the mean over fills.
-      control_flips: The same, masked elsewhere.
-      by_fill: What each fill takes of the recognised images, by the margin: the mean colour, a
-        blur, another class's image; of a property, each way of changing it.
-    """
-
-    n: int
-    recognised: int | None = None
-    margin: float
-    drop: float
-    control_drop: float
-    share: float | None
-    low: float | None
-    high: float | None
-    p: float
-    flips: float
-    control_flips: float
-    by_fill: dict[str, float] | None
-
-    @property
-    def flips_of(self) -> int:
-        """How many images `flips` is a share of."""
-        return self.recognised or self.n
-
-
-class TransplantEffect(Part):
-    """What pasting a place into other classes' images does, beyond pasting another patch.
-
-    Of a property, what bringing it to what is usual in the class does to images of the counterpart,
-    beyond other changes of the same size.
-
-    Attributes:
-      n: Pairs of an image of the class and one of another; of a property, images.
-      rise: By how much the class's margin rises, the mean over pairs.
-      control_rise: The same with a patch from elsewhere in the same image.
-      moved: Share of images then taken for the class.
-      control_moved: The same with a patch from elsewhere.
-      low: Lower end of the interval around `moved` less `control_moved`.
-      high: Its upper end.
-      p: Of the one-sided paired sign-flip test that the patch raises the margin no more than
-        another.
-    """
-
-    n: int
-    rise: float
-    control_rise: float
-    moved: float
-    control_moved: float
-    low: float
-    high: float
-    p: float
-
-
-ShortcutVerdict = Literal["candidate", "cleared", "used", "portable", "undecided"]
-
-
-class Shortcut(Part):
-    """What a class's maps point to, or its images are, as no other class's.
-
-    Attributes:
-      class_number: The class.
-      class_name: Its name; None where the atlas has none.
-      indicator: What found it: a `place`; a `repeat`, what is alike around the peaks of its maps
-        wherever they are; a `property` of its images.
-      statistic: The indicator's name: `S1`, `S2`, or the property's.
-      n: Maps that it was found in, those of half a; of a property all images.
-      calibrated: Whether there are classes enough to stand out from (8): with fewer, only an
-        experiment says whether it is more than a difference between classes.
-      q: By ranks among the classes of `audit.reference`; None where they are too few.
-      effect: Of the indicator: S1, a natural logarithm; S2, a mean correlation; of a property, how
-        many standard deviations the nearest other class is away.
-      others: The largest `effect` of the other classes.
-      presence: In what share of the class's maps the place has more mass than in 95 % of the
-        others', or the peak looks as it does in 5 % of the others', or the property is as far out.
-      region: `[y0, x0, y1, x1]` in 0..1 around the place; None where it is none.
-      area: Its share of the image; None where it is no place.
-      verdict: `candidate` until an experiment confirms or clears it; `used`, masking it takes what
-        masking elsewhere does not; `portable`, and it moves images of other classes; `undecided`,
-        too few maps.
-      mask: What masking did, or taking the property away; None where it was not tried.
-      transplant: What pasting did, or giving the property to others; None where it was not tried.
-      counterpart: Of a property that was tried, the class that it was exchanged with: the one whose
-        images are most alike in all else.
-      counterpart_name: Its name; None where the atlas has none.
-      counterpart_distance: How far apart the two are in all else, the largest Cohen's d.
-    """
-
-    class_number: int = Field(alias="class")
-    class_name: str | None
-    indicator: Literal["place", "repeat", "property"]
-    statistic: str
-    n: int
-    calibrated: bool = True
-    q: float | None
-    effect: float
-    others: float | None = None
-    presence: float
-    region: tuple[float, float, float, float] | None
-    area: float | None
-    verdict: ShortcutVerdict
-    mask: MaskEffect | None
-    transplant: TransplantEffect | None
-    counterpart: int | None = None
-    counterpart_name: str | None = None
-    counterpart_distance: float | None = None
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the experiment found that the model uses it."""
-        return self.verdict in ("used", "portable")
-
-
 class SampleSize(Part):
     """How much of its data an atlas explains: the examples whose ids have the smallest hashes.
 
@@ -264,20 +129,6 @@ class SampleSize(Part):
         '100 of 4,000 examples, those whose ids have the smallest hashes'
         """
         return sample_in_words(self.size, self.examples)
-
-
-class ReferenceClasses(Part):
-    """The classes that candidates for shortcuts are ranked among.
-
-    Attributes:
-      atlases: Those of `audit.reference`.
-      classes: How many classes they have with maps enough, of the indicator with the fewest.
-      needed: How many it takes for q values.
-    """
-
-    atlases: list[str]
-    classes: int
-    needed: int
 
 
 class AuditResult(Part):

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.atlas import Atlas
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.shortcuts.shortcut import Shortcut
 from pipeline.audit.shortcuts.trying import Screened
 from pipeline.config.keys import Config
 from pipeline.confirm.effects import judge, mask_effect, transplant_effect
 from pipeline.confirm.experiment import (
+    FEWEST_MEASURED,
+    NOT_FINITE,
     Predict,
     Subject,
+    few_images,
     measure_masking,
     measure_transplants,
 )
@@ -59,7 +62,8 @@ class Confirmer:
       confidence: Of the intervals.
 
     Raises:
-      ConfigurationError: The atlas is not of images and class scores, or its model is not there.
+      ConfigurationError: The atlas is not of labelled images and class scores, or its model is not
+        there.
       RunError: The model is another than the atlas was made with.
     """
 
@@ -82,6 +86,11 @@ class Confirmer:
                 "(model.inputs.features), which masked and pasted images have none of: audit it "
                 "without --confirm"
             )
+        if self._config.source.features.label is None:
+            raise ConfigurationError(
+                f"{atlas.path} has no labels (source.features.label), so which images to try is "
+                "not known: audit it without --confirm"
+            )
         self._predict = self._load()
         self._screened: tuple[int, dict[Place, Image]] = -1, {}
         self._exchanged: tuple[int, dict[int, Images]] = -1, {}
@@ -91,8 +100,9 @@ class Confirmer:
 
         Returns:
           The finding with what masking and pasting did, or exchanging a property, and the verdict;
-          unchanged where there are fewer than two images to try, of a property that cannot be
-          exchanged, and of maps so small that the surroundings of a peak are most of them.
+          with the reason (`untried`) where there are fewer than two images to try, of a property
+          that cannot be exchanged, and of maps so small that the surroundings of a peak are more
+          than a quarter of them.
 
         Raises:
           RunError: An input file cannot be read any more.
@@ -103,12 +113,10 @@ class Confirmer:
         inputs = self._read([*chosen.own, *chosen.others])
         masks = self._masks(candidate, chosen.own)
         if any(mask.mean() > _LARGEST_SHARE for mask in masks.values()):
-            _LOGGER.warning(
-                "class %d is not tried: the surroundings of a peak are more than a quarter of maps "
-                "as small as these, and masking them masks the object",
-                candidate.finding.class_number,
+            return candidate.finding.not_tried(
+                "the surroundings of a peak are more than a quarter of maps as small as these, and "
+                "masking them masks the object",
             )
-            return candidate.finding
         subjects = [
             Subject(place.example_id, inputs[place], masks[place])
             for place in chosen.own
@@ -128,8 +136,8 @@ class Confirmer:
         """Masks a few examples of half a that the model recognises.
 
         Returns:
-          None of a property, of maps so small that the surroundings of a peak are most of them, and
-          where too few examples are recognised.
+          None of a property, of maps so small that the surroundings of a peak are more than a
+          quarter of them, and where too few examples are recognised.
 
         Raises:
           RunError: An input file cannot be read any more.
@@ -150,14 +158,7 @@ class Confirmer:
     def _confirm_property(self, candidate: Candidate) -> Shortcut:
         finding = candidate.finding
         if finding.statistic in INPUT_SIZES:
-            if candidate.stands_out:
-                _LOGGER.warning(
-                    "class %d is not tried for %s: a model is shown images of one size, in which "
-                    "that of the file is to be seen as sharpness at most",
-                    finding.class_number,
-                    finding.statistic,
-                )
-            return finding
+            return finding.not_tried("how large a file's image was cannot be changed")
         if finding.class_number != self._exchanged[0]:
             self._exchanged = finding.class_number, {}
         return try_property(
@@ -236,15 +237,18 @@ def try_on_model(
       confidence: Of the intervals.
 
     Returns:
-      The finding with what was found; unchanged with fewer than two images of either.
+      The finding with what was found; with the reason where there are fewer than two images of
+      either.
     """
     # Two differences have a mean and a deviation; what fewer than 50 say is no verdict.
     count = min(len(subjects), len(others))
-    if count < 2:  # noqa: PLR2004
-        return finding
+    if count < FEWEST_MEASURED:
+        return finding.not_tried(few_images(len(subjects), len(others)))
     experiment = (subjects[:count], others[:count], finding.class_number, predict, generator_of)
-    mask = mask_effect(measure_masking(*experiment), confidence)
-    transplant = transplant_effect(measure_transplants(*experiment), confidence)
+    masking, pasting = measure_masking(*experiment), measure_transplants(*experiment)
+    if min(len(masking.margins), len(pasting.rises)) < FEWEST_MEASURED:
+        return finding.not_tried(NOT_FINITE)
+    mask, transplant = mask_effect(masking, confidence), transplant_effect(pasting, confidence)
     found: dict[str, Any] = {"mask": mask, "transplant": transplant}
     if finding.verdict == "candidate":
         found["verdict"] = judge(finding.indicator, mask, transplant, min_effect, confidence)

@@ -11,20 +11,16 @@ import numpy.typing as npt
 from scipy import stats
 
 from pipeline.audit.estimation.intervals import Moments, mean_interval
-from pipeline.audit.result import MaskEffect, ShortcutVerdict, TransplantEffect
 from pipeline.audit.shortcuts.properties import ALIKE
 from pipeline.audit.shortcuts.scores import IndicatorKind
+from pipeline.audit.shortcuts.shortcut import MaskEffect, ShortcutVerdict, TransplantEffect
+from pipeline.audit.shortcuts.trying import FEWEST_RECOGNISED, MIN_EXAMPLES
 from pipeline.confirm.experiment import MaskMeasurements, TransplantMeasurements
-
-MIN_EXAMPLES = 50
-"""With fewer images nothing is confirmed and nothing cleared."""
-
-FEWEST_RECOGNISED = 10
-"""A median of fewer margins is no unit."""
 
 _MORE_FLIPS = 2
 _EXCHANGED = 0.85
-_RESAMPLES = 9_999  # A p value of the sign-flip test is at least 1 / 10,000.
+_RESAMPLES = 9_999
+_SMALLEST_P = 1 / (_RESAMPLES + 1)  # That the sign-flip test can come to.
 _SEED = 20_130_612
 
 
@@ -178,10 +174,15 @@ def judge(
         return "candidate"
     if mask.high < min_effect:
         return "cleared"
-    agrees = min(mask.by_fill.values()) > min_effect and mask.p < 1 - confidence
+    agrees = min(mask.by_fill.values()) > min_effect and _is_small(mask.p, confidence)
     flips_more = mask.flips >= _MORE_FLIPS * mask.control_flips
     if mask.low <= min_effect or not agrees or not flips_more:
         return "candidate"
-    if transplant.low > 0 and transplant.p < 1 - confidence:
+    if transplant.low > 0 and _is_small(transplant.p, confidence):
         return "portable"
     return "candidate" if indicator == "repeat" else "used"
+
+
+def _is_small(p: float, confidence: float) -> bool:
+    """Whether a p value of the sign-flip test is below its level, or as small as it can be."""
+    return p < 1 - confidence or p <= _SMALLEST_P

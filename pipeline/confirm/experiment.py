@@ -2,12 +2,15 @@
 
 Everything is measured as the *margin* of a class: its output less the largest other one. What is
 stored of an image are paired differences, which `effects` turns into intervals and a verdict.
+An image for which the model puts out what is not finite, as it is or changed, is left out.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,14 @@ from pipeline.confirm.interventions import FILLS, Fill, Image, Mask, paste, shif
 
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """(N, H, W, C) decoded images in 0..255 -> (N, classes) outputs."""
+
+_LOGGER = logging.getLogger(__name__)
+
+FEWEST_MEASURED = 2
+"""Fewer differences have no deviation."""
+
+NOT_FINITE = "what the model puts out for its images, as they are or changed, is not finite"
+"""Why a class is not tried."""
 
 CONTROLS = 3
 """Places elsewhere that each masked image is compared with."""
@@ -101,13 +112,15 @@ def measure_masking(
         for subject, donor in zip(subjects, donors, strict=True)
     ]
     margins, drops, control_drops, flips, control_flips = zip(*found, strict=True)
-    return MaskMeasurements(
-        np.stack(margins),
-        np.stack(drops),
-        np.stack(control_drops),
-        np.stack(flips),
-        np.stack(control_flips),
-        tuple(fills),
+    return finite(
+        MaskMeasurements(
+            np.stack(margins),
+            np.stack(drops),
+            np.stack(control_drops),
+            np.stack(flips),
+            np.stack(control_flips),
+            tuple(fills),
+        )
     )
 
 
@@ -174,7 +187,49 @@ def measure_transplants(
             )
         )
     columns = zip(*rows, strict=True)
-    return TransplantMeasurements(*(np.array(values, np.float64) for values in columns))
+    return finite(TransplantMeasurements(*(np.array(values, np.float64) for values in columns)))
+
+
+def few_images(own: int, others: int) -> str:
+    """Why a class is not tried of which, or of others, there are so few images to try.
+
+    Args:
+      own: How many images of the class there are.
+      others: How many of others.
+    """
+    return (
+        f"{own} of its images and {others} of other classes had no part in finding it, and it "
+        f"takes {FEWEST_MEASURED} of each"
+    )
+
+
+Measurements = TypeVar("Measurements", MaskMeasurements, TransplantMeasurements)
+
+
+def finite(measured: Measurements) -> Measurements:
+    """Without the images of which a margin, or its change, is not finite.
+
+    A model that divides by an image's own contrast has nothing to divide by where that was masked.
+    One such image would make every mean undefined, and with it the verdict.
+
+    Args:
+      measured: Of N images.
+    """
+    arrays: dict[str, Any] = {
+        name: values for name, values in vars(measured).items() if isinstance(values, np.ndarray)
+    }
+    known = np.all(
+        [np.isfinite(each).reshape(len(each), -1).all(axis=1) for each in arrays.values()], axis=0
+    )
+    if known.all():
+        return measured
+    _LOGGER.warning(
+        "%d of %d images are left out of an experiment: what the model puts out for them, as they "
+        "are or changed, is not finite",
+        int((~known).sum()),
+        len(known),
+    )
+    return dataclasses.replace(measured, **{name: each[known] for name, each in arrays.items()})
 
 
 def margins_of(outputs: npt.NDArray[np.float32], target: int) -> npt.NDArray[np.float64]:

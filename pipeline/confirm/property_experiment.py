@@ -7,29 +7,30 @@ for others, and images of the counterpart, with what is usual in the class, for 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.properties import ALIKE
+from pipeline.audit.shortcuts.shortcut import Shortcut
 from pipeline.confirm.counterparts import find_counterpart, likely_counterparts
 from pipeline.confirm.effects import judge_property, mask_effect, transplant_effect
 from pipeline.confirm.experiment import (
+    FEWEST_MEASURED,
+    NOT_FINITE,
     MaskMeasurements,
     Predict,
     TransplantMeasurements,
+    few_images,
+    finite,
     margins_of,
 )
 from pipeline.confirm.property_changes import Images, Way, ways_to
 
 ImagesOf = Callable[[Sequence[int]], Mapping[int, Images]]
 """Images (N, H, W, C) of each of some classes; of one without any there are 0."""
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def try_property(
@@ -55,8 +56,8 @@ def try_property(
       confidence: Of the intervals.
 
     Returns:
-      The finding with what was found; unchanged where no class differs in little else, there are
-      fewer than two images of either, or no change makes the property what it is in the other.
+      The finding with what was found; with the reason where no class differs in little else, there
+      are fewer than two images of either, or no change makes the property what it is in the other.
     """
     name, target = finding.statistic, finding.class_number
     likely = likely_counterparts(classes, name, target)
@@ -65,17 +66,18 @@ def try_property(
     others = {number: images[number] for number in likely}
     counterpart, distance = find_counterpart(name, own, others) if len(own) else (None, np.inf)
     if counterpart is None or not (stands_out or distance <= ALIKE):
-        if stands_out:
-            _LOGGER.warning(
-                "class %d is not tried for %s: each other class differs from it in more than that, "
-                "cannot be given as much of it, or has no images in half b",
-                target,
-                name,
-            )
-        return finding
-    measured = _exchange(finding, own, others[counterpart], predict)
+        return finding.not_tried(
+            "each other class differs from it in more than that, cannot be given as much of it, or "
+            "has no images to try"
+        )
+    count = min(len(own), len(others[counterpart]))
+    if count < FEWEST_MEASURED:
+        return finding.not_tried(few_images(len(own), len(others[counterpart])))
+    measured = _exchange(finding, own[:count], others[counterpart][:count], predict)
     if measured is None:
-        return finding
+        return finding.not_tried("no change of its images brings it to what it is in another class")
+    if min(len(measured[0].margins), len(measured[1].rises)) < FEWEST_MEASURED:
+        return finding.not_tried(NOT_FINITE)
     tried = mask_effect(measured[0], confidence), transplant_effect(measured[1], confidence)
     names = dict(zip(*(classes[each].to_pylist() for each in ("class", "class_name")), strict=True))
     found: dict[str, object] = {
@@ -93,12 +95,8 @@ def try_property(
 def _exchange(
     finding: Shortcut, own: Images, others: Images, predict: Predict
 ) -> tuple[MaskMeasurements, TransplantMeasurements] | None:
-    """Gives images of two classes each other's property; None where that cannot be done."""
+    """Gives images of two classes each other's property; None where no change does."""
     name, target = finding.statistic, finding.class_number
-    count = min(len(own), len(others))
-    if count < 2:  # noqa: PLR2004 - two differences have a mean and a deviation
-        return None
-    own, others = own[:count], others[:count]
     taking = [way for way in ways_to(name, own, others) if way.reaches]
     if not taking:
         return None
@@ -129,13 +127,15 @@ def measure_taking(
         drops.append([margins - margins_of(each, target) for each in changed])
         flips.append([each.argmax(axis=-1) != predicted for each in changed])
     drop, flip = (np.moveaxis(np.array(each), -1, 0) for each in (drops, flips))
-    return MaskMeasurements(
-        margins,
-        drop[:, :, 0],
-        drop[:, :, 1:].mean(axis=-1),
-        flip[:, :, 0],
-        flip[:, :, 1:].mean(axis=-1),
-        tuple(way.name for way in ways),
+    return finite(
+        MaskMeasurements(
+            margins,
+            drop[:, :, 0],
+            drop[:, :, 1:].mean(axis=-1),
+            flip[:, :, 0],
+            flip[:, :, 1:].mean(axis=-1),
+            tuple(way.name for way in ways),
+        )
     )
 
 
@@ -158,7 +158,9 @@ def measure_giving(
         rises.append([margins_of(each, target) - margins for each in changed])
         moves.append([was_other & (each.argmax(axis=-1) == target) for each in changed])
     rise, moved = np.mean(rises, axis=0), np.mean(moves, axis=0)
-    return TransplantMeasurements(rise[0], rise[1:].mean(axis=0), moved[0], moved[1:].mean(axis=0))
+    return finite(
+        TransplantMeasurements(rise[0], rise[1:].mean(axis=0), moved[0], moved[1:].mean(axis=0))
+    )
 
 
 def _predict_changed(images: Images, way: Way, predict: Predict) -> list[npt.NDArray[np.float32]]:

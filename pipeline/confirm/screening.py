@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.audit.shortcuts.trying import Screened
-from pipeline.confirm.effects import FEWEST_RECOGNISED
+from pipeline.audit.shortcuts.trying import FEWEST_RECOGNISED, Screened
 from pipeline.confirm.experiment import Predict, Subject, measure_masking
 from pipeline.confirm.interventions import FILLS
 
@@ -42,5 +41,7 @@ def screen(
     measured = measure_masking(
         subjects, images, target, predict, generator_of, fills={_FILL: FILLS[_FILL]}
     )
+    if len(measured.margins) < FEWEST_RECOGNISED:
+        return None
     taken = float((measured.drops - measured.control_drops).mean())
     return Screened(taken, float(np.median(measured.margins)))

@@ -10,9 +10,9 @@ import numpy as np
 
 from calibration.kinds import KINDS, PLANTED, TWIN, Kind
 from pipeline.audit.estimation.intervals import share_interval
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, large
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
+from pipeline.audit.shortcuts.shortcut import Shortcut
 from pipeline.audit.shortcuts.trying import Screened, try_all
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.effects import judge, judge_property

@@ -12,8 +12,8 @@ import pyarrow as pa
 from calibration.explaining import TablesInMemory
 from calibration.kinds import Scene
 from calibration.network import Network
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
+from pipeline.audit.shortcuts.shortcut import Shortcut
 from pipeline.audit.shortcuts.trying import Screened
 from pipeline.config.audit_section import AuditSection
 from pipeline.confirm.confirm import MAX_EXAMPLES, generator_of, try_on_model

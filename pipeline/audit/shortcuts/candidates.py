@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audit.estimation.intervals import Floats
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts import place, properties, repeat
 from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, IndicatorKind, Scores, lead
+from pipeline.audit.shortcuts.shortcut import Shortcut
 
 FAR_APART = 4.0
 """Of a property: so many standard deviations to the nearest other class."""

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pipeline.audit.groups import Groups
-from pipeline.audit.judging import too_few, with_waivers
-from pipeline.audit.result import Comparison, Shortcut, Threshold, Verdict
+from pipeline.audit.judging import with_waivers
+from pipeline.audit.result import Comparison, Threshold, Verdict
 from pipeline.audit.shortcuts.properties import ALIKE
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut
+from pipeline.audit.shortcuts.trying import FEWEST_RECOGNISED, MIN_EXAMPLES
 from pipeline.config.audit_section import AuditSection, GateSection
 from transforms.statistics.columns import INPUT_SIZES
 
@@ -52,11 +54,12 @@ def _compare(
     section: AuditSection,
 ) -> Comparison:
     mask = None if shortcut is None else shortcut.mask
-    n = int(groups.column("n")[place]) if mask is None else mask.n
+    maps = int(groups.column("n")[place] - groups.column("undefined_maps")[place])
+    n = maps if mask is None else mask.n
     verdict = _verdict(shortcut)
     note = None if shortcut is None else describe(shortcut)
-    if shortcut is None and n < section.min_n:
-        verdict, note = "undecided", too_few(n, section.min_n)
+    if shortcut is None and maps < section.min_n:
+        verdict, note = "undecided", _too_few_maps(maps, section.min_n)
     return Comparison(
         gate=gate.title,
         statistic=gate.statistic,
@@ -81,6 +84,10 @@ def _compare(
         note=note,
         examples=(),
     )
+
+
+def _too_few_maps(maps: int, min_n: int) -> str:
+    return f"{maps} maps that are not all zero, fewer than audit.min_n, {min_n}"
 
 
 def _weight(shortcut: Shortcut) -> tuple[bool, bool, bool, float]:
@@ -122,16 +129,32 @@ def describe(shortcut: Shortcut) -> str:
         said += f" (q {shortcut.q:.2g})"
     if not shortcut.calibrated:
         said += " (not calibrated: too few classes to compare with)"
-    if shortcut.verdict == "candidate" and shortcut.mask is None:
+    if shortcut.mask is None and shortcut.verdict in ("candidate", "undecided"):
         return f"{said}; {_untried(shortcut)}"
     tried = _changed if shortcut.indicator == "property" else _masked
-    return "; ".join([said, *tried(shortcut)])
+    return "; ".join([said, *tried(shortcut), *undecided_by(shortcut)])
 
 
 def _untried(shortcut: Shortcut) -> str:
     if shortcut.statistic in INPUT_SIZES:
         return "look at the images: how large a file's image was cannot be changed"
+    if shortcut.untried is not None:
+        return f"not tried on the model: {shortcut.untried}"
     return "--confirm tries it on the model"
+
+
+def undecided_by(shortcut: Shortcut) -> Iterator[str]:
+    """Why an experiment decides nothing, where that is for want of images."""
+    mask = shortcut.mask
+    if mask is None or shortcut.verdict != "candidate":
+        return
+    if mask.n < MIN_EXAMPLES:
+        yield f"{mask.n} images decide nothing, it takes {MIN_EXAMPLES}"
+    elif mask.share is None:
+        yield (
+            f"the model recognises {mask.recognised} of {mask.n} images, and fewer than "
+            f"{FEWEST_RECOGNISED} decide nothing"
+        )
 
 
 def _masked(shortcut: Shortcut) -> Iterator[str]:
@@ -139,13 +162,23 @@ def _masked(shortcut: Shortcut) -> Iterator[str]:
     there = "at the peak" if shortcut.indicator == "repeat" else "there"
     if (mask := shortcut.mask) is not None:
         yield (
-            f"masked {there}, {mask.flips:.0%} of {mask.flips_of} recognised images change class, "
-            f"masked elsewhere {mask.control_flips:.0%}"
+            f"masked {there}, {mask.flips:.0%} of {mask.flips_of} {mask.flips_of_what} change "
+            f"class, masked elsewhere {mask.control_flips:.0%}"
         )
+        yield from _taken(mask, "masking elsewhere")
     if (transplant := shortcut.transplant) is not None:
         yield (
             f"pasted into other classes' images it turns {transplant.moved:.0%} into this class, "
             f"another patch {transplant.control_moved:.0%}"
+        )
+
+
+def _taken(mask: MaskEffect, control: str) -> Iterator[str]:
+    """What the verdict is by: a class may lose much of its margin before an image changes class."""
+    if mask.share is not None and mask.low is not None and mask.high is not None:
+        yield (
+            f"it takes {mask.share:.0%} ({mask.low:.0%} to {mask.high:.0%}) of the class's margin "
+            f"more than {control}"
         )
 
 
@@ -155,8 +188,9 @@ def _changed(shortcut: Shortcut) -> Iterator[str]:
     if (mask := shortcut.mask) is not None:
         yield (
             f"with the {name} that is usual in {other}, {mask.flips:.0%} of {mask.flips_of} "
-            f"recognised images change class, changed as much otherwise {mask.control_flips:.0%}"
+            f"{mask.flips_of_what} change class, changed as much otherwise {mask.control_flips:.0%}"
         )
+        yield from _taken(mask, "changing as much otherwise")
     if (transplant := shortcut.transplant) is not None:
         yield (
             f"with the {name} that is usual here, {transplant.moved:.0%} of {transplant.n} images "
@@ -172,7 +206,7 @@ def _found(shortcut: Shortcut) -> str:
     if shortcut.region is not None:
         y0, x0, y1, x1 = (round(100 * edge) for edge in shortcut.region)
         return (
-            f"its maps hold up to {math.exp(shortcut.effect):.0f} times what is usual at rows {y0} "
+            f"its maps hold up to {math.exp(shortcut.effect):.2g} times what is usual at rows {y0} "
             f"to {y1} % and columns {x0} to {x1} %"
         )
     others = math.nan if shortcut.others is None else shortcut.others

@@ -19,10 +19,10 @@ import numpy as np
 from scipy import stats
 
 from pipeline.audit.estimation.intervals import Floats
-from pipeline.audit.result import ReferenceClasses
 from pipeline.audit.shortcuts.halves import Evidence
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES, Scores, lead
+from pipeline.audit.shortcuts.shortcut import ReferenceClasses
 
 _LEVEL = 0.05
 """With fewer than classes / 0.05 of reference, no class could have a smaller q by itself."""

@@ -8,9 +8,15 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.candidates import Candidate
 from pipeline.audit.shortcuts.scores import lead
+from pipeline.audit.shortcuts.shortcut import Shortcut
+
+MIN_EXAMPLES = 50
+"""With fewer images nothing is confirmed and nothing cleared."""
+
+FEWEST_RECOGNISED = 10
+"""A median of fewer margins is no unit."""
 
 WORTH_TRYING = 0.3
 """Of the median margin: what masking a few images takes of a proposal that is worth trying."""

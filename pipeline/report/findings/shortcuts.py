@@ -10,15 +10,13 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.audit.estimation.intervals import share_interval
-from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
-from pipeline.audit.shortcuts.gate import counterpart_title
+from pipeline.audit.shortcuts.gate import counterpart_title, undecided_by
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
 from pipeline.report import wording
 from pipeline.report.classes.views import CONFIDENCE
 from pipeline.report.drawing import charts
 from pipeline.report.findings.finding import Bar, Experiment, Finding, card
 from transforms.statistics.columns import INPUT_SIZES
-
-_UNTRIED = "it has not been tried whether the model uses it"
 
 
 def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
@@ -30,8 +28,10 @@ def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
     """
     name = names.get(shortcut.class_number, f"class {shortcut.class_number}")
     seen, facts = _seen(shortcut)
+    facts += _of_margin(shortcut)
     if shortcut.q is not None:
         facts.append(("q", wording.two_digits(shortcut.q)))
+    facts += [("note", said) for said in undecided_by(shortcut)]
     if not shortcut.calibrated:
         facts.append(("note", "too few classes to compare with: only an experiment says more"))
     said, experiments = (_changed if shortcut.indicator == "property" else _masked)(shortcut)
@@ -46,6 +46,15 @@ def shortcut_card(shortcut: Shortcut, names: Mapping[int, str]) -> Finding:
         region=shortcut.region,
     )
     return dataclasses.replace(found, experiments=tuple(experiments))
+
+
+def _of_margin(shortcut: Shortcut) -> list[tuple[str, str]]:
+    """What the verdict is by: a class may lose much of its margin before an image changes class."""
+    mask = shortcut.mask
+    if mask is None or mask.share is None or mask.low is None or mask.high is None:
+        return []
+    taken, *ends = map(wording.percent, (mask.share, mask.low, mask.high))
+    return [("taken of its margin", f"{taken}, {' to '.join(ends)}, beyond what controls take")]
 
 
 def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
@@ -79,16 +88,23 @@ def _seen(shortcut: Shortcut) -> tuple[str, list[tuple[str, str]]]:
     ]
 
 
+def _untried(shortcut: Shortcut) -> str:
+    if shortcut.statistic in INPUT_SIZES:
+        return "how large a file's image was cannot be changed, so look at the images"
+    said = "it has not been tried whether the model uses it"
+    return said if shortcut.untried is None else f"{said}, as {shortcut.untried}"
+
+
 def _masked(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
     """What masking and pasting did, as a sentence's part and as bars."""
     mask, transplant = shortcut.mask, shortcut.transplant
     is_place = shortcut.region is not None
     what = "the place" if is_place else "what is at the peak"
-    said, experiments = _UNTRIED, []
+    said, experiments = _untried(shortcut), []
     if mask is not None:
         there = "there" if is_place else "at their peaks"
         said = (
-            f"masked {there}, {wording.percent(mask.flips)} of its recognised images change "
+            f"masked {there}, {wording.percent(mask.flips)} of its {mask.flips_of_what} change "
             f"class, masked elsewhere {wording.percent(mask.control_flips)}"
         )
         bars = (f"{what} masked", "as much masked elsewhere")
@@ -103,13 +119,11 @@ def _changed(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
     """What changing a property did, as a sentence's part and as bars."""
     mask, transplant = shortcut.mask, shortcut.transplant
     name, other = shortcut.statistic.replace("_", " "), counterpart_title(shortcut)
-    said, experiments = _UNTRIED, []
-    if shortcut.statistic in INPUT_SIZES:
-        said = "how large a file's image was cannot be changed, so look at the images"
+    said, experiments = _untried(shortcut), []
     if mask is not None:
         said = (
             f"with the {name} that is usual in {other}, {wording.percent(mask.flips)} of its "
-            f"recognised images change class, changed as much otherwise "
+            f"{mask.flips_of_what} change class, changed as much otherwise "
             f"{wording.percent(mask.control_flips)}"
         )
         bars = (f"the {name} of {other}", "changed as much otherwise")

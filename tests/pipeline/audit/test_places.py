@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pydantic
 import pytest
 from simulated_atlas import GRID, fake_rows, write_atlas
@@ -16,10 +17,10 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.groups import Groups
-from pipeline.audit.result import MaskEffect, Shortcut
 from pipeline.audit.shortcuts.candidates import CANDIDATE, Candidate, find_candidates
-from pipeline.audit.shortcuts.gate import judge_shortcuts
+from pipeline.audit.shortcuts.gate import describe, judge_shortcuts
 from pipeline.audit.shortcuts.place import indicate_places, presences
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut
 from pipeline.config.audit_section import AuditSection
 from transforms.errors import ConfigurationError
 from transforms.statistics.groups.folds import folds_of
@@ -234,4 +235,33 @@ def test_a_class_of_few_maps_is_not_free_of_shortcuts(tmp_path: Path) -> None:
         section.gates[0], groups, [shortcut("used", 0.9)], section, datetime.date.min
     )
     assert [each.verdict for each in found] == ["undecided", "fail", "undecided"]
-    assert found[0].note == "130 examples, fewer than audit.min_n, 131"
+    assert found[0].note == "130 maps that are not all zero, fewer than audit.min_n, 131"
+
+
+def test_a_class_whose_maps_are_all_zero_is_not_free_of_shortcuts(tmp_path: Path) -> None:
+    section = AuditSection.model_validate({"gates": [{"shortcut": "used"}]})
+    table = planted_atlas(tmp_path / "atlas", classes=3).classes
+    place = table.column_names.index("undefined_maps")
+    dead = table.set_column(place, "undefined_maps", pa.array([0, 81, 80], pa.int64()))
+    found = judge_shortcuts(section.gates[0], Groups(dead, None), [], section, datetime.date.min)
+    assert [each.verdict for each in found] == ["pass", "undecided", "pass"]
+    assert (found[1].n, found[2].n) == (49, 50)
+
+
+def test_an_experiment_that_decides_nothing_says_why() -> None:
+    few, none = shortcut("candidate", 0.4), shortcut("candidate", 0.4)
+    assert few.mask is not None
+    assert "; 40 images decide nothing, it takes 50" in describe(
+        few.model_copy(update={"mask": few.mask.model_copy(update={"n": 40})})
+    )
+    unknown = {"recognised": 0, "share": None, "low": None, "high": None}
+    said = describe(none.model_copy(update={"mask": few.mask.model_copy(update=unknown)}))
+    assert "masked at the peak, 50% of 60 images change class, masked elsewhere 0%" in said
+    assert "the model recognises 0 of 60 images, and fewer than 10 decide nothing" in said
+    assert (
+        "it takes 40% (40% to 40%) of the class's margin more than masking elsewhere"
+        in describe(few)
+    )
+    untried = shortcut("candidate").not_tried("it has no images")
+    assert describe(untried).endswith("; not tried on the model: it has no images")
+    assert describe(shortcut("candidate")).endswith("; --confirm tries it on the model")

@@ -15,12 +15,12 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
-from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
 from pipeline.audit.shortcuts import proposals
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.place import indicate_places
 from pipeline.audit.shortcuts.proposals import propose, windows
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
 from pipeline.audit.shortcuts.trying import Screened, convinces, try_all, worth_trying
 from pipeline.config.audit_section import AuditSection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import json
@@ -222,7 +223,7 @@ def test_what_repeats_is_masked_where_each_map_peaks(config: Config) -> None:
 
 
 def test_a_property_is_tried_with_images_of_half_b(
-    config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     atlas = Atlas.open(config.output.path)
     finding = _placeless(atlas, "property").finding.model_copy(update={"class_number": 0})
@@ -230,8 +231,10 @@ def test_a_property_is_tried_with_images_of_half_b(
     # Classes 0, 1 and 2 are noise with another brighter channel: colours are all that they have.
     tint = finding.model_copy(update={"statistic": "saturation"})
     # Of a channel that is half as bright noise is half as strong: they are not alike in all else.
-    assert confirmer.confirm(Candidate(tint, None)) == tint
-    assert "class 0 is not tried for saturation: each other class differs" in caplog.text
+    untried = confirmer.confirm(Candidate(tint, None))
+    assert untried.untried is not None
+    assert untried.untried.startswith("each other class differs from it in more than that")
+    assert untried == tint.not_tried(untried.untried)
     monkeypatch.setattr(counterparts, "_FAR", np.inf)
     found = confirmer.confirm(Candidate(tint, None))
     assert found.counterpart in (1, 2)
@@ -245,8 +248,8 @@ def test_a_property_is_tried_with_images_of_half_b(
     assert found.mask.n == found.transplant.n == min(sizes) >= 50
     assert (found.mask.flips, found.transplant.moved) == (1, 1)
     size = finding.model_copy(update={"statistic": "input_width"})
-    assert confirmer.confirm(Candidate(size, None)) == size
-    assert "class 0 is not tried for input_width" in caplog.text
+    sized = confirmer.confirm(Candidate(size, None))
+    assert sized == size.not_tried("how large a file's image was cannot be changed")
 
 
 def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) -> None:
@@ -255,6 +258,16 @@ def test_outputs_that_are_no_scores_of_classes_have_no_margin(config: Config) ->
     document["config"]["explain"] = {**document["config"]["explain"], "operator": "regression"}
     other = mock.Mock(spec=Atlas, path=atlas.path, manifest=document)
     with pytest.raises(ConfigurationError, match="other outputs than scores of classes"):
+        confirm.Confirmer(other, BeamStorage(), 0.1, 0.95)
+
+
+def test_without_labels_no_image_is_known_to_be_of_a_class(config: Config) -> None:
+    atlas = Atlas.open(config.output.path)
+    document = copy.deepcopy(atlas.manifest)
+    document["config"]["source"]["features"]["label"] = None
+    document["config"]["explain"]["target"] = "predicted"
+    other = mock.Mock(spec=Atlas, path=atlas.path, manifest=document)
+    with pytest.raises(ConfigurationError, match=r"has no labels .* audit it without --confirm"):
         confirm.Confirmer(other, BeamStorage(), 0.1, 0.95)
 
 

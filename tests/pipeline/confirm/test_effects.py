@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.audit.result import MaskEffect, TransplantEffect
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
+from pipeline.confirm.confirm import try_on_model
 from pipeline.confirm.effects import (
     judge,
     mask_effect,
@@ -16,6 +17,7 @@ from pipeline.confirm.effects import (
     transplant_effect,
 )
 from pipeline.confirm.experiment import (
+    NOT_FINITE,
     Predict,
     Subject,
     margins_of,
@@ -118,6 +120,61 @@ def test_a_flip_is_a_change_of_the_predicted_class() -> None:
     mask, _ = experiment(sees(MARK))
     assert mask.flips == pytest.approx(2 / 3, abs=0.35)  # the blur keeps some of the brightness
     assert mask.control_flips == 0
+
+
+def test_a_verdict_is_possible_at_any_confidence() -> None:
+    """The p value of 9,999 draws is never below 1 / 10,000."""
+    mask, transplant = experiment(sees(MARK))
+    assert (mask.p, transplant.p) == (1e-4, 1e-4)
+    assert judge("place", mask, transplant, 0.1, 0.99999) == "portable"
+    assert (
+        judge("place", mask.model_copy(update={"p": 2e-4}), transplant, 0.1, 0.9999) == "candidate"
+    )
+
+
+@pytest.mark.parametrize("row", [0, 2, 5, 9])
+def test_an_image_without_finite_outputs_is_left_out(
+    row: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of one image the model puts out NaN: as it is, masked there, elsewhere, by another fill."""
+    calls = itertools.count()
+
+    def predict(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        outputs = sees(MARK)(images)
+        if next(calls) == 7:
+            outputs[row] = np.nan
+        return outputs
+
+    mask, _ = experiment(predict)
+    alone = make(60, True, 1)
+    assert len(alone) == 60
+    assert mask.n == 59
+    assert "1 of 60 images are left out of an experiment" in caplog.text
+    assert mask.share == pytest.approx(experiment(sees(MARK))[0].share, abs=0.02)
+    assert MaskEffect.model_validate_json(mask.model_dump_json()) == mask
+
+
+def test_what_is_never_finite_is_not_tried() -> None:
+    def predict(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        outputs = sees(MARK)(images)
+        outputs[1:] = np.nan
+        return outputs
+
+    subjects = [Subject(str(n), image, MARK) for n, image in enumerate(make(60, True, 1))]
+    finding = Shortcut.model_validate(
+        {
+            "class": 1, "class_name": None, "indicator": "place", "statistic": "S1", "n": 60,
+            "q": None, "effect": 2.0, "presence": 1.0, "region": None, "area": None,
+            "verdict": "candidate", "mask": None, "transplant": None,
+        }
+    )  # fmt: skip
+    bounds = {"min_effect": 0.1, "confidence": 0.95}
+    found = try_on_model(finding, subjects, make(60, False, 2), predict, **bounds)
+    assert found == finding.not_tried(NOT_FINITE)
+    few = try_on_model(finding, subjects, make(1, False, 2), sees(MARK), **bounds)
+    assert few.untried == (
+        "60 of its images and 1 of other classes had no part in finding it, and it takes 2 of each"
+    )
 
 
 def test_the_sign_flip_test_is_exact_where_all_signs_can_be_tried() -> None:

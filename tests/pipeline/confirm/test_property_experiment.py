@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from pipeline.audit.result import Shortcut
 from pipeline.audit.shortcuts.gate import describe
 from pipeline.audit.shortcuts.properties import ALIKE
+from pipeline.audit.shortcuts.shortcut import Shortcut
 from pipeline.confirm.counterparts import find_counterpart, likely_counterparts
 from pipeline.confirm.effects import judge_property
 from pipeline.confirm.experiment import Predict
@@ -177,14 +177,30 @@ def test_too_few_images_decide_nothing_and_one_is_not_tried() -> None:
         assert tried("luminance", looks_at("luminance"), others=images).mask is None
 
 
-def test_what_no_change_brings_there_is_not_tried(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_no_change_brings_there_is_not_tried() -> None:
     flat: Images = np.full((60, SIDE, SIDE, 3), 110, np.float32)
-    found = tried("contrast", looks_at("contrast"), own=flat)
-    assert found == finding("contrast")
-    assert "class 1 is not tried for contrast: each other class differs" in caplog.text
-    caplog.clear()
-    assert tried("contrast", looks_at("contrast"), own=flat, stands_out=False).mask is None
-    assert not caplog.text
+    for stands_out in (True, False):
+        found = tried("contrast", looks_at("contrast"), own=flat, stands_out=stands_out)
+        assert found.untried is not None
+        assert found.untried.startswith("each other class differs from it in more than that")
+        assert found == finding("contrast").not_tried(found.untried)
+
+
+def test_images_without_finite_outputs_are_left_out() -> None:
+    """Of one image of the class, and of one of the counterpart, the model puts out NaN."""
+    seen = looks_at("luminance")
+    calls = iter(range(100))
+
+    def predict(images: Images) -> npt.NDArray[np.float32]:
+        outputs = seen(images)
+        outputs[next(calls) % 2] = np.nan
+        return outputs
+
+    found = tried("luminance", predict)
+    assert found.mask is not None
+    assert found.transplant is not None
+    assert found.mask.n == found.transplant.n == 58
+    assert found.verdict == tried("luminance", seen).verdict
 
 
 def test_a_counterpart_is_alike_in_all_but_the_property() -> None:

@@ -11,7 +11,7 @@ import pytest
 from reported_atlas import PLANTED, Fake, text_of, write_atlas
 
 from pipeline.atlas import Atlas
-from pipeline.audit.result import MaskEffect, Shortcut, TransplantEffect
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
@@ -21,7 +21,7 @@ from transforms.storage import LocalStorage
 def used_place() -> Shortcut:
     """A place that an experiment found to be used."""
     mask = MaskEffect(
-        n=60, margin=9.0, drop=14.9, control_drop=0.1, share=1.6, low=1.5, high=1.7,
+        n=60, recognised=60, margin=9.0, drop=14.9, control_drop=0.1, share=1.6, low=1.5, high=1.7,
         p=0.001, flips=0.97, control_flips=0.02, by_fill=None,
     )  # fmt: skip
     return Shortcut.model_validate(
@@ -75,7 +75,17 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
     text = said(place.model_copy(update=placeless))
     assert "With what is at the peak masked" in text
     assert "the highest values of" not in text
+    taken = r"taken of its margin ?160%, 150% to 170%, beyond what controls take"
+    assert re.search(taken, said(place))
+    assert place.mask is not None
+    unseen = place.mask.model_copy(update={"recognised": 0, "share": None})
+    text = said(place.model_copy(update={"verdict": "candidate", "mask": unseen}))
+    assert "masked there, 97% of its images change class, masked elsewhere 2%." in text
+    assert "the model recognises 0 of 60 images, and fewer than 10 decide nothing" in text
     untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
+    assert "not been tried whether the model uses it, as it has no images." in said(
+        untried.not_tried("it has no images")
+    )
     assert (
         "kind 1 stands out at one place, the top right corner: it has not been tried whether the "
         "model uses it."
