@@ -19,7 +19,7 @@ MAX_MODULES_IN_A_FOLDER = 12
 
 STAGES = "transforms.stages"
 # The second adapts Beam's file systems to Storage.
-BEAM_MODULES = (STAGES, "transforms.filesystems")
+BEAM_MODULES = (STAGES, "transforms.filesystems", "transforms.block_coder")
 # Arithmetic in TensorFlow is in libraries; the command line starts it, to keep it quiet.
 TENSORFLOW_MODULES = (
     "transforms.models",

@@ -20,7 +20,7 @@ from transforms.saliency.attribution import Results
 from transforms.statistics.columns import INPUT_PROPERTIES
 from transforms.statistics.maps import gini_from_codes
 from transforms.statistics.peak_windows import PEAK_WINDOW, peak_windows, windows_column
-from transforms.store.map_format import THUMBNAIL, MapFormat
+from transforms.store.map_format import MAP, THUMBNAIL, MapFormat
 
 _PREDICTIONS = ("predicted", "predicted_score")
 
@@ -56,7 +56,7 @@ class BlockRows:
         self._ids: list[str] = []
         self._thumbnails: list[bytes] = []
         self._parts: dict[str, list[npt.NDArray[Any]]] = {}
-        named = ("target", "score", "map", "map_scale", "sketch", *_float_names(map_format))
+        named = ("target", "score", MAP, "map_scale", "sketch", *_float_names(map_format))
         named += map_format.shares
         self._properties = INPUT_PROPERTIES if map_format.with_properties else ()
         self._of_maps = tuple(name for name in named if name != "gini")
@@ -110,11 +110,12 @@ class BlockRows:
             self._parts.setdefault(name, []).append(values)
 
     def table(self) -> pa.Table:
-        """The table of all rows added; call it once."""
+        """The table of all rows added, its maps in as many chunks as mini-batches; call it once."""
         if not self._ids:
             return self._format.schema.empty_table()
-        # Popped one by one: no more than one column is held twice at a time.
-        arrays = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
+        # Maps stay in the parts that they came in: a copy of a block's takes fresh memory for it.
+        maps = self._parts.pop(MAP)
+        arrays = {name: np.concatenate(parts) for name, parts in self._parts.items()}
         statistics = {
             name: pa.array(arrays[name], pa.float32(), from_pandas=True)  # NaN becomes null
             for name in (*_float_names(self._format), *self._properties)
@@ -124,6 +125,7 @@ class BlockRows:
         columns = {
             **arrays,
             **statistics,
+            MAP: maps,
             "example_id": pa.array(self._ids),
             "shard": pa.array([self._shard] * rows, pa.string()),
             "label": pa.array(label, pa.int32(), mask=label == NO_LABEL),

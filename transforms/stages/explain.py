@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.block_coder import AnyBlock, typed
 from transforms.elements import Block, CommittedBlock, ExplainedBlock, Failure
 from transforms.filesystems import BeamStorage
 from transforms.process.metrics import METRICS_NAMESPACE
@@ -53,11 +54,10 @@ class ExplainBlocks(beam.PTransform):
         super().__init__()
         self._fn = _ExplainBlocksFn(spec, shared or Shared())
 
-    def expand(
-        self, blocks: beam.PCollection[Block | CommittedBlock]
-    ) -> beam.PCollection[ExplainedBlock | CommittedBlock]:
-        """Attaches the stage."""
-        return blocks | "ExplainBlock" >> beam.ParDo(self._fn).with_output_types(object)
+    def expand(self, blocks: beam.PCollection[AnyBlock]) -> beam.PCollection[AnyBlock]:
+        """Attaches the stage; yields `ExplainedBlock`s and `CommittedBlock`s."""
+        explain = beam.ParDo(self._fn).with_input_types(AnyBlock).with_output_types(AnyBlock)
+        return typed(blocks | "ExplainBlock" >> explain, AnyBlock)
 
 
 class ExplainExamples(beam.PTransform):

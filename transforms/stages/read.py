@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from transforms.block_coder import AnyBlock, typed
 from transforms.elements import Block, CommittedBlock, Portion, Shard
 from transforms.filesystems import BeamStorage
 from transforms.formats.missing_blocks import DoneBlocks, read_missing_blocks
@@ -77,11 +78,10 @@ class ReadBlocks(beam.PTransform):
         super().__init__()
         self._fn = _ReadBlocksFn(source, inputs, block_size, committed, threads)
 
-    def expand(
-        self, portions: beam.PCollection[Portion | Shard]
-    ) -> beam.PCollection[Block | CommittedBlock]:
-        """Attaches the stage."""
-        return portions | "ReadPortion" >> beam.ParDo(self._fn).with_output_types(object)
+    def expand(self, portions: beam.PCollection[Portion | Shard]) -> beam.PCollection[AnyBlock]:
+        """Attaches the stage; yields `Block`s and `CommittedBlock`s."""
+        blocks = portions | "ReadPortion" >> beam.ParDo(self._fn).with_output_types(AnyBlock)
+        return typed(blocks, AnyBlock)
 
 
 class _ReadBlocksFn(beam.DoFn):

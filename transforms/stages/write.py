@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.block_coder import AnyBlock, typed
 from transforms.elements import CommittedBlock, ExplainedBlock
 from transforms.filesystems import BeamStorage
 from transforms.models.devices import usable_cores
@@ -66,11 +67,10 @@ class WriteBlocks(beam.PTransform):
             root, fingerprint, attempt, lease, budget, folder_is_made=folder_is_made
         )
 
-    def expand(
-        self, blocks: beam.PCollection[ExplainedBlock | CommittedBlock]
-    ) -> beam.PCollection[CommittedBlock]:
-        """Attaches the stage."""
-        return blocks | "CommitBlock" >> beam.ParDo(self._fn).with_output_types(CommittedBlock)
+    def expand(self, blocks: beam.PCollection[AnyBlock]) -> beam.PCollection[CommittedBlock]:
+        """Attaches the stage; of `ExplainedBlock`s and `CommittedBlock`s."""
+        commit = beam.ParDo(self._fn).with_input_types(AnyBlock).with_output_types(CommittedBlock)
+        return typed(blocks | "CommitBlock" >> commit, CommittedBlock)
 
 
 class _WriteBlocksFn(beam.DoFn):

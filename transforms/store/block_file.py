@@ -76,7 +76,10 @@ def encode_table(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
         use_dictionary=["shard", "label", "target", "predicted", *slices],
         column_encoding={"sketch.list.element": "BYTE_STREAM_SPLIT"},  # a fifth smaller
     ) as writer:
-        writer.write_table(table, rows_per_group(table.schema.field(MAP).type.byte_width))
+        rows = rows_per_group(table.schema.field(MAP).type.byte_width)
+        for start in range(0, max(1, table.num_rows), rows):
+            # Maps may come in chunks. Pages are the same only where a group's are one.
+            writer.write_table(table.slice(start, rows).combine_chunks(), rows)
         writer.add_key_value_metadata({CHECKSUM_KEY.decode(): _UNSEALED.decode()})
     return _seal(sink.getvalue())
 

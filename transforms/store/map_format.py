@@ -156,20 +156,25 @@ class MapFormat:
         fields += [pa.field(name, pa.string()) for name in self.slices]
         return pa.schema(fields)
 
-    def table(self, columns: Mapping[str, pa.Array | npt.NDArray[Any]]) -> pa.Table:
+    def table(self, columns: Mapping[str, Any]) -> pa.Table:
         """Makes the maps table.
 
         Args:
-          columns: Arrow arrays, or for codes and tensors NumPy arrays (rows, *shape).
+          columns: Arrow arrays, or for codes and tensors NumPy arrays (rows, *shape). Of codes a
+            list of several, too: each becomes a chunk, none is copied.
         """
         schema = self.schema
+        maps = columns[MAP]
+        parts = [maps] if isinstance(maps, np.ndarray) else maps
         arrays = [
-            self._codes(columns[MAP]) if field.name == MAP else _column(columns[field.name], field)
+            pa.chunked_array(map(self._codes, parts), field.type)
+            if field.name == MAP
+            else _column(columns[field.name], field)
             for field in schema
         ]
         return pa.Table.from_arrays(arrays, schema=schema)
 
-    def _codes(self, codes: pa.Array | npt.NDArray[Any]) -> pa.FixedSizeBinaryArray:
+    def _codes(self, codes: npt.NDArray[Any]) -> pa.FixedSizeBinaryArray:
         array = np.ascontiguousarray(codes, np.dtype(self.codec))
         if array.shape[1:] != self.map_shape:
             raise ValueError(f"expected maps of {self.map_shape}, not {array.shape[1:]}")

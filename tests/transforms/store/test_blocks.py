@@ -15,6 +15,7 @@ import pytest
 from transforms.elements import BlockKey, CommittedBlock, ExplainedBlock, Failure, Portion, Shard
 from transforms.errors import RunError
 from transforms.storage import LocalStorage
+from transforms.store import block_file
 from transforms.store.block_file import encode_block, rows_per_group
 from transforms.store.blocks import (
     BlockFile,
@@ -90,6 +91,27 @@ def test_an_empty_block_reads_back(tmp_path: Path) -> None:
 def test_the_same_block_is_the_same_bytes() -> None:
     block = make_block(Shard("/data/a.tfrecord", 10), 2, rows=4)
     assert encode_block(block, "print") == encode_block(block, "print")
+
+
+@pytest.mark.parametrize("sizes", [(10,), (3, 3, 3, 1), (1, 9), (4, 4, 2)])
+def test_chunks_of_maps_are_the_same_bytes(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of maps that are long for Parquet, which ends a page at 1 MiB if it may."""
+    monkeypatch.setattr(block_file, "ROWS_PER_GROUP", 4)
+    block = make_block(Shard("/data/a.tfrecord", 10), 2, rows=10)
+    place, field = block.table.schema.get_field_index("map"), block.table.schema.field("map")
+    maps = pa.array([bytes([row]) * 900_000 for row in range(10)], pa.binary(900_000))
+    whole = block.table.set_column(place, field.with_type(maps.type), maps)
+    pieces = zip(np.cumsum([0, *sizes[:-1]]).tolist(), sizes, strict=True)
+    table = pa.concat_tables([whole.slice(start, size) for start, size in pieces])
+    assert table["map"].num_chunks == len(sizes)
+    data = encode_block(dataclasses.replace(block, table=table), "print")
+    assert data == encode_block(dataclasses.replace(block, table=whole), "print")
+    file = pq.ParquetFile(pa.BufferReader(data))
+    groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    assert groups == [4, 4, 2]
+    assert file.read()["map"].combine_chunks() == maps
 
 
 def test_nothing_temporary_is_listed_or_left(tmp_path: Path) -> None:
