@@ -39,13 +39,15 @@ _BMP_INFO_OFFSET = 14
 _BMP_UNCOMPRESSED = (0, 3)  # 3: with masks, as 32-bit files have
 _BMP_PALETTE_DEPTH = 8
 
-_JPEG_STANDALONE = (0x01, *range(0xD0, 0xD9))  # TEM, restart marks, start of image
+# A stuffed zero, TEM, restart marks, start of image.
+_JPEG_STANDALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
 _JPEG_SEQUENTIAL = (0xC0, 0xC1)
 _JPEG_PROGRESSIVE = 0xC2
 _JPEG_USUAL = (*_JPEG_SEQUENTIAL, _JPEG_PROGRESSIVE)  # Huffman's codes, with losses
 _JPEG_COMPONENTS = (1, 3, 4)
 _JPEG_SCAN, _JPEG_END, _JPEG_FILL = 0xDA, 0xD9, 0xFF
+_JPEG_LAST = frozenset({_JPEG_SCAN, _JPEG_END})  # that a walk from segment to segment meets
 _JPEG_SCAN_MARK, _JPEG_END_MARK = b"\xff\xda", b"\xff\xd9"
 _JPEG_SMOOTHED = 10  # frequencies, in the order of the file, whose missing bits libjpeg makes up
 
@@ -297,13 +299,14 @@ def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
     while True:
         while data[position] != _JPEG_FILL:  # decoders pass over bytes between segments
             position += 1
-        while data[position] == _JPEG_FILL:
+        marker = data[position + 1]
+        position += 2
+        while marker == _JPEG_FILL:
+            marker = data[position]
             position += 1
-        marker = data[position]
-        position += 1
-        if marker in _JPEG_STANDALONE or marker == 0:
+        if marker in _JPEG_STANDALONE:
             continue
         yield marker, position
-        if marker in (_JPEG_SCAN, _JPEG_END):
+        if marker in _JPEG_LAST:
             return
         position += data[position] << 8 | data[position + 1]
