@@ -150,7 +150,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.set and arguments.against is None:
         raise ConfigurationError("--set changes the configuration of --against, which is not given")
     config = load_config(arguments.against, arguments.set) if arguments.against else None
-    _start_tensorflow(arguments)
+    if config is not None:  # Inputs are parsed by TensorFlow; an atlas alone does not need it.
+        _start_tensorflow(arguments)
     from pipeline.commands.verify import verify
     from transforms.filesystems import BeamStorage
 

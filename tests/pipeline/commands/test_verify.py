@@ -15,6 +15,7 @@ import pytest
 from small_dataset import MakeConfig
 
 from pipeline.cli import main
+from pipeline.commands import native_stderr
 from pipeline.commands.verify import verify
 from pipeline.config.keys import Config
 from pipeline.run.in_memory import run_in_memory
@@ -271,6 +272,19 @@ def test_the_command_exits_with_0_or_3(
     assert ("1 problem" in printed.err) == (mode == "damaged")
     assert main(["verify", str(atlas)]) == code
     assert main(["verify", str(atlas), "--set", "a=1"]) == 2
+
+
+def test_tensorflow_is_started_for_inputs_alone(
+    atlas: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(native_stderr, "start_tensorflow", lambda: started.append("tensorflow"))
+    assert main(["verify", str(atlas)]) == 0
+    assert started == []
+    path = tmp_path / "against.yaml"
+    path.write_text(json.dumps(config.as_dict()))  # which is YAML, too
+    assert main(["verify", str(atlas), "--against", str(path)]) == 0
+    assert started == ["tensorflow"]
 
 
 def test_resuming_makes_a_damaged_block_anew(
