@@ -43,7 +43,7 @@ from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.proposals import propose
 from pipeline.audit.shortcuts.reference import Reference
 from pipeline.audit.shortcuts.scores import Scores
-from pipeline.audit.shortcuts.shortcut import ReferenceClasses
+from pipeline.audit.shortcuts.shortcut import Proposal, ReferenceClasses
 from pipeline.audit.shortcuts.trying import Experiments, try_all
 from pipeline.audit.statistics import ACCURACY, DRIFT, FAILED, UNDEFINED, statistic
 from pipeline.config.audit_section import AuditSection, GateSection
@@ -103,6 +103,7 @@ def audit(
         undecided=section.undecided,
         gates=comparisons,
         shortcuts=work.shortcuts,
+        proposals=work.proposals,
         reference=work.reference,
         sample=SampleSize.of(atlas.sample),
         baseline_sample=None if baseline is None else SampleSize.of(baseline.sample),
@@ -146,9 +147,11 @@ class _Audit:
         scores = self._indicators(is_asked=bool(experiments or reference))
         candidates = find_candidates(atlas, scores, section.min_n, self._ranks(reference, scores))
         self.shortcuts = [each.finding for each in candidates]
+        self.proposals: list[Proposal] | None = None
         if experiments is not None:
             proposals = propose(atlas, scores, section.min_n)
-            self.shortcuts = try_all(candidates, proposals, experiments)
+            tried = try_all(candidates, proposals, experiments)
+            self.shortcuts, self.proposals = tried.shortcuts, tried.proposals
 
     def _indicators(self, *, is_asked: bool) -> list[Scores]:
         gates = [gate.title for gate in self._section.gates if gate.shortcut is not None]

@@ -9,7 +9,7 @@ import pydantic
 from pydantic import Field
 
 from pipeline.audit.part import Part
-from pipeline.audit.shortcuts.shortcut import ReferenceClasses, Shortcut
+from pipeline.audit.shortcuts.shortcut import Proposal, ReferenceClasses, Shortcut
 from transforms.formats.sample import DrawnSample, sample_in_words
 
 AUDIT_FORMAT: Literal[1] = 1
@@ -151,6 +151,8 @@ class AuditResult(Part):
       undecided: What an undecided gate does to the audit.
       gates: Each comparison, by gate in the configuration's order, then slice value and class.
       shortcuts: What needs a look, by class.
+      proposals: What does not stand out and was looked into with the model, by class; None where
+        the model was not asked.
       reference: What candidates are ranked among; None where `audit.reference` names no atlas.
     """
 
@@ -167,6 +169,7 @@ class AuditResult(Part):
     undecided: Severity
     gates: list[Comparison]
     shortcuts: list[Shortcut] = Field(default_factory=list)
+    proposals: list[Proposal] | None = None
     reference: ReferenceClasses | None = None
     sample: SampleSize | None = None
     baseline_sample: SampleSize | None = None

@@ -9,6 +9,7 @@ from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import read_previous, write_audit
 from pipeline.audit.files.markdown import (
+    proposals_sentence,
     reference_sentence,
     sample_sentences,
     verdict_sentence,
@@ -110,6 +111,8 @@ def print_audit(result: AuditResult) -> None:
         print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
     for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:
         print_line(f"shortcut: {class_title(shortcut)}: {describe(shortcut)}")
-    reference = reference_sentence(result)
-    if reference:
-        print_line(reference)
+    if len(result.shortcuts) > _SHOWN_COMPARISONS:
+        print_line(f"... {len(result.shortcuts) - _SHOWN_COMPARISONS:,} more in audit.json")
+    for sentence_of in (proposals_sentence, reference_sentence):
+        if (told := sentence_of(result)) is not None:
+            print_line(told)

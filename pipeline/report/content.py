@@ -36,6 +36,7 @@ from pipeline.report.findings.judged import (
     audited_statistics,
     audited_verdict,
     failures,
+    looked_into,
     read_audit,
 )
 from pipeline.report.findings.verdict import Verdict, describing
@@ -123,7 +124,7 @@ class Content:
             "failures": failure_groups(failed),
             "failure_count": failed.num_rows,
             "image_warnings": image_warnings(manifest),
-            "details": details(manifest, atlas.path),
+            "details": [*details(manifest, atlas.path), *looked_into(self._audit)],
             "command": command(manifest),
             "settings": settings(manifest),
             "certificate": certified(manifest),

@@ -112,7 +112,7 @@ def _tried(candidate: Candidate, trial: Trial) -> dict[str, Any]:
 def _proposed(proposal: Candidate, trial: Trial) -> dict[str, Any]:
     """As `_tried`, with what screening came to; tried only if that alone may be worth it."""
     screened = trial.screen(proposal)
-    if worth_trying([proposal], [screened]):
+    if all(worth_trying([proposal], [screened])):
         found = _tried(proposal, trial)
     else:
         finding = proposal.finding.model_dump(by_alias=True)

@@ -78,7 +78,7 @@ class Outcome:
         }
         found = [
             Found(each.class_number, each.indicator, each.verdict, on_mark[_key(each)])
-            for each in try_all(candidates, proposals, _Recorded(line["proposed"]))
+            for each in try_all(candidates, proposals, _Recorded(line["proposed"])).shortcuts
         ]
         return cls(line["kind"], line["seed"], line["classes"], line["drop"], tuple(found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pipeline.audit.files.words import describe_figure, describe_threshold, grou
 from pipeline.audit.result import AuditResult, Comparison
 from pipeline.audit.shortcuts.gate import class_title, describe
 from pipeline.audit.shortcuts.scores import FEWEST_CLASSES
+from pipeline.audit.shortcuts.shortcut import Outcome
 from pipeline.plain_text import plain
 
 _SHOWN = 50  # rows of a table; the rest is in audit.json
@@ -93,15 +95,43 @@ def _count(number: int, noun: str) -> str:
 
 
 def _shortcuts(result: AuditResult) -> Iterator[str]:
-    reference = reference_sentence(result)
-    if result.shortcuts or reference:
+    said = [each for each in (proposals_sentence(result), reference_sentence(result)) if each]
+    if result.shortcuts or said:
         yield ""
         yield "### Shortcuts"
         yield ""
     for each in result.shortcuts[:_SHOWN]:
         yield f"- {_escaped(class_title(each))}: {_escaped(describe(each))}."
-    if reference:
-        yield f"- {reference}"
+    if len(result.shortcuts) > _SHOWN:
+        yield f"- {len(result.shortcuts) - _SHOWN:,} more are in audit.json."
+    yield from (f"- {each}" for each in said)
+
+
+def proposals_sentence(result: AuditResult) -> str | None:
+    """What came of proposals; None where the model was not asked, or nothing is proposed."""
+    if not result.proposals:
+        return None
+    outcomes = collections.Counter(each.outcome for each in result.proposals)
+    classes = len({each.class_number for each in result.proposals})
+    of_classes = "1 class" if classes == 1 else f"{classes:,} classes"
+    came_of = ", ".join(
+        f"{outcomes[outcome]:,} {said}" for outcome, said in _CAME_OF.items() if outcomes[outcome]
+    )
+    return (
+        f"{len(result.proposals):,} places, peaks and properties of {of_classes} that do not stand "
+        f"out were looked into with the model: {came_of}. audit.json has each (proposals)."
+    )
+
+
+_CAME_OF: dict[Outcome, str] = {
+    "told": "told",
+    "unconvincing": "tried without convincing",
+    "untried": "that cannot be tried",
+    "passed_over": "passed over, as masking a few images takes too little",
+    "unknown": "passed over, as too few images are recognised or maps are too small",
+    "needless": "of what is known already",
+}
+"""The outcomes of proposals in words, as a number of them is followed."""
 
 
 def reference_sentence(result: AuditResult) -> str | None:

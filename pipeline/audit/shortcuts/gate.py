@@ -144,7 +144,7 @@ def _untried(shortcut: Shortcut) -> str:
 
 
 def undecided_by(shortcut: Shortcut) -> Iterator[str]:
-    """Why an experiment decides nothing, where that is for want of images."""
+    """Why an experiment decides nothing."""
     mask = shortcut.mask
     if mask is None or shortcut.verdict != "candidate":
         return
@@ -155,6 +155,14 @@ def undecided_by(shortcut: Shortcut) -> Iterator[str]:
             f"the model recognises {mask.recognised} of {mask.n} images, and fewer than "
             f"{FEWEST_RECOGNISED} decide nothing"
         )
+    elif mask.by_fill is not None:
+        way = "changing it" if shortcut.indicator == "property" else "masking"
+        share, least = min((share, name) for name, share in mask.by_fill.items())
+        yield f"of ways of {way} the one by {_FILLS.get(least, least)} takes least, {share:.0%}"
+
+
+_FILLS = {"mean": "the mean colour", "blur": "a blur", "donor": "another image"}
+"""Ways of masking in words; those of changing a property have a word for a name."""
 
 
 def _masked(shortcut: Shortcut) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -150,6 +150,59 @@ class Shortcut(Part):
     def not_tried(self, reason: str) -> Shortcut:
         """The same, with the reason why no experiment was made."""
         return self.model_copy(update={"untried": reason})
+
+
+Outcome = Literal["told", "unconvincing", "untried", "passed_over", "unknown", "needless"]
+
+
+class Proposal(Part):
+    """What does not stand out and was looked into with the model at hand, and what came of it.
+
+    Attributes:
+      class_number: The class.
+      class_name: Its name; None where the atlas has none.
+      indicator: As of a shortcut.
+      statistic: The indicator's name: `S1`, `S2`, or the property's.
+      region: `[y0, x0, y1, x1]` in 0..1 around the place; None where it is none.
+      screened: What masking takes in a few images of half a, a share of their median margin; None
+        of a property, and where it is unknown.
+      outcome: `told`, it is among the shortcuts; `unconvincing`, the experiment does not say
+        enough, or another place of the class more; `untried`, no experiment could be made;
+        `passed_over`, by screening it takes too little, or not far more than other classes lose;
+        `unknown`, too few images of half a are recognised to screen it, or maps are too small;
+        `needless`, the class has a candidate of the kind that is used.
+      untried: Why no experiment could be made; None of other outcomes.
+      mask: What masking did, or taking the property away; None where there was no experiment.
+      transplant: What pasting did, or giving the property to others.
+    """
+
+    class_number: int = Field(alias="class")
+    class_name: str | None
+    indicator: Literal["place", "repeat", "property"]
+    statistic: str
+    region: tuple[float, float, float, float] | None
+    screened: float | None
+    outcome: Outcome
+    untried: str | None = None
+    mask: MaskEffect | None = None
+    transplant: TransplantEffect | None = None
+
+    @classmethod
+    def of(cls, finding: Shortcut, outcome: Outcome, screened: float | None) -> Proposal:
+        """That of a finding as an experiment left it, or as it was proposed."""
+        named: dict[str, Any] = {"class": finding.class_number}  # No name of a parameter.
+        return cls(
+            **named,
+            class_name=finding.class_name,
+            indicator=finding.indicator,
+            statistic=finding.statistic,
+            region=finding.region,
+            screened=screened,
+            outcome=outcome,
+            untried=finding.untried,
+            mask=finding.mask,
+            transplant=finding.transplant,
+        )
 
 
 class ReferenceClasses(Part):

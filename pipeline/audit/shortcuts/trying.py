@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from pipeline.audit.shortcuts.candidates import Candidate
 from pipeline.audit.shortcuts.scores import lead
-from pipeline.audit.shortcuts.shortcut import Shortcut
+from pipeline.audit.shortcuts.shortcut import Outcome, Proposal, Shortcut
 
 MIN_EXAMPLES = 50
 """With fewer images nothing is confirmed and nothing cleared."""
@@ -32,6 +32,11 @@ CONVINCING_P = 0.05
 """Of pasting a place that maps alone told nothing of: with a larger p value it does not agree. A
 class that hardly differs from its twin has a margin so small that masking alone says nothing."""
 
+QUESTIONABLE_MOVE = 0.3
+"""What share of other classes' images a pasted place turns into the class, beyond another patch,
+before it is told whatever masking takes: the lower end of the interval. At no place proposed in the
+calibration that did not convince was it 0.1."""
+
 CONVINCING_SHARE = 0.75
 """The same of masking peaks, where any model looks: all of the interval has to be above it."""
 
@@ -48,6 +53,11 @@ class Screened:
     taken: float
     margin: float
 
+    @property
+    def share(self) -> float | None:
+        """What was taken as a share of the margin; None where that is 0 or less."""
+        return self.taken / self.margin if self.margin > 0 else None
+
 
 class Experiments(Protocol):
     """What asks the model."""
@@ -61,37 +71,69 @@ class Experiments(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """What came of candidates and proposals.
+
+    Attributes:
+      shortcuts: By class, what stood out before what was proposed.
+      proposals: Each of them, in their order.
+    """
+
+    shortcuts: list[Shortcut]
+    proposals: list[Proposal]
+
+
 def try_all(
     candidates: Sequence[Candidate], proposals: Sequence[Candidate], experiments: Experiments
-) -> list[Shortcut]:
+) -> Tried:
     """Tries candidates, and proposals of classes where no candidate of the kind is used.
 
     Args:
       candidates: What stands out: told whatever comes of it.
-      proposals: What does not: told if the experiment convinces, of a class's places the one that
-        takes most when it is masked.
+      proposals: What does not: told if the experiment convinces or raises a question, of a class's
+        places the one that takes most when it is masked.
       experiments: Ask the model.
-
-    Returns:
-      By class, what stood out before what was proposed.
     """
     found = [experiments.confirm(each) for each in candidates]
     used = {(each.class_number, each.indicator) for each in found if each.is_used}
-    best: dict[tuple[int, str], Shortcut] = {}
-    for each in worth_trying(proposals, [experiments.screen(one) for one in proposals]):
-        key = each.finding.class_number, each.finding.indicator
-        if key in used:
-            continue
-        tried = experiments.confirm(each)
-        if convinces(tried):
-            best[key] = max(best.get(key, tried), tried, key=_taken)
-    return sorted([*found, *best.values()], key=lambda each: each.class_number)
+    screened = [experiments.screen(each) for each in proposals]
+    outcomes: list[Outcome] = []
+    tried: dict[int, Shortcut] = {}
+    worth = worth_trying(proposals, screened)
+    for number, (each, result) in enumerate(zip(proposals, screened, strict=True)):
+        if not worth[number]:
+            outcomes.append("unknown" if result is None else "passed_over")
+        elif (each.finding.class_number, each.finding.indicator) in used:
+            outcomes.append("needless")
+        else:
+            tried[number] = experiments.confirm(each)
+            outcomes.append("untried" if tried[number].untried else "unconvincing")
+    for number in _told(tried):
+        outcomes[number] = "told"
+        found.append(tried[number])
+    found.sort(key=lambda each: each.class_number)
+    came_of = []
+    for number, (each, result) in enumerate(zip(proposals, screened, strict=True)):
+        finding = tried.get(number, each.finding)
+        share = None if result is None else result.share
+        came_of.append(Proposal.of(finding, outcomes[number], share))
+    return Tried(found, came_of)
 
 
-def worth_trying(
-    proposals: Sequence[Candidate], screened: Sequence[Screened | None]
-) -> list[Candidate]:
-    """The proposals that take much of their class's margin, and far more than any other class's.
+def _told(tried: Mapping[int, Shortcut]) -> list[int]:
+    """Which of the proposals that were tried are told: of each class and kind the strongest."""
+    best: dict[tuple[int, str], int] = {}
+    for number, each in tried.items():
+        key = each.class_number, each.indicator
+        is_more = key not in best or _rank(each) > _rank(tried[best[key]])
+        if is_more and (convinces(each) or raises_question(each)):
+            best[key] = number
+    return sorted(best.values())
+
+
+def worth_trying(proposals: Sequence[Candidate], screened: Sequence[Screened | None]) -> list[bool]:
+    """Whether each proposal takes much of its class's margin, and far more than of any other class.
 
     Classes are the units here as well: where objects stand in the middle of photographs, or are
     small, masking what maps point to takes most of any class's margin, and none is known by
@@ -113,15 +155,14 @@ def worth_trying(
         for target, others in zip(taken, _most_of_others([*taken.values()]), strict=True)
     }
     return [
-        each
-        for each, result in zip(proposals, screened, strict=True)
-        if each.finding.indicator == "property"
+        each.finding.indicator == "property"
         or (
             result is not None
             and result.margin > 0
             and result.taken >= WORTH_TRYING * result.margin
             and result.taken >= FAR_MORE * usual[each.finding.indicator, each.finding.class_number]
         )
+        for each, result in zip(proposals, screened, strict=True)
     ]
 
 
@@ -150,6 +191,25 @@ def convinces(tried: Shortcut) -> bool:
         return is_much and tried.is_used and transplant.p < CONVINCING_P
     is_most = tried.indicator == "property" or mask.low >= CONVINCING_SHARE
     return tried.verdict == "portable" and is_most
+
+
+def raises_question(tried: Shortcut) -> bool:
+    """Whether pasting a place alone says so much that it is told, though masking does not convince.
+
+    A large mark of one colour is still there when it is blurred, so that way of masking takes
+    little; pasted, it turns other classes' images into the class all the same.
+
+    Args:
+      tried: With what masking and pasting did.
+    """
+    transplant = tried.transplant
+    is_open = tried.indicator == "place" and tried.verdict != "cleared"
+    return is_open and transplant is not None and transplant.low >= QUESTIONABLE_MOVE
+
+
+def _rank(tried: Shortcut) -> tuple[bool, float]:
+    """Of a class's proposals the largest by it is told."""
+    return convinces(tried), _taken(tried)
 
 
 def _taken(shortcut: Shortcut) -> float:

@@ -11,6 +11,7 @@ import pydantic
 from markupsafe import Markup
 
 from pipeline.atlas import Atlas
+from pipeline.audit.files.markdown import proposals_sentence
 from pipeline.audit.result import AuditResult, Comparison, Threshold
 from pipeline.plain_text import plain
 from pipeline.report import wording
@@ -53,6 +54,12 @@ def audited_statistics(result: AuditResult | None) -> list[str]:
     """The statistics of maps that gates are about, those that fail first."""
     gates = sorted(result.gates if result else (), key=lambda each: each.verdict != "fail")
     return [_stem(each.statistic) for each in gates if _KIND.search(each.statistic)]
+
+
+def looked_into(result: AuditResult | None) -> list[tuple[str, str]]:
+    """A name and a value: what was tried on the model beside what stands out; none if nothing."""
+    said = None if result is None else proposals_sentence(result)
+    return [] if said is None else [("Shortcuts", said)]
 
 
 def audited_verdict(

@@ -67,7 +67,7 @@ def test_json_has_the_schema_and_comes_back(result: AuditResult, files: dict[str
         "gate", "statistic", "class", "class_name", "slice", "slice_value", "n", "value", "low",
         "high", "threshold", "verdict", "severity", "waived_until", "status", "examples",
     } < set(content["gates"][0])  # fmt: skip
-    assert len(files["audit.json"].splitlines()) == len(result.gates) + 19
+    assert len(files["audit.json"].splitlines()) == len(result.gates) + 20
 
 
 def test_an_audit_without_comparisons_is_json_too(result: AuditResult) -> None:

@@ -15,13 +15,22 @@ from simulated_atlas import GRID, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
+from pipeline.audit.files.markdown import proposals_sentence, summary_markdown
+from pipeline.audit.result import AuditResult
 from pipeline.audit.shortcuts import proposals
 from pipeline.audit.shortcuts.candidates import Candidate, find_candidates
+from pipeline.audit.shortcuts.gate import describe
 from pipeline.audit.shortcuts.indicators import indicators
 from pipeline.audit.shortcuts.place import indicate_places
 from pipeline.audit.shortcuts.proposals import propose, windows
 from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
-from pipeline.audit.shortcuts.trying import Screened, convinces, try_all, worth_trying
+from pipeline.audit.shortcuts.trying import (
+    Screened,
+    convinces,
+    raises_question,
+    try_all,
+    worth_trying,
+)
 from pipeline.config.audit_section import AuditSection
 
 IMAGES = {"source": {"input": {"kind": "image"}}}
@@ -170,7 +179,7 @@ def screened_as(taken: list[float | None]) -> list[int]:
         Candidate(shortcut("place", 0.5, target=n), None, False) for n in range(len(taken))
     ]
     results = [None if each is None else Screened(each, 1.0) for each in taken]
-    return [each.finding.class_number for each in worth_trying(proposals, results)]
+    return [*itertools.compress(range(len(taken)), worth_trying(proposals, results))]
 
 
 def test_a_proposal_has_to_take_much_and_far_more_than_others_lose() -> None:
@@ -190,9 +199,9 @@ def test_places_are_compared_with_places_and_a_class_by_its_best() -> None:
     kinds = [("place", 0, 0.9), ("place", 0, 0.35), ("place", 1, 0.1), ("repeat", 1, 2.0)]
     proposals = [Candidate(shortcut(kind, 0.5, target=n), None, False) for kind, n, _ in kinds]
     worth = worth_trying(proposals, [Screened(taken, 1.0) for *_, taken in kinds])
-    assert worth == [proposals[0], proposals[3]]
+    assert worth == [True, False, False, True]
     margins = [Screened(taken, -1.0) for *_, taken in kinds]
-    assert worth_trying(proposals, margins) == []
+    assert not any(worth_trying(proposals, margins))
 
 
 @dataclasses.dataclass
@@ -212,14 +221,19 @@ class Asked:
 def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
     weak, strong, stronger = (shortcut("place", fill) for fill in (0.2, 0.5, 0.8))
     asked = Asked()
+    outcomes: list[str] = []
 
     def tell(candidates: list[Shortcut], proposed: list[Shortcut]) -> list[Shortcut]:
         asked.tried.clear()
         known = [Candidate(each, None) for each in candidates]
-        return try_all(known, [Candidate(each, None, False) for each in proposed], asked)
+        tried = try_all(known, [Candidate(each, None, False) for each in proposed], asked)
+        outcomes[:] = [each.outcome for each in tried.proposals]
+        return tried.shortcuts
 
     assert tell([], [weak]) == []
+    assert outcomes == ["unconvincing"]
     assert tell([], [strong, stronger, weak]) == [stronger]
+    assert outcomes == ["unconvincing", "told", "unconvincing"]
     cleared = shortcut("place", 0.0, verdict="cleared")
     assert tell([cleared], [strong]) == [cleared, strong]
     other = shortcut("place", 0.5, target=3)
@@ -228,6 +242,56 @@ def test_of_a_classs_proposals_that_convince_the_strongest_is_told() -> None:
     used, peaks = shortcut("place", 0.1), shortcut("repeat", 0.9, verdict="portable", low=0.9)
     assert tell([used], [stronger, peaks]) == [used, peaks]
     assert stronger not in asked.tried
+    assert outcomes == ["needless", "told"]
+    tint = shortcut("property", 0.0, verdict="candidate").not_tried("no class is alike")
+    assert tell([], [tint]) == []
+    assert outcomes == ["untried"]
+
+
+def test_pasting_that_moves_many_images_is_told_as_a_question() -> None:
+    """A large mark of one colour is there still when it is blurred."""
+    flat = shortcut("place", 0.05, verdict="candidate")
+    assert flat.transplant is not None
+
+    def moving(low: float, **changed: object) -> Shortcut:
+        assert flat.transplant is not None
+        transplant = flat.transplant.model_copy(update={"low": low})
+        return flat.model_copy(update={"transplant": transplant, **changed})
+
+    assert raises_question(moving(0.3))
+    assert not raises_question(moving(0.29))
+    assert not raises_question(moving(0.9, indicator="repeat"))
+    assert not raises_question(moving(0.9, verdict="cleared"))
+    convincing = shortcut("place", 0.31)
+    for order in ([moving(0.9), convincing], [convincing, moving(0.9)]):
+        proposed = [Candidate(each, None, False) for each in order]
+        assert try_all([], proposed, Asked()).shortcuts == [convincing]
+    (told,) = try_all([], [Candidate(moving(0.9), None, False)], Asked()).shortcuts
+    assert told.verdict == "candidate"
+    assert describe(told).endswith("of ways of masking the one by another image takes least, 5%")
+
+
+def test_what_came_of_each_proposal_is_said() -> None:
+    found = Screened(0.5, 1.0), Screened(0.1, 1.0), None, Screened(0.1, -1.0)
+
+    class Model(Asked):
+        def screen(self, proposal: Candidate) -> Screened | None:
+            return found[proposal.finding.class_number]
+
+    proposed = [Candidate(shortcut("place", 0.5, target=n), None, False) for n in range(4)]
+    tried = try_all([], proposed, Model())
+    outcomes = [(each.class_number, each.outcome, each.screened) for each in tried.proposals]
+    assert outcomes == [
+        (0, "told", 0.5), (1, "passed_over", 0.1), (2, "unknown", None), (3, "passed_over", None)
+    ]  # fmt: skip
+    assert tried.proposals[0].mask == tried.shortcuts[0].mask
+
+
+SAID = (
+    "3 places, peaks and properties of 2 classes that do not stand out were looked into with the "
+    "model: 1 told, 1 tried without convincing, 1 passed over, as masking a few images takes too "
+    "little. audit.json has each (proposals)."
+)
 
 
 def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> None:
@@ -244,6 +308,11 @@ def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> No
             update = {"verdict": "used", "mask": like.mask, "transplant": like.transplant}
             return candidate.finding.model_copy(update=update)
 
-    assert audit(binary, section).shortcuts == []
-    (told,) = audit(binary, section, experiments=Model()).shortcuts
+    alone = audit(binary, section)
+    assert (alone.shortcuts, alone.proposals, proposals_sentence(alone)) == ([], None, None)
+    result = audit(binary, section, experiments=Model())
+    assert AuditResult.from_json(result.to_json()) == result
+    assert proposals_sentence(result) == SAID
+    assert SAID in summary_markdown(result).decode()
+    (told,) = result.shortcuts
     assert (told.class_number, told.verdict, told.indicator) == (MARKED, "used", "place")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,10 @@ def test_a_shortcut_that_is_used_fails_the_gate(config: Config, tmp_path: Path) 
     report = junitparser.JUnitXml.fromfile(str(tmp_path / "audit" / "junit.xml"))
     assert (report.tests, report.failures, report.skipped) == (4, 1, 0)
     assert "### Shortcuts" in (tmp_path / "audit" / "summary.md").read_text()
+    looked_into = {each["class"]: each for each in result["proposals"]}
+    assert set(looked_into) == set(range(CLASSES))
+    outcomes = collections.Counter(each["outcome"] for each in result["proposals"])
+    assert outcomes == {"needless": 1, "passed_over": 3, "untried": 16}
     assert (tmp_path / "audit" / "NOT_BLESSED").exists()
 
 
@@ -277,7 +283,7 @@ def test_of_proposals_only_those_of_the_marked_class_are_worth_trying(config: Co
     proposals = propose(atlas, indicators(atlas), 50)
     assert {each.finding.class_number for each in proposals} == set(range(CLASSES))
     screened = [confirmer.screen(each) for each in proposals]
-    worth = worth_trying(proposals, screened)
+    worth = itertools.compress(proposals, worth_trying(proposals, screened))
     tried = [confirmer.confirm(each) for each in worth if each.finding.indicator != "property"]
     assert {found.class_number for found in tried} == {MARKED}
     assert {found.indicator for found in tried} == {"place"}  # no other class has peaks

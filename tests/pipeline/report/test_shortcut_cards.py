@@ -11,7 +11,8 @@ import pytest
 from reported_atlas import PLANTED, Fake, text_of, write_atlas
 
 from pipeline.atlas import Atlas
-from pipeline.audit.shortcuts.shortcut import MaskEffect, Shortcut, TransplantEffect
+from pipeline.audit.result import AuditResult
+from pipeline.audit.shortcuts.shortcut import MaskEffect, Proposal, Shortcut, TransplantEffect
 from pipeline.commands.audit import audit_atlas
 from pipeline.config.audit_section import AuditSection
 from pipeline.report import write
@@ -102,6 +103,22 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
     cleared = place.model_copy(update={"verdict": "cleared"})
     assert "Nothing needs a look." in said(cleared)
     assert "one place" not in said(cleared)
+
+
+def test_what_came_of_proposals_is_among_the_details(
+    tmp_path: Path, said: Callable[[Shortcut], str]
+) -> None:
+    place = used_place()
+    assert "looked into with the model" not in said(place)
+    path = tmp_path / "atlas/audit/audit.json"
+    audited = AuditResult.from_json(path.read_bytes())
+    proposals = [Proposal.of(place, "told", 0.9), Proposal.of(place, "passed_over", 0.1)]
+    path.write_bytes(audited.model_copy(update={"proposals": proposals}).to_json())
+    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
+    assert (
+        "2 places, peaks and properties of 1 class that do not stand out were looked "
+        "into with the model: 1 told, 1 passed over, as masking a few images takes too little."
+    ) in re.sub(r"\s+", " ", text_of((tmp_path / "report.html").read_text()))
 
 
 def test_a_property_is_said_with_what_exchanging_it_did(said: Callable[[Shortcut], str]) -> None:
