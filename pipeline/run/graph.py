@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from pipeline.run.job import Job
+from transforms.elements import Portion
 from transforms.stages.aggregate import AggregateStatistics
 from transforms.stages.explain import ExplainBlocks
 from transforms.stages.publish import PublishAtlas
@@ -20,6 +21,8 @@ def build(
     job: Job,
     shared: Shared | None = None,
     hints: Mapping[str, str] | None = None,
+    *,
+    alone: bool = False,
 ) -> None:
     """Attaches everything between the shards and the finished atlas.
 
@@ -32,13 +35,19 @@ def build(
       shared: The handle of a model that the launcher has loaded already.
       hints: What machines that explain need. Reading and writing get the same hints, as runners
         fuse only steps whose hints are equal: else every image and map would be stored between.
+      alone: Whether there is one worker, which needs no Reshuffle. Of a short run's fixed cost
+        that is an eighth.
     """
     explaining = hints or {}
     committed = Committed(job.atlas, job.fingerprint, job.attempt) if job.resume else None
-    blocks = (
+    publication = job.publication
+    shards = (
         root
-        | "Shards" >> beam.Create(job.portions, reshuffle=False)
-        | "SpreadShards" >> beam.Reshuffle()
+        | "Start" >> beam.Impulse()
+        | "Shards" >> beam.FlatMap(_portions, job.portions).with_output_types(Portion)
+    )
+    _ = (
+        (shards if alone else shards | "SpreadShards" >> beam.Reshuffle())
         | "ReadBlocks"
         >> ReadBlocks(
             job.source, job.inputs, job.block_size, committed, job.explain.threads
@@ -49,13 +58,16 @@ def build(
             job.atlas,
             job.fingerprint,
             job.attempt,
-            job.publication.lease,
+            publication.lease,
             job.budget,
             folder_is_made=True,
         ).with_resource_hints(**explaining)
+        | "AggregateStatistics"
+        >> AggregateStatistics(job.explain.map_format, publication.manifest.has_given_ids)
+        | "PublishAtlas" >> PublishAtlas(publication, job.source.class_names)
     )
-    stored = job.explain.map_format
-    statistics = blocks | "AggregateStatistics" >> AggregateStatistics(stored)
-    _ = blocks | "PublishAtlas" >> PublishAtlas(
-        job.publication, stored, job.source.class_names, statistics
-    )
+
+
+def _portions(_: bytes, portions: Iterable[Portion]) -> Iterable[Portion]:
+    """All of them; `beam.Create` takes two steps more."""
+    return portions

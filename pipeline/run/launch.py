@@ -57,14 +57,16 @@ def execute(
 
     from pipeline.run.graph import build
     from pipeline.runners.options import explain_hints, explains_here, only_submits
+    from pipeline.runners.sampling import bundles_end_promptly
 
     job = prepared.job
     shared = Shared()
     shared.acquire(lambda: prepared.explainer, tag=job.explain.identity)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, job, shared, explain_hints(options))
+    alone = explains_here(options)
+    build(pipeline, job, shared, explain_hints(options), alone=alone)
     count: CountCommitted = CommittedCounter(job.atlas, storage)
-    if explains_here(options):
+    if alone:
         explainer = prepared.explainer
         count = CountingWithinBlocks(
             count, lambda: explainer.explained_so_far, is_new=not job.resume
@@ -74,7 +76,7 @@ def execute(
             pipeline.run()
             begun = job.publication.manifest.as_json()
             return {**begun, "status": "submitted", "metrics": {}}
-        with progress.watching(count, prepared.records_estimated):
+        with bundles_end_promptly(), progress.watching(count, prepared.records_estimated):
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:  # Runners wrap whatever stopped them in errors of their own.

@@ -1,6 +1,6 @@
 """AggregateByClass: committed blocks -> statistics of each class explained.
 
-AggregateStatistics: committed blocks -> all the sums that an atlas's statistics are made of.
+AggregateStatistics: committed blocks -> the sums of all that stands beside an atlas's maps.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from transforms.elements import CommittedBlock
 from transforms.statistics.columns import statistic_names
 from transforms.statistics.groups.accumulator import GroupAccumulator, GroupRow
 from transforms.statistics.groups.rows import GroupRows, rows_by_class
-from transforms.statistics.groups.sums import AtlasSums
 from transforms.store.map_format import MapFormat
+from transforms.store.outcome.summary import AtlasSummary
 
 _PARTS = 16
 """Sums of so many parts of the classes flow apart: those of 1,000 classes take 150 MB."""
@@ -104,13 +104,17 @@ def _rows_by_class(block: CommittedBlock, names: Sequence[str]) -> Iterable[tupl
 
 
 class AggregateStatistics(beam.PTransform):
-    """Sums what is stored of each block, exactly, by everything that statistics are split by.
+    """Sums what is stored of each block, exactly: statistics, counts, failures.
 
     Each bundle adds up by itself, so what is shuffled are sums, never rows. They flow in parts, by
     class; `PublishAtlas` puts them together, as which slices are left out is decided on all.
 
+    All sums take one way through the graph, as each of its steps costs milliseconds to build and
+    run, however little there is to explain.
+
     Args:
       map_format: What is stored of a map.
+      with_ids: Whether ids were given, so that two examples may have the same.
 
     With `committed`, the blocks of `WriteBlocks`, and `job`, what `pipeline.run.job` made of a
     configuration:
@@ -118,67 +122,72 @@ class AggregateStatistics(beam.PTransform):
     >>> import apache_beam as beam
     >>> with beam.Pipeline("FnApiRunner") as pipeline:
     ...     blocks = pipeline | beam.Create(committed)
-    ...     parts = blocks | AggregateStatistics(job.explain.map_format)
-    ...     classes = parts | beam.MapTuple(lambda _, sums: sums.tables().classes.num_rows)
+    ...     parts = blocks | AggregateStatistics(job.explain.map_format, with_ids=True)
+    ...     classes = parts | beam.MapTuple(lambda _, sums: sums.statistics(()).classes.num_rows)
     ...     _ = classes | beam.CombineGlobally(sum) | beam.Map(print)
     4
     """
 
-    def __init__(self, map_format: MapFormat) -> None:
+    def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
         super().__init__()
         self._format = map_format
+        self._with_ids = with_ids
 
     def expand(
         self, blocks: beam.PCollection[CommittedBlock]
-    ) -> beam.PCollection[tuple[int, AtlasSums]]:
+    ) -> beam.PCollection[tuple[int, AtlasSummary]]:
         """Attaches the stage; yields (number of the part, its sums)."""
         return (
             blocks
             | "SumBlocks"
-            >> beam.ParDo(_SumBlocksFn(self._format)).with_output_types(tuple[int, AtlasSums])
-            | "SumParts"
-            >> beam.CombinePerKey(AtlasSumsCombineFn(self._format)).with_output_types(
-                tuple[int, AtlasSums]
+            >> beam.ParDo(_SumBlocksFn(self._format, self._with_ids)).with_output_types(
+                tuple[int, AtlasSummary]
             )
+            | "SumParts"
+            >> beam.CombinePerKey(
+                AtlasSummaryCombineFn(self._format, self._with_ids)
+            ).with_output_types(tuple[int, AtlasSummary])
         )
 
 
-class AtlasSumsCombineFn(beam.CombineFn):
-    """Adds `AtlasSums` up."""
+class AtlasSummaryCombineFn(beam.CombineFn):
+    """Adds `AtlasSummary`s up."""
 
-    def __init__(self, map_format: MapFormat) -> None:
+    def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
         self._format = map_format
+        self._with_ids = with_ids
 
-    def create_accumulator(self) -> AtlasSums:
+    def create_accumulator(self) -> AtlasSummary:
         """Sums of no blocks."""
-        return self._format.no_sums()
+        return AtlasSummary(self._format, self._with_ids)
 
-    def add_input(self, accumulator: AtlasSums, sums: AtlasSums) -> AtlasSums:
+    def add_input(self, accumulator: AtlasSummary, sums: AtlasSummary) -> AtlasSummary:
         """Adds sums in place."""
         accumulator.merge(sums)
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[AtlasSums]) -> AtlasSums:
+    def merge_accumulators(self, accumulators: Iterable[AtlasSummary]) -> AtlasSummary:
         """Adds sums up."""
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged.merge(accumulator)
         return merged
 
-    def extract_output(self, accumulator: AtlasSums) -> AtlasSums:
+    def extract_output(self, accumulator: AtlasSummary) -> AtlasSummary:
         """The sums."""
         return accumulator
 
 
 class _SumBlocksFn(beam.DoFn):
-    def __init__(self, map_format: MapFormat) -> None:
+    def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
         self._format = map_format
+        self._with_ids = with_ids
 
     def start_bundle(self) -> None:
-        self._sums = self._format.no_sums()
+        self._sums = AtlasSummary(self._format, self._with_ids)
 
     def process(self, block: CommittedBlock) -> None:
-        self._sums.add(block.summary)
+        self._sums.add(block)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for part in self._sums.parts(_PARTS):

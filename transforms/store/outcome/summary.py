@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from transforms.elements import CommittedBlock
 from transforms.statistics.groups.sums import StatisticsTables
@@ -11,7 +11,7 @@ from transforms.store.outcome.record import AtlasRecord
 
 
 class AtlasSummary:
-    """Adds committed blocks up, in any order, to what stands beside the maps.
+    """Sums over committed blocks: a monoid, exact and the same in any order.
 
     Args:
       map_format: What is stored of a map.
@@ -22,6 +22,8 @@ class AtlasSummary:
     """
 
     def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
+        self._map_format = map_format
+        self._with_ids = with_ids
         self._sums = map_format.no_sums()
         self.record = AtlasRecord(with_ids)
 
@@ -29,6 +31,24 @@ class AtlasSummary:
         """Adds a block."""
         self.record.add(block)
         self._sums.add(block.summary)
+
+    def merge(self, other: AtlasSummary) -> None:
+        """Adds the sums of another, of the same atlas."""
+        self.record.merge(other.record)
+        self._sums.merge(other._sums)
+
+    def parts(self, count: int) -> Iterator[tuple[int, AtlasSummary]]:
+        """Takes the statistics apart by class modulo `count`; merged, the parts are the whole.
+
+        Yields:
+          (number, part), less the parts without anything in them; the record is in the first.
+        """
+        for number, sums in self._sums.parts(count):
+            part = AtlasSummary(self._map_format, self._with_ids)
+            part._sums = sums
+            if number == 0:
+                part.record = self.record
+            yield number, part
 
     def statistics(self, class_names: Sequence[str]) -> StatisticsTables:
         """What the statistics come to."""
