@@ -65,7 +65,9 @@ def copy_graph(
     for operation in _ordered(frozen.outputs, made):
         arguments = [made[tensor.name] for tensor in operation.inputs]
         rewrite = rewrites.get(operation.type)
-        result = rewrite(operation, *arguments) if rewrite else fold_shapes(operation, arguments)
+        result = rewrite(operation, *arguments) if rewrite else None
+        if result is None:
+            result = fold_shapes(operation, arguments)
         if result is None:
             attributes = dict(operation.node_def.attr)  # It is made anew at every question.
             if any(value.HasField("func") for value in attributes.values()):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.saliency.engines.rewriting.cropping import slice_early
 from transforms.saliency.engines.rewriting.graph_copy import Rewrite
 from transforms.saliency.engines.rewriting.window_gradients import WINDOW_REWRITES
 
@@ -210,6 +211,7 @@ INFERENCE_REWRITES: dict[str, Rewrite] = {
     "ScatterNd": _scatter,
     "SeluGrad": _selu,
     "SigmoidGrad": lambda _, y, g: g * (y * (1.0 - y)),
+    "Slice": slice_early,
     "SoftplusGrad": _softplus,
     "SoftsignGrad": _softsign,
     "SqrtGrad": lambda _, y, g: g * (0.5 / y),
