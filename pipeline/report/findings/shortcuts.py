@@ -135,7 +135,7 @@ def _changed(shortcut: Shortcut) -> tuple[str, list[Experiment]]:
 
 
 def _taken(effect: MaskEffect, title: str, bars: tuple[str, str]) -> Experiment:
-    images = wording.count(effect.flips_of, "image")
+    images = f"{effect.flips_of:,} {effect.flips_of_what}"
     rule = f"how many of {images} of the class are then taken for another"
     shares = effect.flips, effect.control_flips
     return _experiment(title, rule, bars, shares, effect.flips_of)

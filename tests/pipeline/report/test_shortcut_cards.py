@@ -64,6 +64,7 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
     card = page[page.index('<article class="card fail">') : page.index("</article>")]
     # Wilson's intervals of 58.2 and 1.2 of 60, worked out by hand.
     assert "the place masked" in card
+    assert "how many of 60 recognised images of the class are then taken for another" in card
     bars = re.findall(r'<svg class="bar".*?</svg> <span>([^<]*)</span>', card, re.S)
     assert bars == ["97%, 89% to 99%", "2%, 0% to 9%"]
     assert "those whose maps have most in the place" in card
@@ -82,6 +83,7 @@ def test_a_shortcut_is_said_with_what_masking_it_did(
     unseen = place.mask.model_copy(update={"recognised": 0, "share": None})
     text = said(place.model_copy(update={"verdict": "candidate", "mask": unseen}))
     assert "masked there, 97% of its images change class, masked elsewhere 2%." in text
+    assert "how many of 60 images of the class are then taken for another" in text
     assert "the model recognises 0 of 60 images, and fewer than 10 decide nothing" in text
     untried = place.model_copy(update={"mask": None, "verdict": "candidate"})
     assert "not been tried whether the model uses it, as it has no images." in said(
