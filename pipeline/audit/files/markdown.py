@@ -63,6 +63,7 @@ def verdict_sentence(result: AuditResult) -> str:
     comparisons = _count(len(result.gates), "comparison")
     failing = [each for each in result.gates if each.counts_as_failure]
     undecided = sum(each.verdict == "undecided" for each in result.gates)
+    accepted = sum(each.verdict == "fail" for each in result.gates) - len(failing)
     if failing:
         names = len({each.gate for each in failing})
         verb = "fails" if names == 1 else "fail"
@@ -72,14 +73,15 @@ def verdict_sentence(result: AuditResult) -> str:
             said += f"; {new:,} new since {result.previous}"
     elif undecided:
         verb = "is" if undecided == 1 else "are"
-        said = f"Nothing fails; {undecided:,} of {comparisons} {verb} undecided"
-        if result.undecided == "fail":
+        nothing = "Nothing fails that counts" if accepted else "Nothing fails"
+        said = f"{nothing}; {undecided:,} of {comparisons} {verb} undecided"
+        if result.verdict == "fail":
             said += ", which fails the audit (audit.undecided is fail)"
+    elif accepted:
+        verb = "is waived or only warns" if accepted == 1 else "are waived or only warn"
+        said = f"Nothing fails that counts; {accepted:,} of {comparisons} {verb}"
     else:
         said = f"{gates} passed in {comparisons}"
-        accepted = sum(each.verdict == "fail" for each in result.gates)
-        if accepted:
-            said += f", {accepted:,} of which failed and was waived or only warns"
     return f"{said}."
 
 

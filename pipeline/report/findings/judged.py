@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -76,47 +77,74 @@ def audited_verdict(
       findings: Its failures, the worst first.
       noted: What to warn of besides.
     """
-    gates = {each.gate for each in result.gates}
-    failing = [each for each in result.gates if each.verdict == "fail"]
-    undecided = [each for each in result.gates if each.verdict == "undecided"]
-    classes = {each.class_number for each in result.gates} - {None}
-    because = Markup("")
-    if failing and result.verdict == "fail":
-        failed = len({each.gate for each in failing if each.counts_as_failure})
-        verb = "fails" if failed == 1 else "fail"
-        headline = Markup("{} of {} {}.").format(
-            f"{failed:,}", wording.count(len(gates), "gate"), verb
-        )
-        because = findings[0].statement if findings else because
-        new = sum(each.status == "new" for each in failing)
-        if result.previous is not None:
-            because += Markup(" {} since the previous audit.").format(
-                f"{new:,} new" if new else "Nothing is new"
-            )
-    elif undecided:
-        headline = Markup("Undecided: {} cannot be judged.").format(
-            wording.count(len(undecided), "comparison")
-        )
-        few = sum(each.n < result.min_n for each in undecided)
-        if few:
-            because = Markup("{} fewer than {} examples.").format(
-                "One has" if few == 1 else f"{few:,} have", f"{result.min_n:,}"
-            )
-    else:
-        headline = Markup("All {} hold in {}.").format(
-            wording.count(len(gates), "gate"), wording.count(len(classes), "class", "classes")
-        )
-        if len(gates) == 1:
-            headline = Markup("The gate holds in {}.").format(
-                wording.count(len(classes), "class", "classes")
-            )
-        because = findings[0].statement if findings else Markup("Nothing needs a look.")
-        if failing:
-            because = Markup("What failed only warns, or was waived.")
-    if not gates:
+    limits = (*warnings(manifest), *noted)
+    if not result.gates:
         headline = Markup("The audit has no gates: this page describes, it does not judge.")
-        return Verdict("note", headline, Markup(""), (*warnings(manifest), *noted))
-    return Verdict(result.verdict, headline, because, (*warnings(manifest), *noted))
+        return Verdict("note", headline, Markup(""), limits)
+    said = {"pass": _passing, "fail": _failing, "undecided": _undecided}[result.verdict]
+    headline, because = said(result, findings[0].statement if findings else Markup(""))
+    return Verdict(result.verdict, headline, because, limits)
+
+
+def _failing(result: AuditResult, finding: Markup) -> tuple[Markup, Markup]:
+    """What fails, and since when; or that too much is undecided."""
+    failing = [each for each in result.gates if each.counts_as_failure]
+    if not failing:  # then `audit.undecided` is `fail`
+        headline, because = _undecided(result, finding)
+        return headline, because + Markup(" The configuration makes that a failure.")
+    gates, failed = ({each.gate for each in found} for found in (result.gates, failing))
+    headline = Markup("{} of {} {}.").format(
+        f"{len(failed):,}",
+        wording.count(len(gates), "gate"),
+        "fails" if len(failed) == 1 else "fail",
+    )
+    if result.previous is None:
+        return headline, finding
+    new = sum(each.status == "new" for each in failing)
+    since = f"{new:,} new" if new else "Nothing is new"
+    return headline, finding + Markup(" {} since the previous audit.").format(since)
+
+
+def _undecided(result: AuditResult, finding: Markup) -> tuple[Markup, Markup]:
+    """How much cannot be judged, and why."""
+    del finding  # it is below; here it would stand for a reason
+    undecided = [each for each in result.gates if each.verdict == "undecided"]
+    headline = Markup("Undecided: {} cannot be judged.").format(
+        wording.count(len(undecided), "comparison")
+    )
+    few = sum(min(each.n, each.baseline_n or each.n) < result.min_n for each in undecided)
+    because = Markup("")
+    if few:
+        because = Markup("{} fewer than {} examples.").format(
+            "One has" if few == 1 else f"{few:,} have", f"{result.min_n:,}"
+        )
+    return headline, because
+
+
+def _passing(result: AuditResult, finding: Markup) -> tuple[Markup, Markup]:
+    """What holds, and of how many classes; or what does not, without counting as a failure."""
+    counts = collections.Counter(each.verdict for each in result.gates)
+    if counts["fail"]:
+        headline = Markup("Nothing fails that counts.")
+        because = Markup("{} below {} waived or only {}.").format(
+            wording.count(counts["fail"], "failure"),
+            "is" if counts["fail"] == 1 else "are",
+            "warns" if counts["fail"] == 1 else "warn",
+        )
+    elif counts["undecided"]:
+        headline = Markup("Nothing fails.")
+        because = Markup("{} cannot be judged, of gates that only warn.").format(
+            wording.count(counts["undecided"], "comparison")
+        )
+    else:
+        gates = len({each.gate for each in result.gates})
+        classes = len({each.class_number for each in result.gates} - {None})
+        headline = Markup("{}{}.").format(
+            "The gate holds" if gates == 1 else f"All {gates:,} gates hold",
+            f" in {wording.count(classes, 'class', 'classes')}" if classes else "",
+        )
+        because = finding or Markup("Nothing needs a look.")
+    return headline, because
 
 
 def failures(result: AuditResult, names: Mapping[int, str]) -> list[Finding]:

@@ -199,11 +199,19 @@ def test_the_verdict_is_a_sentence(result: AuditResult) -> None:
 
     assert said(passing) == "5 gates passed in 10 comparisons."
     assert said(passing[:1]) == "1 gate passed in 1 comparison."
-    assert said(unsure) == "Nothing fails; 6 of 16 comparisons are undecided."
-    assert said(unsure, undecided="fail").endswith(
+    assert said(unsure, verdict="undecided") == "Nothing fails; 6 of 16 comparisons are undecided."
+    fails = {"undecided": "fail", "verdict": "fail"}
+    assert said(unsure, **fails).endswith(
         "undecided, which fails the audit (audit.undecided is fail)."
     )
-    assert said(allowed).endswith(", 2 of which failed and was waived or only warns.")
+    warns = [dataclasses.replace(each, severity="warn") for each in unsure]
+    assert said(warns, undecided="fail", verdict="pass").endswith("16 comparisons are undecided.")
+    count = len(allowed)
+    assert said(allowed) == (
+        f"Nothing fails that counts; 2 of {count} comparisons are waived or only warn."
+    )
+    one = [each for each in allowed if each.verdict == "fail"][:1]
+    assert said(one) == "Nothing fails that counts; 1 of 1 comparison is waived or only warns."
     again = [dataclasses.replace(each, status="known") for each in result.gates]
     assert said(again, previous="yesterday").endswith("; 0 new since yesterday.")
 

@@ -305,6 +305,18 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     text = audited(gates[1:], min_n=200)
     assert "? undecided Undecided: 10 comparisons cannot be judged." in text
     assert "10 have fewer than 200 examples." in text
+    text = audited(gates[1:], min_n=200, undecided="fail")
+    assert "\u2715 fails Undecided: 10 comparisons cannot be judged." in text
+    assert "10 have fewer than 200 examples. The configuration makes that a failure." in text
+    warning = [{**gate, "severity": "warn"} for gate in gates]
+    text = audited(warning)
+    assert "\u2713 passes Nothing fails that counts. 1 failure below is waived or only warns." in text
+    text = audited(warning, min_n=200)
+    assert "\u2713 passes Nothing fails. 20 comparisons cannot be judged, of gates that only" in text
+    text = audited([warning[0], {**gates[1], "above": 0.9, "below": None}], min_n=20)
+    assert "\u2715 fails 1 of 2 gates fails." in text
+    text = audited([{"statistic": "failed_fraction", "below": 0.01}])
+    assert "\u2713 passes The gate holds. kind 1 stands out" in text
     (tmp_path / "atlas/audit/audit.json").write_text("{}")
     write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
     text = text_of((tmp_path / "report.html").read_text())
