@@ -22,6 +22,7 @@ from pipeline.report.classes.opened import Opened, rule_in_words
 from pipeline.report.classes.slices import Slices
 from pipeline.report.classes.views import (
     OF_IMAGES,
+    WITHOUT_AXIS,
     ClassView,
     class_names,
     class_views,
@@ -79,6 +80,7 @@ class Content:
         self._audit, self._noted = read_audit(atlas)
         wanted = audited_statistics(self._audit)
         self._shown = () if table is None else shown_statistics(table, wanted)
+        self._has_accuracy = table is not None and table["n_correct"].null_count < table.num_rows
         columns = () if table is None else table.column_names
         self._drawn = maps_of(self._manifest, atlas.feature_names)
         self._slices = Slices(atlas, self._shown, columns, self._drawn)
@@ -105,9 +107,9 @@ class Content:
                 for name in self._shown
             ],
             "has_multiples": bool({*self._shown} & {*UNIFORM_SHARES}),
+            "has_shares": bool({*self._shown} - {*UNIFORM_SHARES, *WITHOUT_AXIS}),
             "class_count": len(self._names),
-            "has_accuracy": self._table is not None
-            and self._table["n_correct"].null_count < self._table.num_rows,
+            "has_accuracy": self._has_accuracy,
             "has_histograms": self._table is not None
             and bool(self._shown)
             and f"{self._shown[0]}_histogram" in self._table.column_names,
@@ -168,6 +170,7 @@ class Content:
                 if finding.region is not None
             },
             ids=frozenset(name for finding in findings for name in finding.ids),
+            has_outcomes=self._has_accuracy,
         )
 
     def _longest_map(self) -> int | None:
@@ -206,7 +209,8 @@ class Content:
             wanted = IN_PLACE if is_first else TYPICAL
         rule = wanted if wanted in rules else TYPICAL
         exemplars = list(rules.get(rule, ())[:_OF_FINDINGS])
-        return dataclasses.replace(finding, exemplars=tuple(exemplars), rule=rule_in_words(rule)[1])
+        _, said = rule_in_words(rule, self._selection)
+        return dataclasses.replace(finding, exemplars=tuple(exemplars), rule=said)
 
 
 def _classes(atlas: Atlas) -> pa.Table | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from transforms.statistics.columns import UNIFORM_SHARES
 
 NO_VALUE = "\u2013"
 _MANY = 10_000  # examples from which a tenth of a percent means something
 _PERCENT = 100
+_MOST_MORE = 5  # digits
+_PERCENTAGES = ("accuracy", "failed_fraction", "undefined_fraction", "pointing_hit", "shortcut")
 _KINDS = {"mean": "", "std": ", spread over maps"}
 
 STATISTIC_NAMES = {
@@ -38,6 +40,7 @@ STATISTIC_NAMES = {
     "drift": "drift",
     "failed_fraction": "failed records",
     "undefined_fraction": "maps without saliency",
+    "shortcut": "lead lost without the shortcut",
 }
 """What the columns of the tables are called on the page."""
 
@@ -56,6 +59,8 @@ STATISTIC_MEANINGS = {
     "saturation": "how colourful the images are: 0 is grey",
     "sharpness": "how much neighbouring pixels differ: a blur makes it smaller",
     "positive_share": "the share of the saliency that raises the score; the rest lowers it",
+    "shortcut": "how much of its lead over other classes a typical image of the class loses with "
+    "the shortcut taken away; above 100%, another class is then ahead",
 }
 
 
@@ -90,8 +95,8 @@ def statistic_meaning(name: str, regions: Mapping[str, float]) -> str:
     return STATISTIC_MEANINGS.get(name, "")
 
 
-def two_digits(value: float | None) -> str:
-    """A number with two significant digits; more only before the point.
+def two_digits(value: float | None, more: int = 0) -> str:
+    """A number with two significant digits, or some more; and with all that are before the point.
 
     >>> two_digits(0.31415), two_digits(9.449), two_digits(1234.5), two_digits(0.30)
     ('0.31', '9.4', '1,234', '0.30')
@@ -100,20 +105,21 @@ def two_digits(value: float | None) -> str:
         return NO_VALUE
     if value == 0:
         return "0"
-    rounded = float(f"{value:.1e}")
-    decimals = max(0, 1 - math.floor(math.log10(abs(rounded))))
+    rounded = float(f"{value:.{1 + more}e}")
+    decimals = max(0, 1 + more - math.floor(math.log10(abs(rounded))))
     return f"{value:,.{decimals}f}"
 
 
-def percent(share: float | None, examples: int = 0) -> str:
-    """A share of so many examples: without decimals below 10,000 of them.
+def percent(share: float | None, examples: int = 0, more: int = 0) -> str:
+    """A share of so many examples: without decimals below 10,000 of them, unless more are asked.
 
-    >>> percent(0.98765, 500), percent(0.98765, 20_000)
-    ('99%', '98.8%')
+    >>> percent(0.98765, 500), percent(0.98765, 20_000), percent(-0.001)
+    ('99%', '98.8%', '0%')
     """
     if share is None or not math.isfinite(share):
         return NO_VALUE
-    return f"{_PERCENT * share:.{0 if examples < _MANY else 1}f}%"
+    decimals = more + (0 if examples < _MANY else 1)
+    return f"{round(_PERCENT * share, decimals) + 0.0:.{decimals}f}%"  # + 0.0: no minus before 0
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -136,22 +142,42 @@ def times_uniform(name: str, value: float | None) -> float | None:
     return None if share is None or value is None else value / share
 
 
-def figure(name: str, value: float | None) -> str:
+def figure(name: str, value: float | None, more: int = 0) -> str:
     """A statistic's value with its unit.
 
     Args:
       name: The statistic, with or without `_mean` or a quantile.
       value: Of it.
+      more: How many more digits than usual.
     """
     stem = name
     for suffix in ("_mean", "_q05", "_q25", "_q50", "_q75", "_q95"):
         stem = stem.removesuffix(suffix)
     multiple = times_uniform(stem, value)
     if multiple is not None:
-        return f"{two_digits(multiple)}\u00d7"
-    if stem in ("accuracy", "failed_fraction", "undefined_fraction", "pointing_hit"):
-        return percent(value)
-    return two_digits(value)
+        return f"{two_digits(multiple, more)}\u00d7"
+    if stem in _PERCENTAGES:
+        return percent(value, more=more)
+    return two_digits(value, more)
+
+
+def digits_to_tell_apart(name: str, values: Iterable[float | None]) -> int:
+    """How many more digits than usual it takes so that different figures read differently.
+
+    Args:
+      name: The statistic.
+      values: Its value and its thresholds; 0 is one of them, as no threshold may read as nothing.
+
+    >>> digits_to_tell_apart("gini_mean", [0.5512, 0.55]), digits_to_tell_apart("gini", [0.4, 0.55])
+    (1, 0)
+    >>> digits_to_tell_apart("failed_fraction", [0.0104, 0.01])
+    2
+    """
+    known = {value for value in values if value is not None} | {0.0}
+    for more in range(_MOST_MORE):
+        if len({figure(name, value, more) for value in known}) == len(known):
+            return more
+    return _MOST_MORE
 
 
 def region_in_words(rows: tuple[float, float], columns: tuple[float, float]) -> str:

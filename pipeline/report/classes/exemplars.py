@@ -81,6 +81,7 @@ class Selection:
       longest: Pixels of a map's longer side, above which it is pooled; None for as it is.
       regions: By class, `(y0, x0, y1, x1)` in 0..1: a place whose strongest examples are shown.
       ids: Examples that are shown whatever the rules choose.
+      has_outcomes: Whether predictions are right or wrong, which takes labels and classes.
     """
 
     statistics: tuple[str, ...]
@@ -90,6 +91,7 @@ class Selection:
     longest: int | None = LONGEST_MAP
     regions: Mapping[int, Region] = dataclasses.field(default_factory=dict)
     ids: frozenset[str] = frozenset()
+    has_outcomes: bool = True
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -257,7 +259,8 @@ def _costs(
         masses = sketches / totals[:, np.newaxis]
         distances = np.abs(masses - means).sum(axis=1)
     labels = _floats(batch, "label")
-    wrong = (labels != _floats(batch, "predicted")) & ~np.isnan(labels)
+    predicted = _floats(batch, "predicted")
+    wrong = (labels != predicted) & ~np.isnan(labels) & ~np.isnan(predicted)
     # A class's label decides whether its target is explained for right or wrong ones.
     yield TYPICAL, np.where(wrong, np.nan, distances)
     yield ATYPICAL, -distances

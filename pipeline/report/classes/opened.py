@@ -83,7 +83,7 @@ class Opened:
         """A class's exemplars, by rule."""
         rules = self._chosen.by_rule.get(number, {})
         return [
-            Group(*rule_in_words(rule), tuple(rules[rule]))
+            Group(*rule_in_words(rule, self._selection), tuple(rules[rule]))
             for rule in self._selection.rules
             if rule in rules and rule != IN_PLACE
         ]
@@ -135,10 +135,11 @@ class Opened:
         return self._drawn.example(exemplar.plane, f"Map of {plain(exemplar.example_id)}")
 
 
-def rule_in_words(rule: str) -> tuple[str, str]:
+def rule_in_words(rule: str, selection: Selection) -> tuple[str, str]:
     """A rule's title, and how it chooses."""
     if rule == TYPICAL:
-        return "Typical", "rightly predicted, their maps nearest to the class's mean map"
+        right = "rightly predicted, " if selection.has_outcomes else ""
+        return "Typical", f"{right}their maps nearest to the class's mean map"
     if rule == ATYPICAL:
         return "Atypical", "their maps farthest from the class's mean map"
     if rule == WRONG:

@@ -18,11 +18,14 @@ from pipeline.plain_text import plain
 from pipeline.report import wording
 from pipeline.report.drawing import charts
 from pipeline.report.drawing.maps import Maps
-from transforms.statistics.columns import UNIFORM_SHARES
+from transforms.statistics.columns import UNBOUNDED, UNIFORM_SHARES
 from transforms.store.map_format import tensor_values
 
 OF_IMAGES = ("corner_energy", "border_energy", "center_energy")
 OF_TENSORS = ("entropy", "gini")
+WITHOUT_AXIS = frozenset({"score", "shortcut", *UNBOUNDED})
+"""Statistics that may be any number."""
+
 CONFIDENCE = 0.95
 _MOST_SHOWN = 3
 _LAZY = 200  # classes above which pictures wait until they are scrolled to
@@ -233,7 +236,9 @@ def cell(mean: float | None, name: str, ends: tuple[float, float] | None) -> Cel
 def statistic_dot(
     name: str, mean: float | None, low: float | None, high: float | None
 ) -> charts.Dot:
-    """A statistic on the axis of the maps where it is in times uniform, else on 0..1."""
+    """A statistic on the axis of the maps where it is in times uniform, else on 0..1, if it is."""
+    if name in WITHOUT_AXIS:
+        return charts.NO_DOT
     ends = (mean, low, high)
     if name in UNIFORM_SHARES:
         return charts.dot(*(wording.times_uniform(name, each) for each in ends), logarithmic=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
 from markupsafe import Markup
 
 from pipeline import pictures
@@ -76,9 +75,7 @@ def _difference(before: Floats, now: Floats, words: str) -> Markup | None:
     """Where there is more or less than before; None where the two have other sizes."""
     if before.shape != now.shape:
         return None
-    planes = (pictures.in_times_uniform(each) for each in (now, before))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log2(np.divide(*planes))  # nothing in both is no difference
+    ratio = pictures.log_ratio(*(pictures.in_times_uniform(each) for each in (now, before)))
     return Markup('<img src="{}" width="112" height="112" alt="{}">').format(
         pictures.data_uri(pictures.difference_png(ratio)), words
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -14,6 +15,8 @@ RADIUS = 4
 """Of a dot, in pixels."""
 _BAR_WIDTH, _BAR_HEIGHT = 180, 16
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_BARS = 84, 20, 28
+
+Axis = Literal["log", "share", "none"]
 
 _SVG = Markup(
     '<svg class="{}" width="{}" height="{}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>'
@@ -28,13 +31,18 @@ class Dot:
       value: Pixels from the left; None where there is no value.
       low: Of the interval's lower end; None where there is none.
       high: Of its upper end.
-      logarithmic: Whether the axis is that of the maps, a quarter to 16 with a tick at 1.
+      axis: `log`, that of the maps, a quarter to 16 with a tick at 1; `share`, 0 to 1; `none` of
+        what has no bounds.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    logarithmic: bool
+    axis: Axis
+
+
+NO_DOT = Dot(None, None, None, "none")
+"""Of a statistic without an axis."""
 
 
 def dot(value: float | None, low: float | None, high: float | None, *, logarithmic: bool) -> Dot:
@@ -53,15 +61,16 @@ def dot(value: float | None, low: float | None, high: float | None, *, logarithm
         share = position(number) if logarithmic else min(1.0, max(0.0, number))
         return round(RADIUS + share * (_DOT_WIDTH - 2 * RADIUS), 1)
 
-    return Dot(place(value), place(low), place(high), logarithmic)
+    axis: Axis = "log" if logarithmic else "share"
+    return Dot(place(value), place(low), place(high), axis)
 
 
 def interval_dot(found: Dot) -> Markup:
-    """A value as a dot with its interval as a line; without a value the axis alone.
+    """A value as a dot with its interval as a line; without a value the axis alone, if any.
 
     The axis is in `axes`, which has to stand once on the page.
     """
-    parts = [f'<use href="#axis-{"log" if found.logarithmic else "share"}"/>']
+    parts = [] if found.axis == "none" else [f'<use href="#axis-{found.axis}"/>']
     middle = _DOT_HEIGHT // 2
     if None not in (found.value, found.low, found.high):
         parts.append(f'<path d="M{found.low:g} {middle}H{found.high:g}"/>')
@@ -172,6 +181,7 @@ def _joined(parts: Sequence[str]) -> Markup:
 
 __all__ = [
     "DARKEST",
+    "NO_DOT",
     "RADIUS",
     "Dot",
     "axes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -112,7 +112,8 @@ def _undecided(result: AuditResult, finding: Markup) -> tuple[Markup, Markup]:
     headline = Markup("Undecided: {} cannot be judged.").format(
         wording.count(len(undecided), "comparison")
     )
-    few = sum(min(each.n, each.baseline_n or each.n) < result.min_n for each in undecided)
+    sides = ((each.n, each.n if each.baseline_n is None else each.baseline_n) for each in undecided)
+    few = sum(min(each) < result.min_n for each in sides)
     because = Markup("")
     if few:
         because = Markup("{} fewer than {} examples.").format(
@@ -188,20 +189,26 @@ def _card(comparison: Comparison, names: Mapping[int, str]) -> Finding:
     if comparison.slice is not None:
         value = "none" if comparison.slice_value is None else comparison.slice_value
         who = f"{who}, {comparison.slice} {value}"
-    found = _figure(comparison, _judged(comparison))
-    has_to_be = _threshold(comparison, comparison.threshold)
+    bounds = comparison.threshold
+    values = (_judged(comparison), bounds.low, bounds.high)
+    more = wording.digits_to_tell_apart(comparison.statistic, values)
+
+    def figure(value: float | None) -> str:
+        return wording.figure(comparison.statistic, value, more)
+
+    found, has_to_be = figure(_judged(comparison)), _in_words(bounds, figure)
     statement = Markup(
         "<em><bdi>{}</bdi></em> fails \u201c<bdi>{}</bdi>\u201d: {} {}; it has to be {}."
     ).format(plain(who), plain(comparison.gate), _of(comparison), found, has_to_be)
     low, high = comparison.low, comparison.high
-    interval = "" if low is None else f", {_figure(comparison, low)} to {_figure(comparison, high)}"
+    interval = "" if low is None else f", {figure(low)} to {figure(high)}"
     facts = [
         (_of(comparison), found + interval),
         ("has to be", has_to_be),
         ("examples", f"{comparison.n:,}"),
     ]
     if comparison.baseline_value is not None:
-        facts.append(("in the baseline", _figure(comparison, comparison.baseline_value)))
+        facts.append(("in the baseline", figure(comparison.baseline_value)))
     if comparison.status is not None:
         facts.append(("since the previous audit", comparison.status))
     if comparison.waived_until is not None:
@@ -227,12 +234,8 @@ def _of(comparison: Comparison) -> str:
     return f"change of {name}" if comparison.threshold.of == "change" else name
 
 
-def _figure(comparison: Comparison, value: float | None) -> str:
-    return wording.figure(comparison.statistic, value)
-
-
-def _threshold(comparison: Comparison, bounds: Threshold) -> str:
-    low, high = (_figure(comparison, each) for each in (bounds.low, bounds.high))
+def _in_words(bounds: Threshold, figure: Callable[[float | None], str]) -> str:
+    low, high = figure(bounds.low), figure(bounds.high)
     if bounds.low is None:
         return f"below {high}"
     return f"above {low}" if bounds.high is None else f"between {low} and {high}"

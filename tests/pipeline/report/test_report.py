@@ -310,9 +310,13 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     assert "10 have fewer than 200 examples. The configuration makes that a failure." in text
     warning = [{**gate, "severity": "warn"} for gate in gates]
     text = audited(warning)
-    assert "\u2713 passes Nothing fails that counts. 1 failure below is waived or only warns." in text
+    assert (
+        "\u2713 passes Nothing fails that counts. 1 failure below is waived or only warns." in text
+    )
     text = audited(warning, min_n=200)
-    assert "\u2713 passes Nothing fails. 20 comparisons cannot be judged, of gates that only" in text
+    assert (
+        "\u2713 passes Nothing fails. 20 comparisons cannot be judged, of gates that only" in text
+    )
     text = audited([warning[0], {**gates[1], "above": 0.9, "below": None}], min_n=20)
     assert "\u2715 fails 1 of 2 gates fails." in text
     text = audited([{"statistic": "failed_fraction", "below": 0.01}])
