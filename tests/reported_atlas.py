@@ -44,6 +44,7 @@ class Fake:
       shape: Of a map.
       sketch: Of a sketch.
       labelled: Whether the examples have labels.
+      predicted: Whether the model predicts classes.
       thumbnails: Whether pictures are stored.
       failures: Records that could not be explained.
       status: Of the atlas; `incomplete` leaves out all tables.
@@ -60,6 +61,7 @@ class Fake:
     shape: tuple[int, ...] = (32, 32)
     sketch: tuple[int, ...] = (16, 16)
     labelled: bool = True
+    predicted: bool = True
     thumbnails: bool = True
     failures: Sequence[Failure] = ()
     status: Status = "complete"
@@ -75,6 +77,7 @@ class Fake:
             codec="uint8",
             sketch_shape=self.sketch,
             with_boxes=False,
+            with_predictions=self.predicted,
             thumbnail_shape=(48, 48) if self.thumbnails else None,
             slices=("camera",) if self.cameras else (),
         )
@@ -115,9 +118,13 @@ def _tables(fake: Fake) -> Iterator[pa.Table]:
             "record": rows - start,
             "label": pa.nulls(len(rows), pa.int32()) if label is None else label,
             "target": target,
-            "predicted": predicted,
+            "predicted": predicted if fake.predicted else pa.nulls(len(rows), pa.int32()),
             "score": np.ones(len(rows), np.float32),
-            "predicted_score": random.random(len(rows)).astype(np.float32),
+            "predicted_score": (
+                random.random(len(rows)).astype(np.float32)
+                if fake.predicted
+                else pa.nulls(len(rows), pa.float32())
+            ),
             "map_scale": np.ones(len(rows), np.float32),
         }
         if fake.cameras:

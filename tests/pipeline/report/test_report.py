@@ -171,6 +171,13 @@ def test_an_atlas_without_labels_has_no_slices_of_outcomes(make: Make) -> None:
     assert "Right beside wrong" not in opened(page, 1)
 
 
+@pytest.mark.parametrize("missing", ["labelled", "predicted"])
+def test_without_labels_or_predictions_nothing_is_right_or_wrong(make: Make, missing: str) -> None:
+    below = text_of(opened(make(Fake(**{"examples": 5, missing: False})), PLANTED))
+    assert "Typicaltheir maps nearest to the class's mean map" in below
+    assert not re.search("[Ww]rong|rightly|[Rr]ight ", below)
+
+
 def test_failures_are_grouped(make: Make) -> None:
     failures = [
         Failure("a.tfrecord", number, None, "decode", "UndecodableImage", "no <image>")
@@ -272,6 +279,35 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
     assert cli.main(["report", str(tmp_path / "atlas"), "--output", away]) == 2
     assert not Path(away).parent.exists()
     assert cli.main(["report", str(tmp_path)]) == 2
+
+
+def test_figures_and_thresholds_of_a_failure_read_differently(tmp_path: Path) -> None:
+    failures = [Failure("a.tfrecord", n, None, "decode", "Undecodable", "no") for n in range(3)]
+    write_atlas(tmp_path / "atlas", Fake(classes=3, failures=failures))
+    gates = [
+        {"name": "read", "statistic": "failed_fraction", "below": 0.00012},
+        {"name": "gini", "statistic": "gini_mean", "below": 0.12345},
+        {"name": "sure", "statistic": "score_mean", "above": 1.004},
+    ]
+    section = AuditSection.model_validate({"gates": gates, "min_n": 20})
+    audit_atlas(str(tmp_path / "atlas"), section, None, None, LocalStorage())
+    root = tmp_path / "atlas/audit/audit.json"
+    close = read_result(tmp_path / "atlas").model_dump(by_alias=True)
+    for each in close["gates"]:  # as close as no sample of this size can tell
+        if each["gate"] != "sure":
+            each |= {"value": 1.001 * each["threshold"]["high"], "verdict": "fail"}
+    root.write_bytes(AuditResult.model_validate(close).to_json())
+    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
+    page = (tmp_path / "report.html").read_text()
+    text = text_of(page)
+    assert "failed records 0.01201%; it has to be below 0.01200%." in text
+    assert "concentration 0.124; it has to be below 0.123." in text
+    assert "score 1.000; it has to be above 1.004." in text
+    said = "The axis of what is in \u00d7 runs from a quarter to 16 times an even map, with a tick at 1."
+    assert f"{said} The other axis runs from 0 to 1." in text  # of gini; scores have none
+    cells = re.findall(r'<td class="statistic s2".*?</td>', page, re.S)
+    assert len(cells) == 3
+    assert not any("<use" in cell or "<circle" in cell for cell in cells)
 
 
 def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
