@@ -45,6 +45,7 @@ class Fake:
       sketch: Of a sketch.
       labelled: Whether the examples have labels.
       predicted: Whether the model predicts classes.
+      method: As a configuration names it.
       thumbnails: Whether pictures are stored.
       failures: Records that could not be explained.
       status: Of the atlas; `incomplete` leaves out all tables.
@@ -62,6 +63,7 @@ class Fake:
     sketch: tuple[int, ...] = (16, 16)
     labelled: bool = True
     predicted: bool = True
+    method: Any = "saliency"
     thumbnails: bool = True
     failures: Sequence[Failure] = ()
     status: Status = "complete"
@@ -196,7 +198,11 @@ def _manifest(fake: Fake, shards: Sequence[Shard]) -> Manifest:
             "input": {"kind": fake.kind, "shape": [*fake.shape, *channels]},
         },
         "model": {"uri": f"/made-up/{fake.model}.keras"},
-        "explain": {"method": "saliency", "target": "label" if fake.labelled else "predicted"},
+        "explain": {
+            "method": fake.method,
+            "target": "label" if fake.labelled else "predicted",
+            "precision": "float32",
+        },
         "output": {"path": "/made-up/atlas"},
     }
     return made_up_manifest(

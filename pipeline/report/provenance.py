@@ -91,7 +91,11 @@ def _method(explain: Mapping[str, Any]) -> str:
         target = f"class {number}" if kind == "class" else f"the {number} largest outputs"
     else:
         target = {"label": "the label's output", "predicted": "the largest output"}[target]
-    return f"{explain['method'].replace('_', ' ')} of {target}"
+    method = explain["method"]
+    document: Mapping[str, Mapping[str, Any]] = method if isinstance(method, dict) else {method: {}}
+    ((name, parameters),) = document.items()
+    given = ", ".join(f"{each} {value}" for each, value in parameters.items())
+    return f"{name.replace('_', ' ')}{f' ({given})' if given else ''} of {target}"
 
 
 def details(manifest: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
@@ -101,14 +105,23 @@ def details(manifest: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
         ("Status", manifest["status"]),
         ("Fingerprint", manifest["fingerprint"]),
         ("Model", manifest["config"]["model"]["uri"]),
-        ("Engine", f"{manifest['engine']}, batches of {manifest['batch_size']}"),
+        ("Engine", _engine(manifest)),
         ("Runner", manifest["runner"] or "none"),
         ("Input files", f"{len(manifest['shards']):,}"),
     ]
+    if manifest.get("engine_notes"):
+        result.append(("Of the engine", "; ".join(manifest["engine_notes"])))
     if "wall_seconds" in manifest:
         result.append(("Took", f"{wording.two_digits(manifest['wall_seconds'])} s"))
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     return [*result, ("Versions", versions)]
+
+
+def _engine(manifest: Mapping[str, Any]) -> str:
+    """What computed the maps, how precisely, and how many at once."""
+    precision = manifest["settings"].get("explain", {}).get("precision")  # of what `auto` came to
+    said = [manifest["engine"], precision, f"batches of {manifest['batch_size']}"]
+    return ", ".join(each for each in said if each)
 
 
 def command(manifest: Mapping[str, Any]) -> str:

@@ -189,13 +189,17 @@ def region_in_words(rows: tuple[float, float], columns: tuple[float, float]) -> 
 
     >>> region_in_words((0.0, 0.2), (0.8, 1.0)), region_in_words((0.4, 0.6), (0.4, 0.7))
     ('top right corner', 'middle')
+    >>> region_in_words((0.1, 0.3), (0.0, 0.9)), region_in_words((0.0, 0.3), (0.3, 0.6))
+    ('top', 'top edge')
     """
     down = _third(sum(rows) / 2, "top", "bottom")
     across = _third(sum(columns) / 2, "left", "right")
     if down and across:
         return f"{down} {across} corner"
-    if down or across:
-        return f"{down or across} edge" if _touches(rows, columns) else f"{down or across}"
+    if down:
+        return f"{down} edge" if _touches(rows) else down
+    if across:
+        return f"{across} edge" if _touches(columns) else across
     return "middle"
 
 
@@ -203,5 +207,5 @@ def _third(place: float, low: str, high: str) -> str:
     return low if place < 1 / 3 else high if place > 2 / 3 else ""
 
 
-def _touches(rows: tuple[float, float], columns: tuple[float, float]) -> bool:
-    return min(*rows, *columns) <= 0 or max(*rows, *columns) >= 1
+def _touches(ends: tuple[float, float]) -> bool:
+    return min(ends) <= 0 or max(ends) >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from typing import Any
@@ -55,7 +56,11 @@ def _write_local(path: str, pieces: Iterable[bytes]) -> int:
 
 
 def _write_remote(uri: str, pieces: Iterable[bytes]) -> int:
-    """An object appears when it is closed."""
+    """An object appears when it is closed, by a fault too: so it is opened once all is made."""
     filesystem, path = pafs.FileSystem.from_uri(uri)
-    with filesystem.open_output_stream(path) as stream:
-        return sum(stream.write(piece) for piece in pieces)
+    with tempfile.TemporaryFile() as whole:
+        size = sum(whole.write(piece) for piece in pieces)
+        whole.seek(0)
+        with filesystem.open_output_stream(path) as stream:
+            shutil.copyfileobj(whole, stream)
+    return size

@@ -8,7 +8,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -171,9 +171,11 @@ def test_an_atlas_without_labels_has_no_slices_of_outcomes(make: Make) -> None:
     assert "Right beside wrong" not in opened(page, 1)
 
 
-@pytest.mark.parametrize("missing", ["labelled", "predicted"])
-def test_without_labels_or_predictions_nothing_is_right_or_wrong(make: Make, missing: str) -> None:
-    below = text_of(opened(make(Fake(**{"examples": 5, missing: False})), PLANTED))
+@pytest.mark.parametrize(
+    "fake", [Fake(examples=5, labelled=False), Fake(examples=5, predicted=False)]
+)
+def test_without_labels_or_predictions_nothing_is_right_or_wrong(make: Make, fake: Fake) -> None:
+    below = text_of(opened(make(fake), PLANTED))
     assert "Typicaltheir maps nearest to the class's mean map" in below
     assert not re.search("[Ww]rong|rightly|[Rr]ight ", below)
 
@@ -196,6 +198,10 @@ def test_failures_are_grouped(make: Make) -> None:
     ("fake", "said"),
     [
         (Fake(classes=2), "2 classes"),
+        (
+            Fake(classes=2, method={"integrated_gradients": {"steps": 9}}),
+            "Methodintegrated gradients (steps 9) of the label's output",
+        ),
         (Fake(labelled=False), "differs from all other classes"),
         (Fake(thumbnails=False), "With output: {thumbnail: 96} a run stores small ones."),
         (Fake(examples=0), "Nothing has been explained: this page is empty."),
@@ -281,6 +287,29 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
     assert cli.main(["report", str(tmp_path)]) == 2
 
 
+def test_a_report_that_breaks_off_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atlas(tmp_path / "atlas", Fake(classes=1, examples=2))
+    atlas, output = Atlas.open(str(tmp_path / "atlas")), tmp_path / "report.html"
+
+    def broken(*_: object) -> Iterator[str]:
+        yield "<!doctype html>"
+        raise ZeroDivisionError
+
+    for path in (str(output), output.as_uri()):
+        written = write(atlas, path)
+        whole = output.read_bytes()
+        assert written["bytes"] == len(whole)
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.report.writing.render", broken)
+            with pytest.raises(ZeroDivisionError):
+                write(atlas, path)
+        assert output.read_bytes() == whole
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["atlas", "report.html"]
+    assert "Enginetensorflow, float32, batches of" in text_of(whole.decode())
+
+
 def test_figures_and_thresholds_of_a_failure_read_differently(tmp_path: Path) -> None:
     failures = [Failure("a.tfrecord", n, None, "decode", "Undecodable", "no") for n in range(3)]
     write_atlas(tmp_path / "atlas", Fake(classes=3, failures=failures))
@@ -303,8 +332,8 @@ def test_figures_and_thresholds_of_a_failure_read_differently(tmp_path: Path) ->
     assert "failed records 0.01201%; it has to be below 0.01200%." in text
     assert "concentration 0.124; it has to be below 0.123." in text
     assert "score 1.000; it has to be above 1.004." in text
-    said = "The axis of what is in \u00d7 runs from a quarter to 16 times an even map, with a tick at 1."
-    assert f"{said} The other axis runs from 0 to 1." in text  # of gini; scores have none
+    assert "The axis of what is in \u00d7 runs from a quarter to 16 times an even map" in text
+    assert "The other axis runs from 0 to 1." in text  # that of gini; scores have none
     cells = re.findall(r'<td class="statistic s2".*?</td>', page, re.S)
     assert len(cells) == 3
     assert not any("<use" in cell or "<circle" in cell for cell in cells)
