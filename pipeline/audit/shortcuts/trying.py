@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -109,7 +109,8 @@ def try_all(
         else:
             tried[number] = experiments.confirm(each)
             outcomes.append("untried" if tried[number].untried else "unconvincing")
-    for number in _told(tried):
+    known = {(each.class_number, each.indicator) for each in found}
+    for number in _told(tried, known):
         outcomes[number] = "told"
         found.append(tried[number])
     found.sort(key=lambda each: each.class_number)
@@ -121,13 +122,17 @@ def try_all(
     return Tried(found, came_of)
 
 
-def _told(tried: Mapping[int, Shortcut]) -> list[int]:
-    """Which of the proposals that were tried are told: of each class and kind the strongest."""
+def _told(tried: Mapping[int, Shortcut], known: Container[tuple[int, str]]) -> list[int]:
+    """Which of the proposals that were tried are told: of each class and kind the strongest.
+
+    Where a candidate of the class and kind, which is `known`, raises a question already, another
+    one says no more.
+    """
     best: dict[tuple[int, str], int] = {}
     for number, each in tried.items():
         key = each.class_number, each.indicator
         is_more = key not in best or _rank(each) > _rank(tried[best[key]])
-        if is_more and (convinces(each) or raises_question(each)):
+        if is_more and (convinces(each) or (key not in known and raises_question(each))):
             best[key] = number
     return sorted(best.values())
 
@@ -203,8 +208,9 @@ def raises_question(tried: Shortcut) -> bool:
       tried: With what masking and pasting did.
     """
     transplant = tried.transplant
-    is_open = tried.indicator == "place" and tried.verdict != "cleared"
-    return is_open and transplant is not None and transplant.low >= QUESTIONABLE_MOVE
+    if tried.indicator != "place" or tried.verdict == "cleared" or transplant is None:
+        return False
+    return transplant.n >= MIN_EXAMPLES and transplant.low >= QUESTIONABLE_MOVE
 
 
 def _rank(tried: Shortcut) -> tuple[bool, float]:

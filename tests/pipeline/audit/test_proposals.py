@@ -268,6 +268,15 @@ def test_pasting_that_moves_many_images_is_told_as_a_question() -> None:
         assert try_all([], proposed, Asked()).shortcuts == [convincing]
     (told,) = try_all([], [Candidate(moving(0.9), None, False)], Asked()).shortcuts
     assert told.verdict == "candidate"
+    few = moving(0.9)
+    assert few.transplant is not None
+    transplant = few.transplant.model_copy(update={"n": 49})
+    assert not raises_question(few.model_copy(update={"transplant": transplant}))
+    # A candidate of the class asks the same.
+    known = [Candidate(shortcut("place", 0.1, verdict="candidate"), None)]
+    again = try_all(known, [Candidate(moving(0.9), None, False)], Asked())
+    assert len(again.shortcuts) == 1
+    assert [each.outcome for each in again.proposals] == ["unconvincing"]
     assert describe(told).endswith("of ways of masking the one by another image takes least, 5%")
 
 
