@@ -146,6 +146,12 @@ class _Audit:
         self.reference: ReferenceClasses | None = None
         scores = self._indicators(is_asked=bool(experiments or reference))
         candidates = find_candidates(atlas, scores, section.min_n, self._ranks(reference, scores))
+        self._maps = {
+            target: n
+            for each in scores
+            if each.kind == "place"
+            for target, n in zip(each.targets.tolist(), each.n.tolist(), strict=True)
+        }
         self.shortcuts = [each.finding for each in candidates]
         self.proposals: list[Proposal] | None = None
         if experiments is not None:
@@ -188,7 +194,7 @@ class _Audit:
         for gate, selected in zip(self._section.gates, self._selected, strict=True):
             if gate.shortcut is not None and selected is not None:
                 yield from judge_shortcuts(
-                    gate, selected, self.shortcuts, self._section, self._today
+                    gate, selected, self.shortcuts, self._section, self._today, maps=self._maps
                 )
                 continue
             groups, judged = self._judged(gate, selected)

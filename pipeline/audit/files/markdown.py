@@ -110,9 +110,14 @@ def _shortcuts(result: AuditResult) -> Iterator[str]:
 
 
 def proposals_sentence(result: AuditResult) -> str | None:
-    """What came of proposals; None where the model was not asked, or nothing is proposed."""
-    if not result.proposals:
+    """What came of proposals; None where the model was not asked."""
+    if result.proposals is None:
         return None
+    if not result.proposals:
+        return (
+            "Beside what stands out nothing was looked into with the model: no class has maps "
+            "enough (audit.min_n, in the half that candidates are found in), or there is one class alone."
+        )
     outcomes = collections.Counter(each.outcome for each in result.proposals)
     classes = len({each.class_number for each in result.proposals})
     of_classes = "1 class" if classes == 1 else f"{classes:,} classes"
@@ -147,9 +152,11 @@ def reference_sentence(result: AuditResult) -> str | None:
             "out from."
         )
     if reference.classes < reference.needed:
+        # An older atlas has fewer indicators, so that of others there may be classes enough.
+        some = any(each.q is not None for each in result.shortcuts)
         return (
-            f"No q values: audit.reference has {reference.classes:,} classes with maps enough, and "
-            f"it takes {reference.needed:,}."
+            f"{'Not all' if some else 'No'} q values: audit.reference has {reference.classes:,} "
+            f"classes with maps enough, and it takes {reference.needed:,}."
         )
     count = len(reference.atlases)
     named = f"{count:,} {'atlas' if count == 1 else 'atlases'} of audit.reference"

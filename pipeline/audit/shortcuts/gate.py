@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.audit.groups import Groups
 from pipeline.audit.judging import with_waivers
@@ -22,6 +22,8 @@ def judge_shortcuts(
     shortcuts: Sequence[Shortcut],
     section: AuditSection,
     today: datetime.date,
+    *,
+    maps: Mapping[int, int],
 ) -> list[Comparison]:
     """The comparisons of a gate about shortcuts, one per class, without status.
 
@@ -36,11 +38,12 @@ def judge_shortcuts(
       shortcuts: What was found, by class.
       section: The audit's, with waivers and `min_effect`.
       today: For waivers.
+      maps: How many of a class candidates are found in, those of half a that are not all zero.
     """
     found = {each.class_number: each for each in sorted(shortcuts, key=_weight)}
     waivers = [waiver for waiver in section.waivers if waiver.gate == gate.title]
     comparisons = [
-        _compare(gate, groups, place, found.get(number), section)
+        _compare(gate, groups, place, found.get(number), section, maps=maps.get(number, 0))
         for place, number in enumerate(groups.numbers)
     ]
     return with_waivers(comparisons, waivers, today)
@@ -52,9 +55,10 @@ def _compare(
     place: int,
     shortcut: Shortcut | None,
     section: AuditSection,
+    *,
+    maps: int,
 ) -> Comparison:
     mask = None if shortcut is None else shortcut.mask
-    maps = int(groups.column("n")[place] - groups.column("undefined_maps")[place])
     n = maps if mask is None else mask.n
     verdict = _verdict(shortcut)
     note = None if shortcut is None else describe(shortcut)
@@ -87,7 +91,10 @@ def _compare(
 
 
 def _too_few_maps(maps: int, min_n: int) -> str:
-    return f"{maps} maps that are not all zero, fewer than audit.min_n, {min_n}"
+    return (
+        f"{maps} maps that are not all zero in the half that candidates are found in, fewer than "
+        f"audit.min_n, {min_n}"
+    )
 
 
 def _weight(shortcut: Shortcut) -> tuple[bool, bool, bool, float]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pydantic
 import pytest
 from simulated_atlas import GRID, fake_rows, write_atlas
@@ -222,30 +221,39 @@ def test_a_class_is_judged_by_the_worst_of_its_shortcuts(
 ) -> None:
     section = AuditSection.model_validate({"gates": [{"shortcut": "used"}]})
     groups = Groups(planted_atlas(tmp_path / "atlas", classes=3).classes, None)
-    found = judge_shortcuts(section.gates[0], groups, shortcuts, section, datetime.date.min)
+    maps = dict.fromkeys(range(3), 65)
+    found = judge_shortcuts(
+        section.gates[0], groups, shortcuts, section, datetime.date.min, maps=maps
+    )
     assert [each.verdict for each in found] == ["pass", verdict, "pass"]
     assert found[1].value == value
 
 
 def test_a_class_of_few_maps_is_not_free_of_shortcuts(tmp_path: Path) -> None:
-    gates = [{"shortcut": "used"}]
-    section = AuditSection.model_validate({"gates": gates, "min_n": 131})
-    groups = Groups(planted_atlas(tmp_path / "atlas", classes=3, n=130).classes, None)
-    found = judge_shortcuts(
-        section.gates[0], groups, [shortcut("used", 0.9)], section, datetime.date.min
-    )
-    assert [each.verdict for each in found] == ["undecided", "fail", "undecided"]
-    assert found[0].note == "130 maps that are not all zero, fewer than audit.min_n, 131"
-
-
-def test_a_class_whose_maps_are_all_zero_is_not_free_of_shortcuts(tmp_path: Path) -> None:
+    """Of class 0 half a has 49 maps; of class 2 none, as all of its maps are zero."""
     section = AuditSection.model_validate({"gates": [{"shortcut": "used"}]})
-    table = planted_atlas(tmp_path / "atlas", classes=3).classes
-    place = table.column_names.index("undefined_maps")
-    dead = table.set_column(place, "undefined_maps", pa.array([0, 81, 80], pa.int64()))
-    found = judge_shortcuts(section.gates[0], Groups(dead, None), [], section, datetime.date.min)
-    assert [each.verdict for each in found] == ["pass", "undecided", "pass"]
-    assert (found[1].n, found[2].n) == (49, 50)
+    groups = Groups(planted_atlas(tmp_path / "atlas", classes=4).classes, None)
+    maps = {0: 49, 1: 49, 3: 50}
+    found = judge_shortcuts(
+        section.gates[0], groups, [shortcut("used", 0.9)], section, datetime.date.min, maps=maps
+    )
+    assert [each.verdict for each in found] == ["undecided", "fail", "undecided", "pass"]
+    assert [each.n for each in found] == [49, 60, 0, 50]
+    assert found[0].note == (
+        "49 maps that are not all zero in the half that candidates are found in, fewer than "
+        "audit.min_n, 50"
+    )
+
+
+def test_an_audit_counts_the_maps_that_candidates_are_found_in(tmp_path: Path) -> None:
+    atlas = planted_atlas(tmp_path / "atlas", classes=3)
+    names = atlas.table(["example_id", "target"])
+    even = np.array(folds_of(names["example_id"].to_pylist())) % 2 == 0
+    counts = np.bincount(names["target"].to_numpy()[even], minlength=3)
+    for more, verdict in ((0, "pass"), (1, "undecided")):
+        section = {"gates": [{"shortcut": "used"}], "min_n": int(counts[0]) + more}
+        found = audit(atlas, AuditSection.model_validate(section)).gates
+        assert (found[0].verdict, found[0].n) == (verdict, counts[0])
 
 
 def test_an_experiment_that_decides_nothing_says_why() -> None:

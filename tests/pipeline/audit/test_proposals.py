@@ -317,6 +317,9 @@ def test_an_audit_tells_a_proposal_only_after_an_experiment(binary: Atlas) -> No
             update = {"verdict": "used", "mask": like.mask, "transplant": like.transplant}
             return candidate.finding.model_copy(update=update)
 
+    short = audit(binary, section.model_copy(update={"min_n": 131}), experiments=Asked())
+    assert short.proposals == []
+    assert "nothing was looked into with the model" in (proposals_sentence(short) or "")
     alone = audit(binary, section)
     assert (alone.shortcuts, alone.proposals, proposals_sentence(alone)) == ([], None, None)
     result = audit(binary, section, experiments=Model())
