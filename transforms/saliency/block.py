@@ -270,6 +270,7 @@ class BlockExplainer:
                 with self._counting:
                     self._explained += faults.count(None)
                 rows.add(made)
+            self._decoder.reuse(decoded.values)
         ordered = tuple(sorted(failures, key=lambda f: (f.record is None, f.record)))
         return ExplainedBlock(
             key=block.key,

@@ -42,7 +42,6 @@ class ClaimedImages:
         nothing.
       sixteen_bit: Whether each has 16 bits a channel.
       fits: Whether each has the model's height and width, so that nothing is to be done but decode.
-      steps: (N, STEPS) of their placements.
       pixels: How many each takes while it is decoded.
       sizes: (N, 2) height and width as stored; 0 where they are not known.
       components: Of each JPEG, as `ImageHeader` has them; 0 of all else.
@@ -57,7 +56,6 @@ class ClaimedImages:
     warnings: list[str | None]
     sixteen_bit: npt.NDArray[np.bool_]
     fits: npt.NDArray[np.bool_]
-    steps: npt.NDArray[np.int32]
     pixels: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int32]
     components: npt.NDArray[np.int32]
@@ -70,6 +68,15 @@ class ClaimedImages:
         """Whether nothing is wrong with each, as far as is known."""
         return np.array([fault is None for fault in self.faults], bool)
 
+    def steps_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
+        """(K, STEPS) of the placements of K images that are accepted.
+
+        Args:
+          rows: (K,) which of them.
+        """
+        placements = (self.claims[row][1] for row in rows.tolist())
+        return np.array([fitting.steps_of(each) for each in placements], np.int32)
+
     @classmethod
     def of(cls, inputs: Sequence[bytes]) -> ClaimedImages:
         """Of which nothing is known yet."""
@@ -80,7 +87,6 @@ class ClaimedImages:
             warnings=[None] * count,
             sixteen_bit=np.zeros(count, bool),
             fits=np.zeros(count, bool),
-            steps=np.zeros((count, fitting.STEPS), np.int32),
             pixels=np.zeros(count, np.int64),
             sizes=np.zeros((count, 2), np.int32),
             components=np.zeros(count, np.int32),
@@ -124,7 +130,6 @@ class ImageClaims:
             batch.is_plain[row] = header.components in _PLAIN_COMPONENTS and (
                 not header.progressive or jpeg_is_complete(data)
             )
-            batch.steps[row] = fitting.steps_of(placement)
             batch.fits[row] = not header.sixteen_bit and placement.changes_nothing
             batch.by_pillow[row] = header.kind in _PILLOW_KINDS
         return batch

@@ -8,6 +8,7 @@ specification.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -33,6 +34,7 @@ from transforms.formats.images.pixels import (
 from transforms.formats.source import InputSpec
 
 _MAX_THREADS = 16
+_MOST_REUSED = 8  # batches whose memory is kept to be written over
 
 _Decoded: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
@@ -86,6 +88,7 @@ class InputDecoder:
         self._spec = spec
         self._claims = ImageClaims(spec)
         self._graphs = decoding_graphs(spec)
+        self._reusable = collections.deque[npt.NDArray[np.uint8]](maxlen=_MOST_REUSED)
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
 
     def decode(
@@ -120,6 +123,16 @@ class InputDecoder:
         if self._spec.kind == "image":
             sizes[:] = self._spec.positions
         return DecodedInputs(decoded, faults, [None] * len(decoded), sizes)
+
+    def reuse(self, values: _Decoded) -> None:
+        """Lets the memory of a batch be written over, where it is of use.
+
+        Args:
+          values: What `decode_batch` gave, at which nobody looks any more.
+        """
+        if self._spec.kind == "image" and values.dtype == np.uint8:
+            whole: Any = values if values.base is None else values.base
+            self._reusable.append(whole)
 
     def in_threads(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """What a function makes of each item, in their order, by as many threads as decode."""
@@ -190,9 +203,10 @@ class InputDecoder:
 
     def _decode_images(self, inputs: Sequence[bytes]) -> DecodedInputs:
         batch = self._claims.of_batch(inputs)
-        # Zeros in all of it would take a tenth of what decoding takes, with Python's lock held.
-        pixels = np.empty((len(inputs), *self._spec.decoded_shape), np.uint8)
+        pixels = self._memory(len(inputs))
         decoded = self._decode_claimed(batch, pixels)
+        if decoded is not pixels:
+            self.reuse(pixels)
         self._in_chunks(
             functools.partial(_look_for_warnings, batch),
             batch.accepted & (batch.components > 0) & ~batch.is_plain,
@@ -201,6 +215,18 @@ class InputDecoder:
         told = zip(batch.warnings, batch.faults, strict=True)
         warnings = [warning if fault is None else None for warning, fault in told]
         return DecodedInputs(decoded, batch.faults, warnings, batch.sizes)
+
+    def _memory(self, count: int) -> npt.NDArray[np.uint8]:
+        """(count, *decoded_shape), with anything in it.
+
+        Zeros in all of it would take a tenth of what decoding takes, with Python's lock held; fresh
+        memory, of which the system clears each page, takes another tenth.
+        """
+        with contextlib.suppress(IndexError):
+            known = self._reusable.pop()
+            if len(known) >= count:
+                return known[:count]
+        return np.empty((count, *self._spec.decoded_shape), np.uint8)
 
     def _decode_claimed(self, batch: ClaimedImages, pixels: npt.NDArray[np.uint8]) -> _Decoded:
         """Decodes what is accepted into (N, *decoded_shape), or another array where it must."""
@@ -266,7 +292,7 @@ class InputDecoder:
             done[number] = _decode_jpeg(batch, row, into)
         fine = rows[done]
         if len(fine):
-            decoded[fine] = self._graphs.of_stored(stored, places[done], batch.steps[fine])
+            decoded[fine] = self._graphs.of_stored(stored, places[done], batch.steps_of(fine))
         return done
 
     def _fit_files(
@@ -276,7 +302,7 @@ class InputDecoder:
         try:
             images = [batch.encoded[row] for row in rows]
             decoded[rows] = self._graphs.of_files(
-                images, batch.sixteen_bit[rows], batch.steps[rows]
+                images, batch.sixteen_bit[rows], batch.steps_of(rows)
             )
         except decoder_errors() as error:
             if len(rows) > 1:
@@ -302,7 +328,7 @@ class InputDecoder:
                     )
                 else:
                     found = pillow.decode_pixels(data, header)
-                    decoded[row] = self._graphs.of_pixels(found, batch.steps[row])
+                    decoded[row] = self._graphs.of_pixels(found, fitting.steps_of(placement))
             except ValueError as error:
                 batch.faults[row] = self._claims.undecodable(data, str(error))
 

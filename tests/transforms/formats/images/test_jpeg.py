@@ -32,9 +32,9 @@ FITS: dict[str, dict[str, Any]] = {
 }
 
 
-def jpeg(mode: str = "RGB", **options: Any) -> bytes:
+def jpeg(mode: str = "RGB", quality: int = 85, **options: Any) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(PHOTOGRAPH).convert(mode).save(sink, "JPEG", quality=85, **options)
+    Image.fromarray(PHOTOGRAPH).convert(mode).save(sink, "JPEG", quality=quality, **options)
     return sink.getvalue()
 
 
@@ -114,7 +114,9 @@ def test_fitted_pixels_are_those_of_tensorflows_decoder(fit: str, channels: int)
     assert found.faults == [None] * len(images)
     claimed = decoder._claims.of_batch(images)
     assert claimed.is_plain.all()
-    expected = decoder._graphs.of_files(images, claimed.sixteen_bit, claimed.steps)
+    expected = decoder._graphs.of_files(
+        images, claimed.sixteen_bit, claimed.steps_of(np.arange(len(images)))
+    )
     np.testing.assert_array_equal(found.values, expected)
 
 
@@ -228,3 +230,40 @@ def test_threads_hold_few_pixels_of_jpegs_at_once(monkeypatch: pytest.MonkeyPatc
     assert max(counts) == most
     assert sum(counts) == len(images) * HEIGHT * WIDTH
     np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_memory_at_which_nobody_looks_is_written_over() -> None:
+    spec = InputSpec("image", (HEIGHT, WIDTH, 3))
+    decoder = InputDecoder(spec)
+    images = [jpeg(), jpeg(quality=50), b"no image", jpeg("L"), jpeg(quality=30)]
+    first = decoder.decode_batch(images[:2]).values
+    seen = first.copy()
+    assert not np.shares_memory(decoder.decode_batch(images[:2]).values, first)
+    np.testing.assert_array_equal(first, seen)
+    decoder.reuse(first)
+    fresh = InputDecoder(spec).decode_batch(images).values
+    again = decoder.decode_batch(images[1:2]).values
+    assert np.shares_memory(again, first)
+    np.testing.assert_array_equal(again, fresh[1:2].astype(np.uint8))
+    decoder.reuse(again)
+    both = decoder.decode_batch(images[2:0:-1]).values  # one of which is nothing, where one was
+    assert np.shares_memory(both, first)
+    np.testing.assert_array_equal(both, fresh[2:0:-1])
+    decoder.reuse(both)
+    more = decoder.decode_batch(images)  # more than there is memory for
+    np.testing.assert_array_equal(more.values, fresh)
+    assert not np.shares_memory(more.values, first)
+
+
+def test_memory_of_other_numbers_is_no_memory_for_pixels() -> None:
+    fitted = InputDecoder(InputSpec("image", (16, 16, 3)))
+    found = fitted.decode_batch([jpeg()] * 2).values
+    assert found.dtype == np.float32
+    fitted.reuse(found)
+    raw = InputDecoder(InputSpec("tensor", (4, 4, 3), dtype="uint8"))
+    one = raw.decode_batch([bytes(range(48))]).values
+    raw.reuse(one)
+    other = raw.decode_batch([bytes(48)]).values
+    np.testing.assert_array_equal(one.reshape(-1), np.arange(48))
+    np.testing.assert_array_equal(fitted.decode_batch([jpeg()] * 2).values, found)
+    assert not other.any()
