@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Container, Sequence
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from transforms.buckets import complaint
 from transforms.errors import ConfigurationError
 from transforms.store.layout import MAPS_FOLDER, block_number
 
@@ -27,7 +29,7 @@ class AtlasFiles:
     """
 
     def __init__(self, path: str) -> None:
-        filesystem, root = _located(path)
+        filesystem, root = located(path)
         self.root = root.rstrip("/")
         # Arrow takes names of files for UTF-8. A local folder's name may be any bytes, which it
         # takes as such here and nowhere else; the names of an atlas's own files are UTF-8.
@@ -88,15 +90,29 @@ def folder_of(block: str) -> str:
     return block.split("/")[-2]
 
 
-def _located(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system that a path is on, and its name there."""
+def located(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system that a path is on, and its name there.
+
+    Of a URI what follows the bucket is its name as it is, spaces and % included, as for Beam, which
+    writes atlases. Arrow would take %20 for a space. What follows a ? are Arrow's own options.
+
+    Raises:
+      ConfigurationError: Arrow does not know the URI's scheme, or cannot make sense of it.
+      OSError: The storage does not answer.
+    """
     if "://" not in path:
         return pafs.LocalFileSystem(), path
+    scheme, _, rest = path.partition("://")
+    bucket, slash, name = rest.partition("/")
+    name, mark, options = name.partition("?")
+    uri = f"{scheme}://{bucket}{slash}{urllib.parse.quote(name)}{mark}{options}"
     try:
-        filesystem, root = pafs.FileSystem.from_uri(path)
+        filesystem, root = pafs.FileSystem.from_uri(uri)
     except pa.ArrowInvalid as error:  # a scheme that it does not know
         raise ConfigurationError(
             f"{path} cannot be opened ({error}): give a local path, or one of gs://, s3:// and "
             "hdfs://"
         ) from error
+    except OSError as error:
+        raise OSError(complaint(path, error)) from error
     return filesystem, root

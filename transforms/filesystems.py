@@ -16,8 +16,11 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.value_provider import RuntimeValueProvider
 from apache_beam.utils import retry
 
+from transforms.buckets import check_s3_bucket, complaint, unusable
 from transforms.errors import ConfigurationError
 from transforms.listing import is_hidden, with_no_folders
 from transforms.storage import FOLDER_MARK, FileEntry, LocalStorage, escape, join
@@ -27,6 +30,8 @@ Result = TypeVar("Result")
 _BUFFER_BYTES = 1 << 20
 _RETRIES = 5
 _FIRST_PAUSE_SECONDS = 1.0  # then 2, 4, 8, 16: half a minute in all, each cut by up to a half
+_MARK = b"\n"  # Beam cannot write an object without a byte to S3.
+_ANSWERED: set[str] = set()  # buckets of S3, each asked for once per process
 _LOCAL = LocalStorage()
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,6 +83,11 @@ class BeamStorage:
     whenever the temporary name's folder was there a moment before.
     """
 
+    def __init__(self) -> None:
+        # S3 works by the environment alone, but Beam refuses it where nobody has given options.
+        if not (FileSystems._pipeline_options or RuntimeValueProvider.runtime_options):
+            FileSystems.set_options(PipelineOptions([]))
+
     def open(self, path: str) -> BinaryIO:
         """Opens for reading; where reading fails, reading goes on from there."""
         raw = _retried(path, _open, path)
@@ -87,7 +97,7 @@ class BeamStorage:
         """Makes a folder; where there are none, the mark by which it is one."""
         if _is_local(path):
             return _retried(path, _LOCAL.make_folder, path)
-        return _retried(path, _create, join(path, FOLDER_MARK), b"")
+        return _retried(path, _create, join(path, FOLDER_MARK), _MARK)
 
     def replace(self, temporary: str, path: str, data: bytes | memoryview) -> None:
         """Writes a whole file under a temporary name, then renames it into place."""
@@ -139,7 +149,9 @@ class BeamStorage:
         """The absolute path or URI.
 
         Raises:
-          ConfigurationError: Nothing here reads that kind of URI.
+          ConfigurationError: Nothing here reads that kind of URI; or, on S3, there are no
+            credentials or no such bucket.
+          OSError: S3 does not answer.
         """
         if _is_local(path):
             return os.path.abspath(path)
@@ -152,20 +164,21 @@ def _is_local(path: str) -> bool:
 
 
 def _check_scheme(path: str) -> None:
-    scheme = path.partition("://")[0]
+    scheme, _, rest = path.partition("://")
     if scheme == "s3" and importlib.util.find_spec("boto3") is None:
         raise ConfigurationError(
             f"{path}: s3:// needs the package boto3, which is not installed here: "
             "pip install 'apache-beam[aws]'"
         )
     try:
-        FileSystems.get_filesystem(path)
-    except ValueError as error:  # of an unknown scheme, a missing library, or a missing option
-        reason = str(error).partition(",")[0]
-        raise ConfigurationError(
-            f"{path}: {scheme}:// cannot be used here ({reason}); give a local path, gs:// "
-            "(pip install '.[gcp]'), s3:// ('apache-beam[aws]') or hdfs:// (with Beam's options)"
-        ) from error
+        found: Any = FileSystems.get_filesystem(path)
+    except (ValueError, BeamIOError) as error:  # an unknown scheme, a missing package or option
+        raise ConfigurationError(unusable(path, error)) from error
+    if scheme == "s3" and (bucket := rest.partition("/")[0]) not in _ANSWERED:
+        from apache_beam.io.aws.s3io import S3IO
+
+        check_s3_bucket(path, S3IO(options=found._options).client.client)
+        _ANSWERED.add(bucket)
 
 
 def _match(pattern: str) -> list[FileEntry]:
@@ -192,13 +205,13 @@ def _retried(path: str, function: Callable[..., Result], *arguments: Any) -> Res
     except OSError as error:
         cause = _numbered(error)
         if cause is None:
-            raise OSError(f"{path}: {error}") from error
+            raise OSError(complaint(path, error)) from error
         if cause.filename is not None and cause is error:
             raise
         raise OSError(cause.errno, cause.strerror, path) from error
     except Exception as error:
         if _is_of_client(error):
-            raise OSError(f"{path}: {error}") from error
+            raise OSError(complaint(path, error)) from error
         raise
     return result
 

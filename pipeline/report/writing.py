@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-import pyarrow.fs as pafs
-
 from pipeline.atlas import Atlas
+from pipeline.atlas_files import located
 from pipeline.report.content import Content
 from pipeline.report.page import render
 from transforms.errors import ConfigurationError
@@ -57,7 +56,7 @@ def _write_local(path: str, pieces: Iterable[bytes]) -> int:
 
 def _write_remote(uri: str, pieces: Iterable[bytes]) -> int:
     """An object appears when it is closed, by a fault too: so it is opened once all is made."""
-    filesystem, path = pafs.FileSystem.from_uri(uri)
+    filesystem, path = located(uri)
     with tempfile.TemporaryFile() as whole:
         size = sum(whole.write(piece) for piece in pieces)
         whole.seek(0)
