@@ -116,7 +116,8 @@ def proposals_sentence(result: AuditResult) -> str | None:
     if not result.proposals:
         return (
             "Beside what stands out nothing was looked into with the model: no class has maps "
-            "enough (audit.min_n, in the half that candidates are found in), or there is one class alone."
+            "enough (audit.min_n, in the half that candidates are found in), or there is one class "
+            "alone."
         )
     outcomes = collections.Counter(each.outcome for each in result.proposals)
     classes = len({each.class_number for each in result.proposals})
