@@ -107,11 +107,8 @@ class Config(Section):
                 f"explain.engine is {self.explain.engine!r}; it must be "
                 f"{alternatives((AUTO, *engine_names()))}"
             )
-        if not problems and self.explain.precision == "mixed" and self.method().needs == "score":
-            problems.append(
-                f"explain.precision is 'mixed', but explain.method {self.method().name} takes no "
-                "gradient, and mixed is for the backward pass; choose float32"
-            )
+        if not problems and (problem := self.method().precision_problem(self.explain.precision)):
+            problems.append(problem)
         if problems:
             raise ValueError("\n".join(dict.fromkeys(problems)))
         return self

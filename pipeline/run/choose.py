@@ -24,6 +24,7 @@ from transforms.elements import Examples
 from transforms.errors import ConfigurationError
 from transforms.models.devices import has_gpu
 from transforms.models.loading import LoadedModel
+from transforms.models.opening.own_code import uses_registered_code
 from transforms.process.cache_folder import cache_folder
 from transforms.saliency.batching.size import (
     BatchSizeChoice,
@@ -33,6 +34,7 @@ from transforms.saliency.batching.size import (
 )
 from transforms.saliency.block import BlockExplainer, ExplainSpec
 from transforms.saliency.engines.engine import AUTO, EngineSpec
+from transforms.saliency.engines.function_digest import outside_operation
 from transforms.saliency.engines.remembered import ChoiceMemory
 from transforms.saliency.engines.selection import EngineChoice, choose_engine
 from transforms.saliency.first_outputs.outputs import FirstOutputs
@@ -215,12 +217,24 @@ def _memory(
 ) -> ChoiceMemory | None:
     """Of what the same comparison came to earlier; None where it cannot be known to be the same."""
     folder = cache_folder()
-    # What is in modules of the user's own has no digest here.
-    has_own_code = program.operator not in OPERATOR_NAMES or loaded.spec.imports
-    if folder is None or has_own_code:
+    if folder is None or _runs_own_code(loaded, program):
         return None
     subject = f"{loaded.model.digest} {loaded.spec} {program}"
     return ChoiceMemory(folder, subject, wanted, examples)
+
+
+def _runs_own_code(loaded: ModelOfRun, program: ProgramSpec) -> bool:
+    """Whether code counts that is in no digest: neither in the model's file nor in a library.
+
+    Code in the model's file (`allow_unsafe`) may call any other.
+    """
+    return (
+        program.operator not in OPERATOR_NAMES
+        or bool(loaded.spec.imports)
+        or loaded.spec.allow_unsafe
+        or uses_registered_code(loaded.model.function.keras_model)
+        or outside_operation(loaded.model.traced) is not None
+    )
 
 
 def _decide_engine(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.codec import CodecName, StoredCodec, stored_codec
-from transforms.errors import RunError
+from transforms.errors import ConfigurationError, RunError
 from transforms.formats.source import InputSpec
 from transforms.models.loading import LoadedModel
 from transforms.saliency.activations import (
@@ -87,6 +87,9 @@ class ProgramSpec:
       engine: Who computes the gradients.
       layer: Which layer's activations the method explains: as `explain.layer` says it, or as
         `find_layer_of` found it.
+
+    Raises:
+      ConfigurationError: The engine's precision is none for the method.
     """
 
     inputs: InputSpec
@@ -100,11 +103,14 @@ class ProgramSpec:
     engine: EngineSpec = DEFAULT_ENGINE
     layer: ActivationLayer | LayerName = None
 
+    def __post_init__(self) -> None:
+        if problem := self.method.precision_problem(self.engine.precision):
+            raise ConfigurationError(problem)
+
     @property
     def form(self) -> MapForm:
         """What is made of the method's values."""
-        inputs = self.inputs
-        return MapForm(self.sign, self.reducer, inputs.positions, inputs.has_channels)
+        return MapForm(self.sign, self.reducer, self.inputs.positions, self.inputs.has_channels)
 
     @property
     def hands_over_maps(self) -> bool:

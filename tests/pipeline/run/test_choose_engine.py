@@ -180,3 +180,13 @@ def test_nothing_is_remembered_of_code_of_ones_own(
     explain = {"engine": "openvino", "operator": "own_operators:total"}
     prepare(make_config(explain=explain), LocalStorage(), "new")
     assert not (tmp_path / "cache" / "engines").exists()
+
+
+@pytest.mark.parametrize("where", ["uses_registered_code", "outside_operation"])
+def test_nothing_is_remembered_of_code_that_no_key_names(
+    where: str, make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(f"pipeline.run.choose.{where}", lambda _: True)
+    prepare(make_config(explain={"engine": "openvino"}), LocalStorage(), "new")
+    assert not (tmp_path / "cache" / "engines").exists()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,71 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     assert (files.read("a"), names(files)) == (b"three", ["a.kept"])
 
 
+def cut(content: bytes) -> bytes:
+    return content[:-1]
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda _: b"", lambda _: bytes(99)])
+def test_what_is_damaged_is_not_read(
+    damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = kept(tmp_path)
+    files.keep("a", [b"one"])
+    files.path("a").write_bytes(damage(files.path("a").read_bytes()))
+    assert files.read("a") is None
+    assert caplog.messages == [f"{files.path('a')} is damaged, and is made anew"]
+    files.keep("a", [b"one"])
+    assert files.read("a") == b"one"
+
+
+def test_a_file_under_another_name_is_not_read(tmp_path: Path) -> None:
+    files = kept(tmp_path)
+    files.keep("a", [b"one"])
+    files.path("a").rename(files.path("b"))
+    assert (files.read("a"), files.read("b")) == (None, None)
+
+
+def test_the_folder_is_for_its_user_alone(tmp_path: Path) -> None:
+    files = kept(tmp_path / "parent")
+    files.keep("a", [b"1"])
+    assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
+
+
+def of_everybody(folder: Path, _: pytest.MonkeyPatch) -> None:
+    folder.chmod(0o777)
+
+
+def of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = os.getuid() + 1
+    if os.getuid() == 0:
+        os.chown(folder, other, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: other)
+
+
+@pytest.mark.parametrize("change", [of_everybody, of_another_user])
+def test_a_folder_that_others_may_write_to_is_not_used(
+    change: Callable[[Path, pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = kept(tmp_path)
+    files.keep("a", [b"1"])
+    change(files.folder, monkeypatch)
+    assert files.read("a") is None
+    with pytest.raises(PermissionError) as raised:
+        files.keep("b", [b"1"])
+    assert str(raised.value) == (
+        f"other users may write to {files.folder}: remove it, or let SALIENCY_ATLAS_CACHE name a "
+        "folder of your own"
+    )
+    assert names(files) == ["a.kept"]
+
+
 def age(files: KeptFiles, *order: str) -> None:
     """The first is the longest unused."""
     for number, name in enumerate(order):
@@ -49,9 +115,9 @@ def test_the_longest_unused_goes(tmp_path: Path) -> None:
 def test_all_together_are_bounded(tmp_path: Path) -> None:
     files = kept(tmp_path, most_bytes=1000)
     for name in "abc":
-        files.keep(name, [bytes(300)])
+        files.keep(name, [bytes(300 - 32)])  # The digest counts, too.
     age(files, *"abc")
-    files.keep("d", [bytes(400)])
+    files.keep("d", [bytes(400 - 32)])
     assert names(files) == ["b.kept", "c.kept", "d.kept"]
 
 

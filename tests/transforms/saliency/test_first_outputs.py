@@ -145,30 +145,19 @@ def test_they_hold_for_the_same_machine_and_code_alone(
     assert len(computed) == 2
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_what_is_damaged_is_made_anew(
-    share: float, computed: list[Any], cache: Path, caplog: pytest.LogCaptureFixture
+    computed: list[Any], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = make_model()
     first = find_first_outputs(model, SPEC, IMAGES)
     [path] = cache.iterdir()
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(path.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING):
         assert_equal(find_first_outputs(model, SPEC, IMAGES), first)
-    [said] = caplog.messages
-    assert said.startswith(f"the remembered outputs {path.stem} are damaged and are made anew: ")
+    assert caplog.messages == [f"{path} is damaged, and is made anew"]
     assert len(computed) == 2
     find_first_outputs(model, SPEC, IMAGES)
     assert len(computed) == 2
-
-
-def test_flipped_bits_are_seen() -> None:
-    found = FirstOutputs(np.random.default_rng(0).normal(size=(8, 100)), None, None)
-    content = bytearray(written_outputs(found))
-    content[len(content) // 2] ^= 1
-    with pytest.raises(Exception, match="Bad CRC-32"):
-        read_outputs(bytes(content))
 
 
 def test_what_cannot_be_kept_is_computed_all_the_same(

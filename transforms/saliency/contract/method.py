@@ -117,6 +117,15 @@ class Method(abc.ABC):
         del inputs
         return self
 
+    def precision_problem(self, precision: str) -> str | None:
+        """Why its maps cannot be computed in a precision; None where they can be."""
+        if precision != "mixed" or self.needs != "score":
+            return None
+        return (
+            f"explain.precision is 'mixed', but explain.method {self.name} takes no gradient, and "
+            "mixed is for the backward pass; choose float32"
+        )
+
     def begin(self, first: Attribution) -> State:
         """The state after the call at the unperturbed input."""
         return (first.gradients,)

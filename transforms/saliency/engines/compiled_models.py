@@ -27,7 +27,6 @@ _FOLDER = "compiled"
 _SUFFIX = ".model"
 _MOST_FILES = 64
 _MOST_BYTES = 2**30
-_DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,27 +47,18 @@ class CompiledModel:
     constants: Mapping[str, npt.NDArray[Any]]
 
     def parts(self) -> list[bytes | memoryview]:
-        """What is written: a header, the constants, the content, a digest of all these."""
+        """What is written: a header, the constants, the content."""
         arrays = {name: np.ascontiguousarray(each) for name, each in self.constants.items()}
         described = {name: [each.dtype.str, each.shape] for name, each in arrays.items()}
         header = json.dumps({"names": self.names, "constants": described}).encode()
         parts = [len(header).to_bytes(_LENGTH_BYTES, "little"), header]
         parts += [each.tobytes() for each in arrays.values()]
-        digest = hashlib.sha256()
-        for part in [*parts, self.content]:
-            digest.update(part)
-        return [*parts, self.content, digest.digest()]
+        return [*parts, self.content]
 
     @classmethod
     def of_bytes(cls, written: bytes) -> CompiledModel:
-        """What `parts` gave, joined.
-
-        Raises:
-          ValueError: It is damaged.
-        """
-        body = memoryview(written)[:-_DIGEST_BYTES]
-        if hashlib.sha256(body).digest() != written[-_DIGEST_BYTES:]:
-            raise ValueError("its digest is not that of its content")
+        """What `parts` gave, joined."""
+        body = memoryview(written)
         place = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
         header = json.loads(bytes(body[_LENGTH_BYTES:place]))
         constants = {}
@@ -113,17 +103,11 @@ class CompiledModels:
         if self._files is None or key is None:
             return None
         written = self._files.read(key)
-        if written is None:
-            return None
-        try:
-            return CompiledModel.of_bytes(written)
-        except ValueError as error:
-            self.distrust(key, str(error))
-            return None
+        return None if written is None else CompiledModel.of_bytes(written)
 
     def distrust(self, key: str | None, why: str) -> None:
         """Says that what is kept under a key is no use, and is made anew."""
-        _LOGGER.warning("the compiled model %s is damaged and is made anew: %s", key, why)
+        _LOGGER.warning("the compiled model %s is refused, and is made anew: %s", key, why)
 
     def keep(self, key: str | None, model: CompiledModel) -> None:
         """Keeps a model under a key, and forgets the longest unused where there is too much."""

@@ -80,7 +80,15 @@ class CompiledAttribution:
 
 
 class EngineUnavailableError(Exception):
-    """This engine cannot compute this gradient, here; the message says why."""
+    """This engine cannot compute this gradient, here; the message says why.
+
+    Attributes:
+      is_lasting: Whether it is so every time; not where a disk is full, which may have room again.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool = True) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
 
 
 class Engine(Protocol):

@@ -112,6 +112,12 @@ def _compiled(traced: Any, spec: EngineSpec, properties: Mapping[str, Any]) -> C
         return CompiledModel(compiled.export_model().getvalue(), graph.names, graph.constants)
     except (NotFreezableError, NotCopyableError) as error:
         raise EngineUnavailableError(str(error)) from error
+    except OSError as error:  # Not of OpenVINO: of a full disk, or one that is only read.
+        raise EngineUnavailableError(
+            f"its graph cannot be written to a temporary file ({error}): let TMPDIR name a folder "
+            "with room for it",
+            is_lasting=False,
+        ) from error
     except RuntimeError as error:
         raise EngineUnavailableError(_reason(error)) from error
 

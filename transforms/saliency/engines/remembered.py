@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from transforms.process.kept_files import KeptFiles
 from transforms.saliency.engines.agreement import Agreement
-from transforms.saliency.engines.engine import EngineSpec, engine_names
+from transforms.saliency.engines.engine import EngineSpec
 from transforms.saliency.engines.surroundings import surroundings
 
 _FOLDER = "engines"
@@ -55,19 +55,11 @@ class RememberedChoice:
 
     @classmethod
     def from_json(cls, text: str) -> RememberedChoice:
-        """What `as_json` gave.
-
-        Raises:
-          ValueError: It is no such text.
-          KeyError: The same.
-          TypeError: The same.
-        """
+        """What `as_json` gave."""
         fields: dict[str, Any] = json.loads(text)
-        agreement, spec = fields["agreement"], EngineSpec(**fields["spec"])
-        if spec.name not in engine_names():
-            raise ValueError(f"there is no engine {spec.name!r}")
+        agreement = fields["agreement"]
         return cls(
-            spec=spec,
+            spec=EngineSpec(**fields["spec"]),
             agreement=None if agreement is None else Agreement(**agreement),
             notes=tuple(map(str, fields["notes"])),
             measured=float(fields["measured"]),
@@ -106,7 +98,7 @@ class ChoiceMemory:
             digest.update(np.ascontiguousarray(array).tobytes())
         self._name = digest.hexdigest()
         self._files = KeptFiles(
-            folder / _FOLDER, ".json", most_files=_MOST_CHOICES, most_bytes=_MOST_BYTES
+            folder / _FOLDER, ".choice", most_files=_MOST_CHOICES, most_bytes=_MOST_BYTES
         )
 
     @property
@@ -119,10 +111,7 @@ class ChoiceMemory:
         text = self._files.read(self._name)
         if text is None:
             return None
-        try:
-            choice = RememberedChoice.from_json(text.decode())
-        except (ValueError, KeyError, TypeError):  # Damaged: it is made anew.
-            return None
+        choice = RememberedChoice.from_json(text.decode())
         age = time.time() - choice.measured
         return choice if 0 <= age <= _LONGEST_SECONDS else None
 

@@ -206,7 +206,8 @@ class _Comparison:
     Attributes:
       exact: The reference, in float32.
       examples: How many there are.
-      is_conclusive: Whether no engine has failed on the batch, which may not happen again.
+      is_conclusive: Whether no engine has failed on the batch, or for want of room on a disk, which
+        may not happen again.
       has_timed: Whether engines have been timed.
     """
 
@@ -238,7 +239,11 @@ class _Comparison:
           EngineUnavailableError: It cannot be.
         """
         if spec not in self._choices:
-            compiled = try_compile(self.function, spec)
+            try:
+                compiled = try_compile(self.function, spec)
+            except EngineUnavailableError as error:
+                self.is_conclusive &= error.is_lasting
+                raise
             self._choices[spec] = EngineChoice(spec, compiled, None, compiled.notes)
         return self._choices[spec]
 

@@ -49,7 +49,8 @@ def _sources() -> str:
     """A digest of this package's code, which changes between versions, too, in a checkout."""
     digest = hashlib.sha256()
     for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(path.read_bytes())
+        if path.is_file():  # An editor's lock on a file is a link that leads nowhere.
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

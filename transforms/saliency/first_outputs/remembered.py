@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from transforms.saliency.first_outputs.outputs import FirstOutputs, first_output
 from transforms.saliency.program import ProgramSpec
 
 _FOLDER = "first-outputs"
-_SUFFIX = ".npz"
+_SUFFIX = ".outputs"
 _MOST_FILES = 256
 _MOST_BYTES = 2**26
 _MOST_BYTES_OF_ONE = 2**20
@@ -66,12 +65,7 @@ def find_first_outputs(
     files = KeptFiles(folder / _FOLDER, _SUFFIX, most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
     kept = files.read(key)
     if kept is not None:
-        try:
-            return read_outputs(kept)
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            _LOGGER.warning(
-                "the remembered outputs %s are damaged and are made anew: %s", key, error
-            )
+        return read_outputs(kept)
     found = first_outputs(model, spec, inputs, beside)
     if found is not None and found.outputs.nbytes <= _MOST_BYTES_OF_ONE:
         try:
@@ -112,11 +106,7 @@ def written_outputs(found: FirstOutputs) -> bytes:
 
 
 def read_outputs(content: bytes) -> FirstOutputs:
-    """What `written_outputs` was given.
-
-    Raises:
-      ValueError: It is damaged; NumPy and `zipfile` have other errors for that, too.
-    """
+    """What `written_outputs` was given."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         words = json.loads(str(file["words"]))
         moments, rescaling = words["moments"], words["rescaling"]

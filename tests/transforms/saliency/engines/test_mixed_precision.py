@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -10,11 +11,16 @@ import pytest
 import tensorflow as tf
 from gradients import batch_of, gradient_of, plain, run_engine
 
+from transforms.errors import ConfigurationError
+from transforms.formats.source import InputSpec
 from transforms.saliency.engines.engine import EngineSpec
 from transforms.saliency.engines.rewriting.freezing import freeze
 from transforms.saliency.engines.rewriting.graph_copy import copy_graph
 from transforms.saliency.engines.rewriting.mixed_precision import BACKWARD_PRODUCTS, mixed_rewrites
 from transforms.saliency.engines.tensorflow_engine import TensorFlowEngine
+from transforms.saliency.methods.occlusion import OcclusionMethod
+from transforms.saliency.program import ProgramSpec
+from transforms.saliency.scores.targets import TargetSpec
 
 SHAPE = (12, 12, 3)
 
@@ -83,3 +89,17 @@ def test_xla_decides_as_float32_does_and_rounds_as_mixed_does() -> None:
     for expected in (exact, mixed):
         error = np.abs(found.gradients - expected.gradients).max()
         assert error / np.abs(exact.gradients).max() < 0.03
+
+
+def test_a_method_without_gradients_is_refused() -> None:
+    spec = ProgramSpec(
+        InputSpec("image", SHAPE), TargetSpec("predicted"), "classification", None, "uint8", 2
+    )
+    mixed = EngineSpec(precision="mixed")
+    assert dataclasses.replace(spec, engine=mixed).engine == mixed
+    with pytest.raises(ConfigurationError) as raised:
+        dataclasses.replace(spec, engine=mixed, method=OcclusionMethod())
+    assert str(raised.value) == (
+        "explain.precision is 'mixed', but explain.method occlusion takes no gradient, and mixed "
+        "is for the backward pass; choose float32"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,15 @@ def test_settings_of_libraries_count(name: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(name, "another")
     surroundings.cache_clear()
     assert surroundings() != before
+
+
+def test_a_link_that_leads_nowhere_is_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code.py").write_text("code")
+    monkeypatch.setattr(module, "_SOURCES", tmp_path)
+    before = module._sources()
+    (tmp_path / ".#code.py").symlink_to("editor@host.1234")
+    assert module._sources() == before
+    (tmp_path / "code.py").write_text("other code")
+    assert module._sources() != before
