@@ -35,8 +35,8 @@ def build(
       shared: The handle of a model that the launcher has loaded already.
       hints: What machines that explain need. Reading and writing get the same hints, as runners
         fuse only steps whose hints are equal: else every image and map would be stored between.
-      alone: Whether there is one worker, which needs no Reshuffle. Of a short run's fixed cost
-        that is an eighth.
+      alone: Whether there is one worker. Then nothing is spread over workers and brought together
+        again, which would be a quarter of what a run takes whatever it explains.
     """
     explaining = hints or {}
     committed = Committed(job.atlas, job.fingerprint, job.attempt) if job.resume else None
@@ -63,7 +63,9 @@ def build(
             folder_is_made=True,
         ).with_resource_hints(**explaining)
         | "AggregateStatistics"
-        >> AggregateStatistics(job.explain.map_format, publication.manifest.has_given_ids)
+        >> AggregateStatistics(
+            job.explain.map_format, publication.manifest.has_given_ids, alone=alone
+        )
         | "PublishAtlas" >> PublishAtlas(publication, job.source.class_names)
     )
 

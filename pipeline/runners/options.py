@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
@@ -33,6 +33,8 @@ from transforms.storage import Storage
 # These take options that only their job servers know, so unknown ones are theirs to refuse.
 _RUNNERS_WITH_OWN_OPTIONS = ("PortableRunner", "FlinkRunner", "SparkRunner", "PrismRunner")
 
+_View = TypeVar("_View", bound=PipelineOptions)
+
 
 class AtlasOptions(PipelineOptions):
     """Options of ours that concern runners only, given where Beam's are."""
@@ -47,6 +49,27 @@ class AtlasOptions(PipelineOptions):
         parser.add_argument(
             "--explain_min_ram", help="the least memory of the machines that explain, such as 16GB"
         )
+
+
+class _ParsedOnce(PipelineOptions):
+    """Beam's options, whose flags each kind of view parses once.
+
+    Beam asks for views several times a step of a graph, and every one of its own builds a parser
+    and parses all flags: a tenth of what a run takes whatever it explains.
+    """
+
+    def view_as(self, cls: type[_View]) -> _View:
+        """The view of that kind; all views share their values."""
+        views: dict[type[PipelineOptions], Any] = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: _View = views[cls]
+        return view
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the views, as those of a copy are to share the copy's values."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_views"}
 
 
 def explain_hints(options: PipelineOptions) -> dict[str, str]:
@@ -99,7 +122,7 @@ def pipeline_options(
     given = [*_as_flags(section), *arguments]
     flags = _with_preset(given, section, preset)
     known, unknown = _check(flags)
-    options = PipelineOptions(flags)
+    options = _ParsedOnce(flags)
     standard = options.view_as(StandardOptions)
     standard.runner = class_name(standard.runner)
     if standard.runner == "DirectRunner":

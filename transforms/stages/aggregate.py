@@ -107,7 +107,8 @@ class AggregateStatistics(beam.PTransform):
     """Sums what is stored of each block, exactly: statistics, counts, failures.
 
     Each bundle adds up by itself, so what is shuffled are sums, never rows. They flow in parts, by
-    class; `PublishAtlas` puts them together, as which slices are left out is decided on all.
+    class, which workers add up beside each other; `PublishAtlas` puts them together, as which
+    slices are left out is decided on all.
 
     All sums take one way through the graph, as each of its steps costs milliseconds to build and
     run, however little there is to explain.
@@ -115,6 +116,7 @@ class AggregateStatistics(beam.PTransform):
     Args:
       map_format: What is stored of a map.
       with_ids: Whether ids were given, so that two examples may have the same.
+      alone: Whether there is one worker, so that nothing is gained by adding up in parts.
 
     With `committed`, the blocks of `WriteBlocks`, and `job`, what `pipeline.run.job` made of a
     configuration:
@@ -128,26 +130,24 @@ class AggregateStatistics(beam.PTransform):
     4
     """
 
-    def __init__(self, map_format: MapFormat, with_ids: bool) -> None:
+    def __init__(self, map_format: MapFormat, with_ids: bool, *, alone: bool = False) -> None:
         super().__init__()
         self._format = map_format
         self._with_ids = with_ids
+        self._alone = alone
 
     def expand(
         self, blocks: beam.PCollection[CommittedBlock]
     ) -> beam.PCollection[tuple[int, AtlasSummary]]:
         """Attaches the stage; yields (number of the part, its sums)."""
-        return (
-            blocks
-            | "SumBlocks"
-            >> beam.ParDo(_SumBlocksFn(self._format, self._with_ids)).with_output_types(
-                tuple[int, AtlasSummary]
-            )
-            | "SumParts"
-            >> beam.CombinePerKey(
-                AtlasSummaryCombineFn(self._format, self._with_ids)
-            ).with_output_types(tuple[int, AtlasSummary])
-        )
+        parts = blocks | "SumBlocks" >> beam.ParDo(
+            _SumBlocksFn(self._format, self._with_ids)
+        ).with_output_types(tuple[int, AtlasSummary])
+        if self._alone:
+            return parts
+        return parts | "SumParts" >> beam.CombinePerKey(
+            AtlasSummaryCombineFn(self._format, self._with_ids)
+        ).with_output_types(tuple[int, AtlasSummary])
 
 
 class AtlasSummaryCombineFn(beam.CombineFn):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, SetupOptions
@@ -35,6 +37,18 @@ def test_the_command_line_overrides_the_configuration() -> None:
 def test_booleans_and_lists_become_flags() -> None:
     options = pipeline_options({"experiments": ["one", "two"], "streaming": False}, [])
     assert options.get_all_options()["experiments"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--impersonate_service_account=a@b"]])
+def test_views_share_the_values_of_their_options_and_no_others(flags: list[str]) -> None:
+    options = pipeline_options({}, ["--direct_num_workers=2", *flags])
+    assert options.view_as(DirectOptions) is options.view_as(DirectOptions)
+    again = pickle.loads(pickle.dumps(options))  # noqa: S301 - ours
+    for copied in (copy.deepcopy(options), again):
+        copied.view_as(DirectOptions).direct_num_workers = 3
+        assert copied.get_all_options()["direct_num_workers"] == 3
+        assert copied.view_as(SetupOptions).view_as(DirectOptions).direct_num_workers == 3
+    assert options.view_as(DirectOptions).direct_num_workers == 2
 
 
 def test_direct_runner_is_replaced_aloud(caplog: pytest.LogCaptureFixture) -> None:
