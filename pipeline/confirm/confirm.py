@@ -174,14 +174,14 @@ class Confirmer:
     def _images_of(self, classes: Sequence[int]) -> dict[int, Images]:
         """Images of classes, of half b; kept for the next property, and let go if it has no use."""
         kept = {each: self._exchanged[1][each] for each in classes if each in self._exchanged[1]}
+        self._exchanged = self._exchanged[0], kept  # What has no use goes before more is read.
         missing = [each for each in classes if each not in kept]
         chosen = {each: choose_labelled(self._atlas, each, MAX_EXAMPLES) for each in missing}
         inputs = self._read([place for places in chosen.values() for place in places])
         shape = self._config.input_spec().decoded_shape
         for each, places in chosen.items():
-            found = [inputs[place] for place in places if place in inputs]
+            found = [inputs.pop(place) for place in places if place in inputs]
             kept[each] = np.stack(found) if found else np.zeros((0, *shape), np.float32)
-        self._exchanged = self._exchanged[0], kept
         return kept
 
     def _read(self, wanted: Sequence[Place]) -> dict[Place, Image]:
