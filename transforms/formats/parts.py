@@ -68,6 +68,6 @@ class BlockBudget:
         if held > self.limit:
             raise RunError(
                 f"block {number} of {self.path} holds more than limits.max_block_bytes "
-                f"({self.limit}) of records: make output.block_size ({self.block_size}) smaller, "
-                "or limits.max_block_bytes larger where memory allows"
+                f"({self.limit}) in {self.block_size} records or fewer: make output.block_size "
+                "smaller, or limits.max_block_bytes larger where memory allows"
             )

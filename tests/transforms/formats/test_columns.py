@@ -183,7 +183,13 @@ def test_string_labels_are_looked_up() -> None:
 
 def test_string_labels_without_classes_say_so() -> None:
     _, failures = convert(labels=[[b"cat"]])
-    assert "neither an integer nor, as source.classes is not set" in failures[0].message
+    assert "is 'cat', which is text, and source.classes is not set: give" in failures[0].message
+
+
+def test_long_labels_are_cut_in_messages() -> None:
+    _, failures = convert(labels=[[b"\xff" * 5000]])
+    assert "' and 4900 bytes more, which is text" in failures[0].message
+    assert len(failures[0].message) < 800
 
 
 @pytest.mark.parametrize(

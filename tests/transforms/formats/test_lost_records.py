@@ -229,6 +229,6 @@ def test_a_block_that_holds_too_much_ends_the_run(format_: Format, tmp_path: Pat
         read(data, tmp_path, format_, max_block_bytes=64 * size - 1)
     assert str(caught.value) == (
         f"block 0 of {tmp_path / 'shard'} holds more than limits.max_block_bytes "
-        f"({64 * size - 1}) of records: make output.block_size (64) smaller, or "
+        f"({64 * size - 1}) in 64 records or fewer: make output.block_size smaller, or "
         "limits.max_block_bytes larger where memory allows"
     )

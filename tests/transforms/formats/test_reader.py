@@ -323,7 +323,7 @@ def test_probe_names_what_is_wrong(format_: Format, tmp_path: pathlib.Path) -> N
         assert name in message.split("there are:")[1]
     assert "/data/shard" in message
     message = probe_error(content, SourceSpec(format_, Features("image", label="name")))
-    assert "label) is 'example 0', which is neither an integer" in message
+    assert "label) is 'example 0', which is text, and source.classes is not set" in message
     message = probe_error(
         content, SourceSpec(format_, Features("image", label="name"), class_names=("cat",))
     )

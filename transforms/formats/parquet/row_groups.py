@@ -186,7 +186,16 @@ class _RowGroups:
         self._roles = list(features.named())
         self._selected = _select(schema, features)
         self._names = [name for field in schema for name in _field_names(field)]
-        self._absent = self._absent_slice(features)
+        self._absent = self._ambiguous(schema, features) or self._absent_slice(features)
+
+    def _ambiguous(self, schema: pa.Schema, features: Features) -> DataFault | None:
+        """The fault of every record where two columns have the name of one that is wanted."""
+        for role, name in features.named().items():
+            column = name if name in schema.names else name.split(".")[0]
+            if schema.names.count(column) > 1:
+                why = f"{describe(role, name)} is the name of several columns; rename all but one"
+                return DataFault("parse", "AmbiguousFeature", why)
+        return None
 
     def _absent_slice(self, features: Features) -> DataFault | None:
         """The fault of every record where a slice is no column; null is a value, that is not."""

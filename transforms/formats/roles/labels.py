@@ -13,6 +13,10 @@ from transforms.errors import DataFault
 
 MAX_LABEL = int(np.iinfo(np.int32).max)
 
+_LONGEST_NAME = (
+    100  # bytes that messages quote: a feature of images may be taken for that of labels
+)
+
 
 class LabelReader:
     """Reads labels: whole numbers of any type, one-hot lists, or names of classes.
@@ -54,7 +58,10 @@ class LabelReader:
         )
 
     def _of_name(self, name: bytes, described: str) -> int:
-        found = f"{described} is {name.decode(errors='backslashreplace')!r}"
+        quoted = repr(name[:_LONGEST_NAME].decode(errors="backslashreplace"))
+        found = f"{described} is {quoted}"
+        if len(name) > _LONGEST_NAME:
+            found += f" and {len(name) - _LONGEST_NAME} bytes more"
         if self._repeated is not None:
             raise DataFault(
                 "parse",
@@ -66,7 +73,8 @@ class LabelReader:
             known = (
                 f"is not among the {len(self._indices)} names in source.classes"
                 if self._indices
-                else "is neither an integer nor, as source.classes is not set, the name of a class"
+                else "is text, and source.classes is not set: give a file with the names of the "
+                "classes there, or labels that are integers"
             )
             raise DataFault("parse", "UnknownLabel", f"{found}, which {known}")
         return self._indices[name]

@@ -106,7 +106,7 @@ def jpeg() -> bytes:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "neither JPEG"),
+        (b"", "it has no bytes"),
         (b"mask", "neither JPEG"),
         (jpeg(), "it is JPEG, not PNG"),
         (png(Image.fromarray(INSIDE))[:20], "cut short"),

@@ -216,6 +216,20 @@ def test_a_column_that_is_not_there_has_no_values_and_nothing_is_read() -> None:
     assert list(blocks[0][1].available(0)) == ["x"]
 
 
+@pytest.mark.parametrize("role", ["input", "label", "slices"])
+def test_a_name_that_two_columns_have_is_refused(role: str) -> None:
+    names = {"input": "a", "label": "b", "slices": "c"}
+    columns = [pa.array([b"1"]), pa.array([2]), pa.array(["3"])]
+    sink = io.BytesIO()
+    twice = pa.Table.from_arrays([*columns, pa.array([4])], names=[*names.values(), names[role]])
+    pq.write_table(twice, sink)
+    ((_, records, _),) = read(sink.getvalue(), Features("a", label="b", slices=("c",)))
+    (fault,) = records.faults.values()
+    assert fault.error == "AmbiguousFeature"
+    assert f"feature '{names[role]}'" in str(fault)
+    assert "is the name of several columns; rename all but one" in str(fault)
+
+
 @pytest.mark.parametrize("group", range(4))
 def test_an_unreadable_row_group_costs_its_records_only(group: int) -> None:
     content = written({"x": [b"%d" % i for i in range(10)], "y": list(range(10))})

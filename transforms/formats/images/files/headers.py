@@ -100,6 +100,8 @@ def read_header(data: bytes) -> ImageHeader:
       ValueError: The data is none of the kinds, its header is cut or contradicts itself, or it
         is a variant that would decode to wrong pixels.
     """
+    if not data:
+        raise ValueError("it has no bytes")
     kind = image_kind(data)
     if kind is None:
         raise ValueError(

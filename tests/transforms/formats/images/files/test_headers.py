@@ -73,12 +73,12 @@ def test_jpeg_segments_before_the_size_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (b"", "it has no bytes"),
         (b"RIFF\0\0\0\0WAVE", "neither JPEG, PNG, GIF, BMP, WebP nor TIFF .first bytes: 52 49 46"),
         (b"RIFF\0\0\0\0WEBP", "WebP header is cut short"),
         (b"RIFF\0\0\0\0WEBPALPH" + bytes(20), "first WebP chunk is b'ALPH'"),
         (b"II*\0\x08\0\0\0", "TIFF header is cut short"),
         (b"II*\0\x08\0\0\0" + bytes(2), "TIFF header declares no size"),
-        (b"", "neither JPEG"),
         (jpeg()[:100], "JPEG header is cut short"),
         (b"\xff\xd8\xff\xd9", "declares no size"),
         (png(np.uint8)[:20], "PNG header is cut short"),
