@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,25 @@ def read_audit(atlas: Atlas) -> tuple[AuditResult | None, tuple[Markup, ...]]:
         return None, (
             Markup("The audit beside this atlas is of another one, and not shown: audit it again."),
         )
+    if _is_older(result, atlas.manifest):
+        return result, (
+            Markup(
+                "The audit is older than the atlas's last run, and judges what was there then: if "
+                "examples have come since, audit it again."
+            ),
+        )
     return result, ()
+
+
+def _is_older(result: AuditResult, manifest: Mapping[str, Any]) -> bool:
+    """Whether a run has ended since an audit was made, which is known to the second."""
+    if "finished" not in manifest:
+        return False
+    made, finished = (
+        datetime.datetime.fromisoformat(each).replace(microsecond=0)
+        for each in (result.made, manifest["finished"])
+    )
+    return made < finished
 
 
 def audited_statistics(result: AuditResult | None) -> list[str]:

@@ -384,6 +384,13 @@ def test_an_audit_beside_the_atlas_is_the_verdict(tmp_path: Path) -> None:
     )
     text = audited([warning[0], {**gates[1], "above": 0.9, "below": None}], min_n=20)
     assert "\u2715 fails 1 of 2 gates fails." in text
+    assert "The audit is older" not in text
+    old = read_result(tmp_path / "atlas").model_copy(update={"made": "2026-05-01T10:00:00+00:00"})
+    (tmp_path / "atlas/audit/audit.json").write_bytes(old.to_json())
+    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
+    page = text_of((tmp_path / "report.html").read_text())
+    assert "The audit is older than the atlas's last run" in page
+    assert "1 of 2 gates fails." in page
     text = audited([{"statistic": "failed_fraction", "below": 0.01}])
     assert "\u2713 passes The gate holds. kind 1 stands out" in text
     (tmp_path / "atlas/audit/audit.json").write_text("{}")
