@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from pipeline.audit.files.words import group_name, sentence
@@ -31,15 +32,29 @@ def junit_xml(result: AuditResult) -> bytes:
             f"  <testsuite name={_attribute(gate)} timestamp={_attribute(result.made)} "
             f"{_counts(comparisons)}>"
         )
-        lines += (line for each in comparisons for line in _case(each))
+        names = _case_names(comparisons)
+        lines += (line for pair in zip(names, comparisons, strict=True) for line in _case(*pair))
         lines.append("  </testsuite>")
     lines.append("</testsuites>")
     return ("\n".join(lines) + "\n").encode()
 
 
-def _case(comparison: Comparison) -> Iterator[str]:
-    suite, name = _attribute(comparison.gate), _attribute(group_name(comparison))
-    named = f"    <testcase classname={suite} name={name}"
+def _case_names(comparisons: Sequence[Comparison]) -> list[str]:
+    """A name for each case of a suite, as readers take cases of one name for one.
+
+    Of classes that share a name, as two of ImageNet's cranes do, it ends in their numbers.
+    """
+    names = [group_name(each) for each in comparisons]
+    times = collections.Counter(names)
+    return [
+        name if times[name] == 1 else f"{name} (class {each.class_number})"
+        for name, each in zip(names, comparisons, strict=True)
+    ]
+
+
+def _case(name: str, comparison: Comparison) -> Iterator[str]:
+    suite = _attribute(comparison.gate)
+    named = f"    <testcase classname={suite} name={_attribute(name)}"
     if comparison.verdict == "pass":
         yield f"{named}/>"
         return

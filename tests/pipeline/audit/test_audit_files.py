@@ -108,6 +108,17 @@ def test_junit_says_what_failed_and_what_was_skipped(
     assert cases[failed[0]].result[0].text.count("\n0-") == 6
 
 
+def test_classes_of_one_name_are_cases_of_their_own(result: AuditResult) -> None:
+    passing = next(each for each in result.gates if each.verdict == "pass")
+    cranes = [
+        dataclasses.replace(passing, class_number=number, class_name=name, slice=None)
+        for number, name in ((134, "crane"), (135, "heron"), (517, "crane"))
+    ]
+    xml = audit_files(result.model_copy(update={"gates": cranes}))["junit.xml"]
+    (suite,) = junitparser.JUnitXml.fromstring(xml)
+    assert [case.name for case in suite] == ["crane (class 134)", "heron", "crane (class 517)"]
+
+
 def test_prometheus_reads_the_metrics(result: AuditResult, files: dict[str, bytes]) -> None:
     families = {
         each.name: each for each in text_string_to_metric_families(files["metrics.prom"].decode())

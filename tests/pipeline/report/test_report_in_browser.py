@@ -258,6 +258,18 @@ def test_nothing_is_wider_than_the_screen(report: Path, open_page: Open, width: 
     assert page.evaluate(f"document.querySelector('.detail > td').colSpan == {shown}")
 
 
+def test_long_headings_and_slices_fit_a_phone(tmp_path: Path, open_page: Open) -> None:
+    write_atlas(tmp_path / "atlas", Fake(classes=1, examples=30, cameras=("camera 0",)))
+    section = AuditSection.model_validate({"gates": [{"statistic": "gini_mean", "below": 0.9}]})
+    audit_atlas(str(tmp_path / "atlas"), section, None, None, LocalStorage())
+    write(Atlas.open(str(tmp_path / "atlas")), str(tmp_path / "report.html"))
+    page = open_page(tmp_path / "report.html", viewport={"width": 390, "height": 800})
+    assert page.locator("#table").get_by_role("columnheader", name="Concentration").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    value = page.get_by_role("rowheader", name="camera 0")
+    assert value.bounding_box()["width"] > 80  # where it scrolls, words need not break
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(report: Path, open_page: Open, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here")
