@@ -129,7 +129,8 @@ def _print_distributions(found: Distributions) -> None:
     for side, names in (("first", found.only_first), ("second", found.only_second)):
         if names:
             shown = ", ".join(names[:_SHOWN_CLASSES])
-            print_line(f"{len(names):,} classes are in the {side} alone: {shown}")
+            count = "1 class is" if len(names) == 1 else f"{len(names):,} classes are"
+            print_line(f"{count} in the {side} alone: {shown}")
     _print_groups("Classes, the most drifted first", found.classes, len(found.classes))
     if found.slices:
         title = "Parts of classes, the most drifted first"
@@ -143,7 +144,7 @@ def _print_groups(title: str, groups: Sequence[GroupChange], count: int) -> None
         (
             (
                 _named(each.class_number, each.class_name),
-                _NOTHING if each.slice is None else f"{each.slice} {each.value}",
+                _NOTHING if each.slice is None else _part(each.slice, each.value),
                 f"{each.n_first:,}, {each.n_second:,}",
                 _drift(each.drift),
                 _interval(each.accuracy_change, signed=True),
@@ -153,6 +154,10 @@ def _print_groups(title: str, groups: Sequence[GroupChange], count: int) -> None
         ),
         count,
     )
+
+
+def _part(name: str, value: str | None) -> str:
+    return f"{name} {'null' if value is None else value}"
 
 
 def _largest_effect(group: GroupChange) -> str:

@@ -211,7 +211,11 @@ def print_verification(verified: Mapping[str, Any]) -> None:
     names = ("status", "shards", "blocks", "maps", "records_read", "warned_images")
     shown = [name for name in names if name in verified]
     shown += ["left_out_records"] if verified.get("left_out_records") else []
-    rows = [(name.replace("_", " "), str(verified[name])) for name in shown]
+    found = {name: verified[name] for name in shown}
+    rows = [
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+        for name, value in found.items()
+    ]
     inputs = "compared with the input files" if verified["against_inputs"] else "not compared"
     problems = verified["problems"]
     rows += [("inputs", inputs), ("problems", str(len(problems)))]

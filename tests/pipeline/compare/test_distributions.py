@@ -15,6 +15,7 @@ from simulated_atlas import Rows, fake_rows, write_atlas
 
 from pipeline.atlas import Atlas
 from pipeline.audit.groups import Groups
+from pipeline.commands.compared import print_comparison
 from pipeline.compare.compare import compare
 from pipeline.compare.distributions import histogram_divergences
 from pipeline.compare.relation import relate
@@ -149,7 +150,9 @@ def test_parts_of_classes_are_compared_too(found: Any) -> None:
     assert slices[0].drift.low is None
 
 
-def test_classes_that_one_has_alone_are_named(tmp_path: Path) -> None:
+def test_classes_that_one_has_alone_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = fake_rows(4, 40)
     some = {name: column[rows["target"] != 0] for name, column in rows.items()}
     few = {name: column[rows["target"] != 3] for name, column in rows.items()}
@@ -158,7 +161,14 @@ def test_classes_that_one_has_alone_are_named(tmp_path: Path) -> None:
         write_atlas(tmp_path / "a", few, class_names=names, config=CONFIG),
         write_atlas(tmp_path / "b", some, class_names=names, data="/other", config=CONFIG),
     )
-    result = compare(relate(*map(Atlas.open, paths))).distributions
+    found = compare(relate(*map(Atlas.open, paths)))
+    result = found.distributions
     assert result is not None
+    part = result.classes[0].model_copy(update={"slice": "camera", "value": None})
+    tables = result.model_copy(update={"slices": [part]})
+    print_comparison(found.model_copy(update={"distributions": tables}))
+    said = capsys.readouterr().out
+    assert "1 class is in the first alone: ant\n1 class is in the second alone: dog\n" in said
+    assert "camera null" in said
     assert (result.only_first, result.only_second) == (["ant"], ["dog"])
     assert sorted(each.class_number for each in result.classes) == [1, 2]
