@@ -86,9 +86,15 @@ def without_later_columns(prepared: Prepared) -> Prepared:
     Args:
       prepared: The run, whose explainer is changed.
     """
+    from transforms.store.manifest import RecordedMapFormat
+
     job, explainer = prepared.job, prepared.explainer
     explainer.spec = _maps_alone(explainer.spec)
-    job = dataclasses.replace(job, explain=_maps_alone(job.explain))
+    explain = _maps_alone(job.explain)
+    stored = {"map_format": RecordedMapFormat.of(explain.map_format)}
+    manifest = job.publication.manifest.model_copy(update=stored)
+    publication = dataclasses.replace(job.publication, manifest=manifest)
+    job = dataclasses.replace(job, explain=explain, publication=publication)
     return dataclasses.replace(prepared, job=job)
 
 
