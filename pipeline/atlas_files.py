@@ -22,7 +22,7 @@ class AtlasFiles:
       path: The folder, a local path or a URI.
 
     Attributes:
-      root: The folder's path on its file system.
+      root: The folder, as it was given, without a slash at its end.
 
     Raises:
       ConfigurationError: Arrow does not know the URI's scheme.
@@ -30,7 +30,7 @@ class AtlasFiles:
 
     def __init__(self, path: str) -> None:
         filesystem, root = located(path)
-        self.root = root.rstrip("/")
+        self.root = path.rstrip("/")
         # Arrow takes names of files for UTF-8. A local folder's name may be any bytes, which it
         # takes as such here and nowhere else; the names of an atlas's own files are UTF-8.
         folder = root.encode(errors="surrogateescape")

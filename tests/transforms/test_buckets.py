@@ -10,7 +10,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.atlas_files import located
+from pipeline.atlas_files import AtlasFiles, located
 from transforms import filesystems
 from transforms.buckets import check_s3_bucket, complaint
 from transforms.errors import ConfigurationError
@@ -107,3 +107,7 @@ def test_names_in_buckets_are_taken_as_they_are() -> None:
     assert root == f"bucket/{name}"
     with pytest.raises(ConfigurationError, match=r"ftp://a/b c cannot be opened"):
         located("ftp://a/b c")
+
+
+def test_an_atlas_in_a_bucket_is_called_by_its_uri() -> None:
+    assert AtlasFiles("gs://anonymous@bucket/an atlas/").root == "gs://anonymous@bucket/an atlas"
