@@ -28,7 +28,8 @@ class FailureBudget:
         Raises:
           RunError: They are too many, whatever becomes of all others.
         """
-        if failed > self.max_fraction * self.most_records:
+        # The very division by which a run's end is judged: 0.29 * 100 is less than 29.
+        if failed and failed / max(1, self.most_records) > self.max_fraction:
             raise RunError(
                 f"{failed} records have failed already, of {self.most_records} at most, more than "
                 f"failures.max_fraction allows ({self.max_fraction}); failed records are in the "
