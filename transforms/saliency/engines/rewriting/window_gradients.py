@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_SELECTIONS = frozenset({"ConcatV2", "Pad", "PadV2", "Relu", "Relu6"})
+"""Cheap operations that round nothing: done twice they give the same bits."""
+
+
 def _depthwise(operation: Any, _: tf.Tensor, kernel: tf.Tensor, gradient: tf.Tensor) -> Any:
     """The transposed convolution as a forward one.
 
@@ -173,7 +177,10 @@ def _max_pool(operation: Any, values: tf.Tensor, maxima: tf.Tensor, gradient: tf
         for place, axis in zip(places, found, strict=True)
     ]
     padded = pad_rows_and_columns(
-        values, (rows.before, after[0]), (columns.before, after[1]), values.dtype.min
+        _made_again(values),
+        (rows.before, after[0]),
+        (columns.before, after[1]),
+        values.dtype.min,
     )
     phases = take_apart(padded, strides)
     totals: list[list[tf.Tensor | None]] = [[None] * columns.stride for _ in range(rows.stride)]
@@ -200,6 +207,33 @@ def _max_pool(operation: Any, values: tf.Tensor, maxima: tf.Tensor, gradient: tf
     # Where windows are smaller than their stride, some elements are in none of them.
     whole = put_together([[none if part is None else part for part in line] for line in totals])
     return pad_rows_and_columns(whole, (-rows.before, -after[0]), (-columns.before, -after[1]))
+
+
+def _made_again(values: tf.Tensor) -> tf.Tensor:
+    """The same values, made once more where that is cheap and exact.
+
+    Pooling reads images with channels first in OpenVINO, parts of rows are taken with channels
+    last. Where both read one tensor, it is transposed there and back; that was a third of the
+    gradient of a small network. Each reads its own here, which OpenVINO makes one of again, once
+    it has found their layouts.
+    """
+    import tensorflow as tf
+
+    made_by = values.op
+    if made_by.type not in _SELECTIONS:
+        return values
+    again: tf.Tensor = (
+        tf.compat.v1.get_default_graph()
+        .create_op(
+            made_by.type,
+            list(made_by.inputs),
+            [values.dtype],
+            attrs=dict(made_by.node_def.attr),
+            name=made_by.name,
+        )
+        .outputs[0]
+    )
+    return again
 
 
 def _average_pool(operation: Any, _: tf.Tensor, gradient: tf.Tensor) -> Any:
