@@ -27,6 +27,7 @@ from pipeline.report.classes.views import (
     class_names,
     class_views,
     mean_maps,
+    named,
     shown_statistics,
 )
 from pipeline.report.comparison.section import SHOWN_CLASSES, compare_with
@@ -76,6 +77,11 @@ class Content:
         self._table = _classes(atlas)
         table = self._table
         self._names = {} if table is None else class_names(table)
+        # What is predicted may be a class without a map of its own.
+        known = {
+            number: named(number, name) for number, name in enumerate(atlas.manifest["class_names"])
+        }
+        self._called = known | self._names
         self._maps = {} if table is None else mean_maps(table)
         self._audit, self._noted = read_audit(atlas)
         wanted = audited_statistics(self._audit)
@@ -118,7 +124,7 @@ class Content:
             "shown_changes": SHOWN_CLASSES,
             "slices": self._slices.view(),
             "packed": packed,
-            "names": self._names,
+            "names": self._called,
             "legend": charts.legend(),
             "has_thumbnails": manifest["map_format"].get("thumbnail_shape") is not None,
             "is_finished": manifest["status"] != "incomplete",
@@ -183,7 +189,7 @@ class Content:
         if self._table is None:
             return
         for view in class_views(self._table, self._maps, self._shown, self._names, self._drawn):
-            shown = {"view": view, "opened": self._opened, "names": self._names}
+            shown = {"view": view, "opened": self._opened, "names": self._called}
             yield view, packed(fragment("opened.html", {**shown, "maps": self._drawn}))
 
     def _pictured(self, finding: Finding) -> Finding:

@@ -120,6 +120,12 @@ def test_hostile_names_are_harmless_and_readable(make: Make, place: int) -> None
     assert readable.get(place, HOSTILE[place]) in text
 
 
+def test_a_predicted_class_without_maps_has_its_name(make: Make) -> None:
+    below = text_of(opened(make(Fake(classes=1, names=["ant", "bee"])), 0))
+    assert "taken for bee" in below
+    assert "class 1" not in below
+
+
 def test_slices_stand_in_a_table_and_in_the_menu(make: Make, tmp_path: Path) -> None:
     page = make(Fake(classes=3, examples=50, cameras=CAMERAS[:3]))
     rows = Atlas.open(str(tmp_path / "atlas")).slices
