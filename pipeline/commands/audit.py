@@ -104,9 +104,11 @@ def print_audit(result: AuditResult) -> None:
         print_line(said)
     looked_at = [each for each in result.gates if each.verdict != "pass"]
     for each in looked_at[:_SHOWN_COMPARISONS]:
-        waived = f" (waived until {each.waived_until})" if each.waived_until else ""
+        remark = f" (waived until {each.waived_until})" if each.waived_until else ""
+        if each.verdict == "fail" and each.severity == "warn":
+            remark += " (only warns)"
         status = f" [{each.status}]" if each.status else ""
-        print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{waived}")
+        print_line(f"{each.verdict}{status}: {each.gate}: {sentence(each)}{remark}")
     if len(looked_at) > _SHOWN_COMPARISONS:
         print_line(f"... {len(looked_at) - _SHOWN_COMPARISONS:,} more in audit.json")
     for shortcut in result.shortcuts[:_SHOWN_COMPARISONS]:

@@ -173,10 +173,11 @@ def _table(title: str, comparisons: Sequence[Comparison]) -> Iterator[str]:
     yield "| gate | where | figure | has to be | |"
     yield "| --- | --- | --- | --- | --- |"
     for each in comparisons[:_SHOWN]:
+        changed = " changed by" if each.threshold.of == "change" else ""
         cells = (
             _escaped(each.gate),
             _escaped(group_name(each)),
-            f"{_escaped(each.statistic)} {describe_figure(each)}",
+            f"{_escaped(each.statistic)}{changed} {describe_figure(each)}",
             describe_threshold(each.threshold),
             _escaped(_remark(each)),
         )

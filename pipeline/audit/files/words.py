@@ -14,6 +14,8 @@ def group_name(comparison: Comparison) -> str:
         return "the whole atlas"
     name = comparison.class_name
     named = str(comparison.class_number) if name is None else name
+    if not named.strip():
+        named = f"class {comparison.class_number} (its name is empty)"
     if comparison.slice is None:
         return named
     value = "null" if comparison.slice_value is None else comparison.slice_value
@@ -26,14 +28,16 @@ def describe_threshold(threshold: Threshold) -> str:
     >>> describe_threshold(Threshold(low=None, high=0.55, of="value"))
     'below 0.55'
     """
-    low, high = threshold.low, threshold.high
-    if low is None:
-        where = f"below {number(high)}"
-    elif high is None:
-        where = f"above {number(low)}"
-    else:
-        where = f"between {number(low)} and {number(high)}"
+    where = _where(threshold)
     return f"change {where}" if threshold.of == "change" else where
+
+
+def _where(threshold: Threshold) -> str:
+    """The bounds as the configuration gives them, with all of their digits."""
+    low, high = (None if end is None else f"{end:.15g}" for end in (threshold.low, threshold.high))
+    if low is None:
+        return f"below {high}"
+    return f"above {low}" if high is None else f"between {low} and {high}"
 
 
 def describe_figure(comparison: Comparison) -> str:
@@ -56,8 +60,10 @@ def number(value: float | None) -> str:
 
 def sentence(comparison: Comparison) -> str:
     """All that matters of a comparison, in one line."""
+    is_change = comparison.threshold.of == "change"
+    verb, subject = ("changed by", "the change") if is_change else ("is", "it")
     said = (
-        f"{group_name(comparison)}: {comparison.statistic} is {describe_figure(comparison)}; "
-        f"it has to be {describe_threshold(comparison.threshold)}"
+        f"{group_name(comparison)}: {comparison.statistic} {verb} {describe_figure(comparison)}; "
+        f"{subject} has to be {_where(comparison.threshold)}"
     )
     return f"{said} ({comparison.note})" if comparison.note else said

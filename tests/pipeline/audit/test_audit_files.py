@@ -19,7 +19,8 @@ from pipeline.atlas import Atlas
 from pipeline.audit.audit import audit
 from pipeline.audit.files.folder import audit_files
 from pipeline.audit.files.markdown import verdict_sentence
-from pipeline.audit.result import AuditResult
+from pipeline.audit.files.words import sentence
+from pipeline.audit.result import AuditResult, Threshold
 from pipeline.commands.audit import print_audit
 from pipeline.config.audit_section import AuditSection
 
@@ -117,6 +118,32 @@ def test_classes_of_one_name_are_cases_of_their_own(result: AuditResult) -> None
     xml = audit_files(result.model_copy(update={"gates": cranes}))["junit.xml"]
     (suite,) = junitparser.JUnitXml.fromstring(xml)
     assert [case.name for case in suite] == ["crane (class 134)", "heron", "crane (class 517)"]
+
+
+def test_a_change_is_told_from_a_value(result: AuditResult) -> None:
+    passing = next(each for each in result.gates if each.change is None)
+    known: dict[str, Any] = {
+        "class_number": 3,
+        "class_name": " ",
+        "slice": None,
+        "n": 50,
+        "note": None,
+    }
+    known |= {"statistic": "accuracy", "value": 0.75, "low": 0.01, "high": 0.09}
+    close = Threshold(low=0.5, high=0.50001, of="value")
+    value = dataclasses.replace(passing, threshold=close, change=None, **known)
+    assert sentence(value) == (
+        "class 3 (its name is empty): accuracy is 0.75 (0.01 to 0.09), n = 50; it has to be "
+        "between 0.5 and 0.50001"
+    )
+    within = Threshold(low=-0.02, high=0.02, of="change")
+    change = dataclasses.replace(passing, threshold=within, change=0.05, verdict="fail", **known)
+    assert sentence(change) == (
+        "class 3 (its name is empty): accuracy changed by 0.05 (0.01 to 0.09), n = 50; the change "
+        "has to be between -0.02 and 0.02"
+    )
+    summary = audit_files(result.model_copy(update={"gates": [change]}))["summary.md"].decode()
+    assert "| accuracy changed by 0.05 (0.01 to 0.09), n = 50 | change between -0.02 and" in summary
 
 
 def test_prometheus_reads_the_metrics(result: AuditResult, files: dict[str, bytes]) -> None:
