@@ -6,11 +6,15 @@ it was given; its noise comes from an unseeded generator, so two calls differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from transforms.formats.source import Channels
-from transforms.saliency.explainers.explainer import ExplainedModel, Explainer, in_channels
+from transforms.saliency.explainers.explainer import (
+    ExplainedModel,
+    Explainer,
+    OneOrPerChannel,
+    in_channels,
+)
 from transforms.saliency.methods.gradient_input import GradientInputMethod
 from transforms.saliency.methods.integrated_gradients import IntegratedGradientsMethod
 from transforms.saliency.methods.saliency import DEFAULT_REDUCER, SaliencyMethod
@@ -119,7 +123,7 @@ class IntegratedGradients(Explainer):
         operator: str | Operator | None = None,
         reducer: str | None = "sum",
         steps: int = 50,
-        baseline_value: float | Sequence[float] = 0.0,
+        baseline_value: OneOrPerChannel = 0.0,
         *,
         channels: Channels | None = None,
     ) -> None:

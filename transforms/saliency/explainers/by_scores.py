@@ -7,10 +7,13 @@ through, where the paper divides by how often they are expected to, and its mask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from transforms.formats.source import Channels
-from transforms.saliency.explainers.explainer import ExplainedModel, Explainer, in_channels
+from transforms.saliency.explainers.explainer import (
+    ExplainedModel,
+    Explainer,
+    OneOrPerChannel,
+    in_channels,
+)
 from transforms.saliency.methods.occlusion import OcclusionMethod
 from transforms.saliency.methods.rise import RiseMethod
 from transforms.saliency.scores.operators import Operator
@@ -36,7 +39,7 @@ class Occlusion(Explainer):
         operator: str | Operator | None = None,
         patch_size: int | tuple[int, int] = 3,
         patch_stride: int | tuple[int, int] = 3,
-        occlusion_value: float | Sequence[float] = 0.0,
+        occlusion_value: OneOrPerChannel = 0.0,
         *,
         output_layer: str | int | None = None,
         channels: Channels | None = None,
@@ -83,7 +86,7 @@ class Rise(Explainer):
         nb_samples: int = 4000,
         grid_size: int | tuple[int, int] = 7,
         preservation_probability: float = 0.5,
-        mask_value: float | Sequence[float] = 0.0,
+        mask_value: OneOrPerChannel = 0.0,
         *,
         seed: int = 0,
         output_layer: str | int | None = None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
+
+import numpy as np
 
 from transforms.errors import ConfigurationError
 from transforms.formats.source import IMAGE_RANK, Channels, InputSpec
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 
 ExplainedModel: TypeAlias = Union["keras.Model", LoadedModel, Callable[["tf.Tensor"], "tf.Tensor"]]
+
+OneOrPerChannel: TypeAlias = Union[float, Sequence[float], "npt.NDArray[Any]"]
+"""One number, or one per channel of the inputs."""
 
 
 class Explainer:
@@ -253,13 +258,16 @@ class Explainer:
         return find_activation_layer(scored, self._conv_layer, self._method.name, "conv_layer")
 
 
-def in_channels(value: float | Sequence[float]) -> float | tuple[float, ...]:
-    """One number, or one per channel, as methods take them.
+def in_channels(value: OneOrPerChannel) -> float | tuple[float, ...]:
+    """One number, or one per channel, as methods take them: Python's own.
 
-    >>> in_channels(0.5), in_channels([0.1, 0.2])
-    (0.5, (0.1, 0.2))
+    >>> in_channels(0.5), in_channels([0.1, 0.2]), in_channels(np.float32([1, 2]))
+    (0.5, (0.1, 0.2), (1.0, 2.0))
     """
-    return value if isinstance(value, int | float) else (*value,)
+    plain: Any = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(plain, list | tuple):
+        return tuple(each.item() if isinstance(each, np.generic) else each for each in plain)
+    return cast(float, plain)  # What is no number is refused by the method.
 
 
 def _channels_last(values: tf.Tensor) -> tf.Tensor:

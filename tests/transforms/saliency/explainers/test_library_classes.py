@@ -124,3 +124,24 @@ def test_what_does_not_fit_is_refused(model: keras.Model) -> None:
         function.explain(INPUTS, tf.one_hot([0] * COUNT, 3))
     with pytest.raises(ConfigurationError, match=r"steps is 0; give an integer of at least 2"):
         transforms.IntegratedGradients(model, steps=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["IntegratedGradients.baseline_value", "Occlusion.occlusion_value"]
+)
+def test_values_may_be_numpy_s(name: str, model: keras.Model) -> None:
+    of, _, parameter = name.partition(".")
+    cases = [
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.array(2), 2.0),
+        (np.array([0.5, 1.0], np.float32), (0.5, 1.0)),
+        ([0.5, np.float32(1)], (0.5, 1.0)),
+    ]
+    for value, expected in cases:
+        method = getattr(transforms, of)(model, **{parameter: value})._method
+        assert expected in method.parameters.values()
+    others: list[Any] = ["a", np.array(["a"]), np.array([[1.0]]), np.nan, [], True]
+    for refused in others:
+        with pytest.raises(ConfigurationError, match="give a number, or a list with one per chann"):
+            getattr(transforms, of)(model, **{parameter: refused})
