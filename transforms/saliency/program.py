@@ -219,7 +219,7 @@ class Program:
         """
         import tensorflow as tf
 
-        count, size = len(inputs), self.batch_size
+        count, size = len(inputs), self.attribution.size_for(len(inputs), self.batch_size)
         calls = min(self.spec.method.calls, most_calls or self.spec.method.calls)
         padded = pad(inputs, size)
         labels = self.spec.first_labels(pad(labels, size))

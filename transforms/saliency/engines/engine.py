@@ -67,16 +67,30 @@ class CompiledAttribution:
       notes: What was not done as one would expect, and why; for the log and the manifest.
       step: Batches of any multiple of so many examples may be run; None: of `batch_size` alone.
       compile_seconds: What it took; `try_compile` measures it.
+      skips_padding: Whether short batches are run short, up to a multiple of `step`. The bits of a
+        map must not depend on the batch then.
     """
 
     run: Run
     notes: tuple[str, ...] = ()
     step: int | None = None
     compile_seconds: float = 0.0
+    skips_padding: bool = False
 
     def takes(self, batch_size: int) -> bool:
         """Whether batches of this size can be run, too, without compiling anew."""
         return self.step is not None and batch_size % self.step == 0
+
+    def size_for(self, count: int, batch_size: int) -> int:
+        """How many examples to run for so many, in batches of that size.
+
+        >>> compiled = CompiledAttribution(Attribution, step=2, skips_padding=True)
+        >>> compiled.size_for(5, batch_size=8), compiled.size_for(8, batch_size=8)
+        (6, 8)
+        """
+        if self.step is None or not self.skips_padding:
+            return batch_size
+        return min(batch_size, -(-count // self.step) * self.step)
 
 
 class EngineUnavailableError(Exception):

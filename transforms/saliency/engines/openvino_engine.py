@@ -95,6 +95,7 @@ class OpenVinoEngine:
         return CompiledAttribution(
             _Runner(compiled, part, model).run,
             step=part if function.separable else None,
+            skips_padding=True,
         )
 
 

@@ -165,6 +165,24 @@ def test_bits_depend_neither_on_the_call_nor_on_threads(model: keras.Model) -> N
     assert {each.tobytes() for each in results} == {results[0].tobytes()}
 
 
+def test_a_short_batch_is_run_short_to_the_same_bits(model: keras.Model) -> None:
+    function = gradient_of(model, SHAPE, batch_size=8)
+    compiled = find_engine("openvino").compile(function, EngineSpec("openvino", threads=4))
+    assert [compiled.size_for(count, 8) for count in (1, 2, 3, 7, 8)] == [2, 2, 4, 8, 8]
+    inputs, labels = batch_of(SHAPE, 8)
+    whole = compiled.run(inputs, labels)
+    for size in (2, 6):
+        short = compiled.run(inputs[:size], labels[:size])
+        for field, expected in zip(short.fields, whole.fields, strict=True):
+            np.testing.assert_array_equal(field, expected[:size])
+
+
+def test_a_batch_that_cannot_be_split_is_run_whole(model: keras.Model) -> None:
+    function = gradient_of(model, SHAPE, batch_size=3, separable=False)
+    compiled = find_engine("openvino").compile(function, EngineSpec("openvino", threads=2))
+    assert compiled.size_for(1, 3) == 3
+
+
 def test_results_of_a_call_are_its_own(model: keras.Model) -> None:
     compiled = find_engine("openvino").compile(gradient_of(model, SHAPE), EngineSpec(threads=2))
     inputs, labels = batch_of(SHAPE)
